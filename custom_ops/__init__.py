@@ -1,0 +1,1 @@
+"""Integer operators: portable C++ kernels, their numpy twins and their TFLM adapters."""

@@ -1,0 +1,114 @@
+"""The full description of one vision transformer."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """One network of the search space; hashable, and comparable by value.
+
+    Widths of queries, keys and values are ``head_dim * num_heads``, not ``embed_dim``
+    (paper, appendix B.2). The two matrices of each MLP are products ``U @ V.T`` of rank
+    ``rank`` (Eq. 1).
+
+    Attributes:
+        image_size: Height and width of the square input, in pixels.
+        channels: Channels of the input.
+        num_classes: Number of classes.
+        patch_size: Height and width of one patch, in pixels.
+        rank_ratio: Rank of the MLP's factors as a share of ``embed_dim``, in (0, 1].
+        head_dim: Width of one attention head.
+        embed_dim: Width of the residual stream.
+        num_heads: Attention heads of each block.
+        mlp_ratio: Hidden width of each block's MLP as a multiple of ``embed_dim``.
+    """
+
+    image_size: int
+    channels: int
+    num_classes: int
+    patch_size: int
+    rank_ratio: float
+    head_dim: int
+    embed_dim: int
+    num_heads: tuple[int, ...]
+    mlp_ratio: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            ConfigError: If a field is out of range.
+        """
+        for field in ("image_size", "channels", "num_classes", "patch_size", "head_dim",
+                      "embed_dim"):  # fmt: skip
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
+        if self.patch_size > self.image_size:
+            raise ConfigError(
+                f"patch_size is {self.patch_size}; it must be at most image_size, "
+                f"{self.image_size}."
+            )
+        if not 0 < self.rank_ratio <= 1:
+            raise ConfigError(f"rank_ratio is {self.rank_ratio}; it must lie in (0, 1].")
+        if len(self.num_heads) != len(self.mlp_ratio) or not self.num_heads:
+            raise ConfigError(
+                f"num_heads has {len(self.num_heads)} entries and mlp_ratio "
+                f"{len(self.mlp_ratio)}; each needs one entry a block, and at least one block."
+            )
+        if min(self.num_heads) < 1 or min(self.mlp_ratio) <= 0:
+            raise ConfigError("num_heads and mlp_ratio must be positive in every block.")
+
+    @property
+    def depth(self) -> int:
+        """Number of transformer blocks."""
+        return len(self.num_heads)
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side; the image is padded where it is no multiple."""
+        return math.ceil(self.image_size / self.patch_size)
+
+    @property
+    def num_tokens(self) -> int:
+        """Number of patch tokens."""
+        return self.grid_size**2
+
+    @property
+    def rank(self) -> int:
+        """Rank k = floor(rank_ratio * embed_dim) of the MLP's factors (Eq. 1)."""
+        # The small term keeps 0.95 * 60 = 56.99999 from losing a rank to binary fractions.
+        return max(1, math.floor(self.rank_ratio * self.embed_dim + 1e-9))
+
+    def hidden_dim(self, block: int) -> int:
+        """Hidden width of one block's MLP."""
+        return round(self.mlp_ratio[block] * self.embed_dim)
+
+    def attention_dim(self, block: int) -> int:
+        """Width of one block's queries, which is also that of its keys and values."""
+        return self.num_heads[block] * self.head_dim
+
+    def to_json(self) -> str:
+        """Returns the architecture as one line of JSON with sorted keys."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Rebuilds an architecture from ``to_json``.
+
+        Raises:
+            ConfigError: If the text is not such an object.
+        """
+        try:
+            fields: dict[str, Any] = json.loads(text)
+            fields["num_heads"] = tuple(fields["num_heads"])
+            fields["mlp_ratio"] = tuple(fields["mlp_ratio"])
+            return cls(**fields)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"This is no architecture in JSON: {error}") from error

@@ -1,0 +1,29 @@
+"""Exceptions that name what was wrong, where, and what to do about it."""
+
+
+class McuformerError(Exception):
+    """Base of every error that this package raises for bad input or a bad environment."""
+
+
+class ConfigError(McuformerError, ValueError):
+    """A field of a configuration has a value that is not allowed."""
+
+
+class BudgetError(McuformerError):
+    """Nothing in the search space fits the memory of the board."""
+
+
+class DataError(McuformerError):
+    """A data set is missing, damaged, or of the wrong shape or dtype."""
+
+
+class ModelError(McuformerError):
+    """A ``.tflite`` file is damaged, foreign, or not one that this package can run."""
+
+
+class PlanError(McuformerError):
+    """A memory plan would let two live buffers share bytes, or leaves the arena."""
+
+
+class RuntimeVersionError(McuformerError):
+    """The installed TFLM is not one that our operators can be registered with."""

@@ -1,0 +1,1 @@
+"""Vision transformers on microcontrollers: search, quantize, convert, run in TFLM."""

@@ -1,0 +1,1 @@
+"""Search spaces, boards, the memory model and the keras-tuner oracles."""
