@@ -1,0 +1,88 @@
+"""Fully connected layer on tokens, with an optional residual."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from mcuformer_tflm.keras_models.quantizers import (
+    CalibratedQuantizer,
+    QuantizableLayer,
+    weight_quantizer,
+)
+
+
+class FullyConnected(QuantizableLayer):
+    """``x @ kernel + bias``, then the residual added if one is given.
+
+    float[..., width] in, float[..., units] out. In a supernet the input may be narrower than
+    the kernel and ``units`` smaller: the leading rows and columns are taken, in each of the
+    ``parts`` equal column groups (queries, keys and values lie in three groups). The integer
+    operator is ``custom_ops/kernels/fully_connected``.
+
+    Args:
+        units: Width of the output, over all parts.
+        parts: Number of column groups; each has a symmetric range of its own when above 1.
+        quantized: Whether weights and output are fake-quantized.
+        **kwargs: As for Keras' Layer.
+    """
+
+    def __init__(
+        self, units: int, parts: int = 1, quantized: bool = False, **kwargs: Any
+    ) -> None:
+        """Makes the layer; weights come with the first input."""
+        super().__init__(quantized=quantized, **kwargs)
+        self.units = units
+        self.parts = parts
+
+    def build(self, input_shape: Any) -> None:
+        """Creates kernel [width, units] and bias [units]."""
+        x_shape = input_shape[0] if isinstance(input_shape, list) else input_shape
+        width = x_shape[-1]
+        self.kernel = self.add_weight(
+            "kernel", [width, self.units], initializer="glorot_uniform"
+        )
+        self.bias = self.add_weight("bias", [self.units], initializer="zeros")
+        self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
+        for name in self.output_names:
+            self.add_quantizer(name, CalibratedQuantizer(symmetric=self.parts > 1))
+        super().build(input_shape)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the output's quantizers: one a part."""
+        if self.parts == 1:
+            return ["output"]
+        return [f"output_{part}" for part in range(self.parts)]
+
+    def call(
+        self,
+        inputs: Any,
+        units: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> tf.Tensor:
+        """Multiplies; ``inputs`` is a tensor or the list [tensor, residual]."""
+        x, residual = inputs if isinstance(inputs, list | tuple) else (inputs, None)
+        kernel, bias = self.kernel, self.bias
+        if units is not None:
+            part_units = units // self.parts
+            kernel = tf.reshape(kernel, [-1, self.parts, self.units // self.parts])
+            kernel = tf.reshape(kernel[: tf.shape(x)[-1], :, :part_units], [-1, units])
+            bias = tf.reshape(tf.reshape(bias, [self.parts, -1])[:, :part_units], [-1])
+        kernel = self.fake_quantize("kernel", kernel, training)
+        outputs = tf.matmul(tf.reshape(x, [-1, tf.shape(x)[-1]]), kernel) + bias
+        outputs = tf.reshape(outputs, tf.concat([tf.shape(x)[:-1], tf.shape(kernel)[1:]], 0))
+        if units is None:
+            outputs.set_shape([*x.shape[:-1], self.units])
+        if residual is not None:
+            outputs = outputs + residual
+        if not self.quantized:
+            return outputs
+        parts = tf.split(outputs, self.parts, axis=-1)
+        named = zip(self.output_names, parts, strict=True)
+        return tf.concat([self.fake_quantize(n, part, training) for n, part in named], -1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns Keras' configuration of the layer."""
+        return {**super().get_config(), "units": self.units, "parts": self.parts}

@@ -1,0 +1,99 @@
+"""TF-MOT quantizers as our layers own them, one for every tensor that the runtime holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
+
+# TF-MOT's decay of 0.999 suits runs of many thousand steps; ranges here start calibrated.
+_EMA_DECAY = 0.99
+
+
+class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
+    """TF-MOT's moving-average quantizer, whose range starts at values seen on data.
+
+    While ``calibrating`` is true the tensor passes unchanged and the range grows to what it
+    holds. Afterwards the range follows the training batches slowly, as TF-MOT does it.
+    Symmetric ranges have zero point 0.
+    """
+
+    def __init__(self, num_bits: int = 8, symmetric: bool = False) -> None:
+        """Makes a per-tensor quantizer of 8 or 16 bits."""
+        super().__init__(
+            num_bits=num_bits, per_axis=False, symmetric=symmetric, narrow_range=symmetric
+        )
+        self.calibrating = False
+        self.frozen = False
+        self._fresh = True
+
+    def __call__(
+        self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **_: Any
+    ) -> tf.Tensor:
+        """Fake-quantizes ``inputs``; gradients pass straight through inside the range."""
+        low, high = weights["min_var"], weights["max_var"]
+        if training and not self.frozen or self.calibrating:
+            batch_low = tf.minimum(tf.reduce_min(inputs), 0.0)
+            batch_high = tf.maximum(tf.reduce_max(inputs), batch_low + 1e-6)
+            if self.symmetric:
+                batch_high = tf.maximum(-batch_low, batch_high)
+                batch_low = -batch_high
+            batch_low, batch_high = tf.stop_gradient(batch_low), tf.stop_gradient(batch_high)
+        if self.calibrating:
+            low.assign(batch_low if self._fresh else tf.minimum(low, batch_low))
+            high.assign(batch_high if self._fresh else tf.maximum(high, batch_high))
+            self._fresh = False
+            return inputs
+        if training and not self.frozen:
+            low.assign_sub((1 - _EMA_DECAY) * (low - batch_low))
+            high.assign_sub((1 - _EMA_DECAY) * (high - batch_high))
+        return tf.quantization.fake_quant_with_min_max_vars(
+            inputs, low, high, num_bits=self.num_bits, narrow_range=self.narrow_range
+        )
+
+
+def weight_quantizer() -> tfmot_quantizers.LastValueQuantizer:
+    """Returns TF-MOT's symmetric int8 quantizer with one scale an output channel."""
+    return tfmot_quantizers.LastValueQuantizer(
+        num_bits=8, per_axis=True, symmetric=True, narrow_range=True
+    )
+
+
+class QuantizableLayer(tf_keras.layers.Layer):
+    """A layer that owns TF-MOT quantizers when it is ``quantized`` and none otherwise."""
+
+    def __init__(self, quantized: bool = False, **kwargs: Any) -> None:
+        """Args: quantized: Whether tensors are fake-quantized; kwargs: as Keras' Layer."""
+        super().__init__(**kwargs)
+        self.quantized = quantized
+        self._quantizers: dict[str, Any] = {}
+        self._ranges: dict[str, dict[str, tf.Variable]] = {}
+
+    def add_quantizer(self, name: str, quantizer: Any, shape: Any = None) -> None:
+        """Registers a quantizer under the name of its tensor; does nothing in a float layer."""
+        if self.quantized:
+            self._quantizers[name] = quantizer
+            self._ranges[name] = quantizer.build(shape, name, self)
+
+    def fake_quantize(self, name: str, tensor: tf.Tensor, training: bool | None) -> tf.Tensor:
+        """Passes a tensor through the quantizer of that name; unchanged in a float layer."""
+        if not self.quantized:
+            return tensor
+        return self._quantizers[name](tensor, bool(training), self._ranges[name])
+
+    def set_calibrating(self, calibrating: bool) -> None:
+        """Switches calibration of all activation quantizers on or off."""
+        for quantizer in self._quantizers.values():
+            if isinstance(quantizer, CalibratedQuantizer):
+                quantizer.calibrating = calibrating
+
+    def quantization_range(self, name: str) -> tuple[float, float]:
+        """Returns the learned (min, max) of one tensor, in real units."""
+        ranges = self._ranges[name]
+        return float(ranges["min_var"]), float(ranges["max_var"])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns Keras' configuration of the layer."""
+        return {**super().get_config(), "quantized": self.quantized}
