@@ -89,6 +89,10 @@ class QuantizableLayer(tf_keras.layers.Layer):
             if isinstance(quantizer, CalibratedQuantizer):
                 quantizer.calibrating = calibrating
 
+    def quantizer(self, name: str) -> Any:
+        """Returns the TF-MOT quantizer of one tensor."""
+        return self._quantizers[name]
+
     def quantization_range(self, name: str) -> tuple[float, float]:
         """Returns the learned (min, max) of one tensor, in real units."""
         ranges = self._ranges[name]
@@ -97,3 +101,8 @@ class QuantizableLayer(tf_keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""
         return {**super().get_config(), "quantized": self.quantized}
+
+    def channel_ranges(self, name: str) -> tuple[Any, Any]:
+        """Returns the (min, max) of one weight tensor: float[channels] each, in real units."""
+        ranges = self._ranges[name]
+        return ranges["min_var"].numpy(), ranges["max_var"].numpy()

@@ -1,0 +1,26 @@
+"""Export of the mean over tokens."""
+
+from __future__ import annotations
+
+from mcuformer_tflm.convert.graph import Activation, Graph
+from mcuformer_tflm.convert.quantization import activation_quantization
+from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
+from mcuformer_tflm.keras_models.mean_pool import MeanPool
+
+
+def export_mean_pool(layer: MeanPool, graph: Graph, source: Activation) -> Activation:
+    """Adds ``McuformerMeanPool``."""
+    quantization = activation_quantization(layer, "output")
+    _, tokens, width = source.shape
+    multiplier, shift = quantize_multiplier(
+        source.quantization.scale / quantization.scale / tokens
+    )
+    output = graph.add_activation(layer.name, (1, width), quantization)
+    options = {
+        "input_zero_point": source.quantization.zero_point,
+        "output_zero_point": quantization.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+    }
+    graph.add_operator("McuformerMeanPool", [source.index], output, options)
+    return output

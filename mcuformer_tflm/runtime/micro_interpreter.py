@@ -1,0 +1,182 @@
+"""A pleasant face for TFLM's micro interpreter."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mcuformer_tflm.convert.metadata import read_architecture, read_labels
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
+from mcuformer_tflm.plan.model_graph import ModelGraph, read_graph
+from mcuformer_tflm.plan.planner import MemoryPlan, read_plan
+from mcuformer_tflm.runtime.tflm import open_interpreter
+
+OPERATORS = (
+    "McuformerPatchEmbed",
+    "McuformerLayerNorm",
+    "McuformerFullyConnected",
+    "McuformerAttention",
+    "McuformerGelu",
+    "McuformerMeanPool",
+)
+_MAX_ARENA = 1 << 24
+_PROBE_SECONDS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class ArenaUse:
+    """What TFLM took from the arena on this machine (64-bit: more than on Cortex-M).
+
+    Attributes:
+        head: Bytes of tensors and scratch, which follow the plan.
+        tail: Bytes of TFLM's own persistent data.
+        tail_by_kind: For each kind of persistent data, (bytes, number of entries).
+    """
+
+    head: int
+    tail: int
+    tail_by_kind: dict[str, tuple[int, int]]
+
+    @property
+    def total(self) -> int:
+        """Head and tail together, in bytes."""
+        return self.head + self.tail
+
+
+class MicroInterpreter:
+    """Runs a converted model in TFLM itself, with our operators and the model's memory plan.
+
+    Example:
+        >>> interpreter = MicroInterpreter("build/demo/model.tflite")
+        >>> logits = interpreter.run(quantize_images(images))
+
+    Args:
+        model: Path of a ``.tflite``, or its bytes.
+        arena_size: Bytes of the arena; by default ample.
+
+    Attributes:
+        architecture: The architecture that the model was converted from.
+        labels: Class names.
+        graph: Tensors and operators.
+        plan: The memory plan that the file carries, verified.
+
+    Raises:
+        ModelError: If the file is missing, damaged, foreign, or TFLM refuses it.
+        PlanError: If its memory plan would let live buffers overlap.
+        RuntimeVersionError: If the installed TFLM is not supported.
+    """
+
+    architecture: Architecture
+    labels: tuple[str, ...]
+    graph: ModelGraph
+    plan: MemoryPlan
+
+    def __init__(self, model: str | Path | bytes, arena_size: int = _MAX_ARENA) -> None:
+        """Checks the file, tries it in a child process, then opens it here."""
+        content = model if isinstance(model, bytes) else _read_file(Path(model))
+        self.graph = read_graph(content)
+        self.architecture = read_architecture(self.graph)
+        foreign = sorted({op.code for op in self.graph.operators} - set(OPERATORS))
+        if foreign:
+            raise ModelError(
+                f"The model has operators that this runtime lacks: {', '.join(foreign)}. It runs "
+                f"{', '.join(OPERATORS)}."
+            )
+        self.labels = read_labels(content)
+        self.plan = read_plan(self.graph)
+        self._arena_use = _probe(content, arena_size)
+        self._interpreter = open_interpreter(content, arena_size)
+        self._shape = self.graph.tensors[self.graph.inputs[0]].shape[1:]
+
+    @property
+    def arena_use(self) -> ArenaUse:
+        """What TFLM's recording allocator measured for this model on this machine."""
+        return self._arena_use
+
+    @property
+    def memory_map(self) -> MemoryPlan:
+        """The model's memory plan: where each buffer lies and when it lives."""
+        return self.plan
+
+    def run(
+        self, images: np.ndarray, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """Classifies images one by one.
+
+        Args:
+            images: int8[n, height, width, channels], byte - 128 (``quantize_images``).
+            progress: Called after each image with (done, total).
+
+        Returns:
+            int8[n, num_classes] logits.
+
+        Raises:
+            DataError: If dtype or shape do not fit the model.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.int8:
+            raise DataError(
+                f"The images are {images.dtype}; the model takes int8. Convert bytes with "
+                "mcuformer_tflm.quantize_images."
+            )
+        if images.shape[1:] != self._shape:
+            raise DataError(
+                f"The images have shape {images.shape}; the model takes (n, "
+                f"{', '.join(map(str, self._shape))})."
+            )
+        logits = np.empty((len(images), self.architecture.num_classes), np.int8)
+        for index, image in enumerate(images):
+            self._interpreter.set_input(image[None], 0)
+            self._interpreter.invoke()
+            logits[index] = self._interpreter.get_output(0)[0]
+            if progress is not None:
+                progress(index + 1, len(images))
+        return logits
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"The model {path} cannot be read ({error.strerror}). `make demo` writes "
+            "build/demo/model.tflite."
+        ) from error
+
+
+def _probe(content: bytes, arena_size: int) -> ArenaUse:
+    result = subprocess.run(
+        [sys.executable, "-m", "mcuformer_tflm.runtime.probe", str(arena_size)],
+        input=content,
+        capture_output=True,
+        timeout=_PROBE_SECONDS,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
+    record = result.stderr.decode(errors="replace")
+    if result.returncode != 0:
+        # A wrong version of TFLM is told here by its own exception, not as a bad model.
+        from mcuformer_tflm.custom_ops import library
+
+        library.load()
+        lines = [line for line in record.splitlines() if line.strip()]
+        raise ModelError(
+            f"TFLM refused the model with an arena of {arena_size} bytes: "
+            f"{' / '.join(lines[-3:]) or f'it ended with status {result.returncode}'}"
+        )
+    totals = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", record))
+    kinds = {
+        kind: (int(used), int(count))
+        for kind, used, count in re.findall(
+            r"'([^']+)' used (\d+) bytes .*?requested \d+ bytes for (\d+)", record
+        )
+    }
+    return ArenaUse(int(totals["head"]), int(totals["tail"]), kinds)
