@@ -1,1 +1,68 @@
-"""Vision transformers on microcontrollers: search, quantize, convert, run in TFLM."""
+"""Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.
+
+The public face of the package. Names load on first use, so that importing the package costs
+nothing, and a process that only runs models never loads TensorFlow's training half.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.build import build_supernet
+    from mcuformer_tflm.convert.converter import convert
+    from mcuformer_tflm.datasets import normalise, quantize_images
+    from mcuformer_tflm.keras_models.architecture import Architecture
+    from mcuformer_tflm.keras_models.exceptions import McuformerError
+    from mcuformer_tflm.plan.planner import MemoryPlan, plan_memory
+    from mcuformer_tflm.qat import quantize
+    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.search.board import Board, get_board
+    from mcuformer_tflm.search.space import SearchSpace
+
+_HOMES = {
+    "Architecture": "keras_models.architecture",
+    "Board": "search.board",
+    "McuformerError": "keras_models.exceptions",
+    "MemoryPlan": "plan.planner",
+    "MicroInterpreter": "runtime.micro_interpreter",
+    "SearchSpace": "search.space",
+    "build_supernet": "build",
+    "convert": "convert.converter",
+    "get_board": "search.board",
+    "normalise": "datasets",
+    "plan_memory": "plan.planner",
+    "quantize": "qat",
+    "quantize_images": "datasets",
+}
+
+__all__ = [
+    "Architecture",
+    "Board",
+    "McuformerError",
+    "MemoryPlan",
+    "MicroInterpreter",
+    "SearchSpace",
+    "build_supernet",
+    "convert",
+    "get_board",
+    "normalise",
+    "plan_memory",
+    "quantize",
+    "quantize_images",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+# Importing the subpackage `convert` binds its name here, where the function of that name
+# belongs. Import it once and take the name back: later imports find it in sys.modules.
+importlib.import_module(f"{__name__}.convert")
+del globals()["convert"]

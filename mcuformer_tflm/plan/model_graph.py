@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import struct
 from typing import Any
 
@@ -12,13 +13,13 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
 
-_ITEM_BYTES = {
-    schema.TensorType.INT8: 1,
-    schema.TensorType.UINT8: 1,
-    schema.TensorType.INT16: 2,
-    schema.TensorType.UINT16: 2,
-    schema.TensorType.INT32: 4,
-    schema.TensorType.FLOAT32: 4,
+_DTYPES = {
+    schema.TensorType.INT8: "int8",
+    schema.TensorType.UINT8: "uint8",
+    schema.TensorType.INT16: "int16",
+    schema.TensorType.UINT16: "uint16",
+    schema.TensorType.INT32: "int32",
+    schema.TensorType.FLOAT32: "float32",
 }
 
 
@@ -30,7 +31,8 @@ class Tensor:
         name: Its name.
         shape: Its shape.
         size: Its bytes, unpadded.
-        constant: Whether it lies in flash.
+        dtype: Its numpy type.
+        data: A constant's little-endian bytes, which lie in flash; empty in the arena.
         scale: Quantization scale, or 0.
         zero_point: Quantization zero point.
     """
@@ -38,9 +40,15 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     size: int
-    constant: bool
+    dtype: str
+    data: bytes
     scale: float
     zero_point: int
+
+    @property
+    def constant(self) -> bool:
+        """Whether it lies in flash."""
+        return bool(self.data)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +137,10 @@ def _read(model: Any) -> ModelGraph:
 
 def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
     shape = tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ()))
-    if tensor.type not in _ITEM_BYTES or any(size < 1 for size in shape):
+    if tensor.type not in _DTYPES or any(size < 1 for size in shape):
         raise ModelError(f"Tensor {tensor.name!r} has a type or shape that we do not know.")
-    size = int(np.prod(shape, dtype=np.int64)) * _ITEM_BYTES[tensor.type]
+    dtype = _DTYPES[tensor.type]
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     data = buffers[tensor.buffer]
     if data and len(data) != size:
         raise ModelError(
@@ -141,7 +150,7 @@ def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
     if tensor.quantization is not None and tensor.quantization.scale is not None:
         scale = float(tensor.quantization.scale[0])
         zero_point = int(tensor.quantization.zeroPoint[0])
-    return Tensor((tensor.name or b"").decode(), shape, size, bool(data), scale, zero_point)
+    return Tensor((tensor.name or b"").decode(), shape, size, dtype, data, scale, zero_point)
 
 
 def _bytes(data: Any) -> bytes:

@@ -1,0 +1,9 @@
+#include "kernels/gelu.h"
+
+namespace mcuformer {
+
+void Gelu(int size, const int8_t* input, const int8_t* table, int8_t* output) {
+  for (int i = 0; i < size; ++i) output[i] = table[input[i] + 128];
+}
+
+}  // namespace mcuformer

@@ -1,0 +1,15 @@
+// Sigmoid-GELU, x * sigmoid(1.702 x), by table. Twin: custom_ops/reference/gelu.py.
+#ifndef MCUFORMER_KERNELS_GELU_H_
+#define MCUFORMER_KERNELS_GELU_H_
+
+#include <cstdint>
+
+namespace mcuformer {
+
+// input, output: int8[size]; may be the same. table: int8[256], the entry of v at v + 128.
+// Scratch: none.
+void Gelu(int size, const int8_t* input, const int8_t* table, int8_t* output);
+
+}  // namespace mcuformer
+
+#endif  // MCUFORMER_KERNELS_GELU_H_

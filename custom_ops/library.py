@@ -1,0 +1,76 @@
+"""The shared library with our operators, loaded beside TFLM's own."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+import sys
+from pathlib import Path
+
+from mcuformer_tflm.keras_models.exceptions import RuntimeVersionError
+
+REGISTERER = "McuformerRegisterOps"
+SUPPORTED_TFLM = "0.dev20261023182759"
+_FILE = "libmcuformer_ops.so"
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """Loads TFLM's runtime and then our operators, so that TFLM finds them by name.
+
+    Raises:
+        RuntimeVersionError: If tflite-micro is missing or of a version that we have not
+            tested, or our library is not built.
+    """
+    try:
+        version = importlib.metadata.version("tflite-micro")
+    except importlib.metadata.PackageNotFoundError:
+        version = "none"
+    if version != SUPPORTED_TFLM:
+        raise RuntimeVersionError(
+            f"The installed tflite-micro is {version}; our operators are tested with "
+            f"{SUPPORTED_TFLM} alone, since TFLM promises no stable binary interface. Run "
+            f"`pip install tflite-micro=={SUPPORTED_TFLM}`."
+        )
+    path = find_library()
+    # TFLM's symbols must be global before our library, which calls them, is loaded.
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
+    try:
+        from tflite_micro.python.tflite_micro import runtime  # noqa: F401
+    except ImportError as error:
+        raise RuntimeVersionError(
+            f"tflite-micro {version} does not load ({error}). Reinstall it: "
+            f"`pip install --force-reinstall tflite-micro=={SUPPORTED_TFLM}`."
+        ) from error
+    finally:
+        sys.setdlopenflags(flags)
+    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    library.McuformerProbeError.restype = ctypes.c_char_p
+    return library
+
+
+def probe_error() -> str:
+    """Returns why the last registration was refused, or nothing."""
+    return load().McuformerProbeError().decode()
+
+
+def find_library() -> Path:
+    """Returns where the shared library lies: in the package, or in a checkout's build folder.
+
+    Raises:
+        RuntimeVersionError: If it is in neither.
+    """
+    import mcuformer_tflm.custom_ops as package
+
+    folders = [Path(folder) for folder in package.__path__]
+    checkout = Path(__file__).resolve().parent.parent / "build" / "lib"
+    for folder in [*folders, checkout]:
+        if (folder / _FILE).is_file():
+            return folder / _FILE
+    raise RuntimeVersionError(
+        f"The shared library {_FILE} is not built. Run `make setup` in the checkout, or "
+        "reinstall the package with pip."
+    )

@@ -1,0 +1,1 @@
+"""Numpy twins: the bit-exact specification of every kernel."""
