@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
 
-from mcuformer_tflm.keras_models.quantizers import CalibratedQuantizer, QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import (
+    CalibratedQuantizer,
+    FixedRangeQuantizer,
+    QuantizableLayer,
+)
 
 # The integer operator subtracts logits in steps of this size, in nats, and looks the
 # exponential up in 256 entries; a probability is a multiple of 1/256.
@@ -35,7 +38,7 @@ class Attention(QuantizableLayer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the quantizers."""
-        fixed = tfmot_quantizers.FixedQuantizer
+        fixed = FixedRangeQuantizer
         self.add_quantizer("logits", fixed(16, -_LOGIT_LIMIT, _LOGIT_LIMIT, True))
         self.add_quantizer("probabilities", fixed(8, 0.0, 255 / 256, False))
         self.add_quantizer("output", CalibratedQuantizer())

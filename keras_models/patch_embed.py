@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
 
 from mcuformer_tflm.keras_models.quantizers import (
     CalibratedQuantizer,
+    FixedRangeQuantizer,
     QuantizableLayer,
     weight_quantizer,
 )
@@ -56,7 +56,7 @@ class PatchEmbed(QuantizableLayer):
             initializer=_initial_positions,
         )
         self.add_quantizer(
-            "image", tfmot_quantizers.FixedQuantizer(8, -1.0, 127 * IMAGE_SCALE, False)
+            "image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False)
         )
         self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
         self.add_quantizer("position", CalibratedQuantizer(symmetric=True))

@@ -54,6 +54,19 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
         )
 
 
+class FixedRangeQuantizer(tfmot_quantizers.FixedQuantizer):
+    """TF-MOT's quantizer of a range known beforehand, with its number of bits honoured.
+
+    TF-MOT 0.8.1 keeps ``num_bits`` but always rounds to 8.
+    """
+
+    def __call__(self, inputs: tf.Tensor, training: bool, weights: Any, **_: Any) -> tf.Tensor:
+        """Fake-quantizes ``inputs``."""
+        return tf.quantization.fake_quant_with_min_max_args(
+            inputs, self.init_min, self.init_max, self.num_bits, self.narrow_range
+        )
+
+
 def weight_quantizer() -> tfmot_quantizers.LastValueQuantizer:
     """Returns TF-MOT's symmetric int8 quantizer with one scale an output channel."""
     return tfmot_quantizers.LastValueQuantizer(

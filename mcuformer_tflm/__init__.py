@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.qat import quantize
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import Board, get_board
-    from mcuformer_tflm.search.space import SearchSpace
+    from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 
 _HOMES = {
     "Architecture": "keras_models.architecture",
@@ -27,6 +27,7 @@ _HOMES = {
     "McuformerError": "keras_models.exceptions",
     "MemoryPlan": "plan.planner",
     "MicroInterpreter": "runtime.micro_interpreter",
+    "FASHION_MNIST_SPACE": "search.space",
     "SearchSpace": "search.space",
     "build_supernet": "build",
     "convert": "convert.converter",
@@ -38,6 +39,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "FASHION_MNIST_SPACE",
     "Architecture",
     "Board",
     "McuformerError",

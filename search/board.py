@@ -1,0 +1,113 @@
+"""Boards and their memories."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+_KIB = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class SramRegion:
+    """One contiguous block of SRAM: its name, start address and size in bytes."""
+
+    name: str
+    address: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Board:
+    """A microcontroller board; all sizes in bytes.
+
+    Attributes:
+        name: What users type.
+        core: ``cortex-m4`` or ``cortex-m7``.
+        sram_regions: Blocks of SRAM, the one that is to hold the arena first.
+        flash: Internal flash.
+        external_flash: Memory-mapped external flash, or 0.
+    """
+
+    name: str
+    core: str
+    sram_regions: tuple[SramRegion, ...]
+    flash: int
+    external_flash: int = 0
+
+    @property
+    def sram(self) -> int:
+        """All SRAM, in bytes."""
+        return sum(region.size for region in self.sram_regions)
+
+    @property
+    def arena_budget(self) -> int:
+        """The largest contiguous block of SRAM, in bytes: one arena lies in one block."""
+        return max(region.size for region in self.sram_regions)
+
+    @property
+    def flash_budget(self) -> int:
+        """Internal and external flash together, in bytes."""
+        return self.flash + self.external_flash
+
+
+_BOARDS = {
+    board.name: board
+    for board in (
+        # The paper's 256 KB are two blocks; parts with 1 MiB of flash exist too.
+        Board(
+            "stm32f427",
+            "cortex-m4",
+            (
+                SramRegion("sram", 0x20000000, 192 * _KIB),
+                SramRegion("ccm", 0x10000000, 64 * _KIB),
+            ),
+            flash=2048 * _KIB,
+        ),
+        # The Discovery board adds 16 MiB of QSPI flash.
+        Board(
+            "stm32f746",
+            "cortex-m7",
+            (SramRegion("sram", 0x20000000, 320 * _KIB),),
+            flash=1024 * _KIB,
+            external_flash=16 * 1024 * _KIB,
+        ),
+        Board(
+            "stm32h743",
+            "cortex-m7",
+            (
+                SramRegion("axi", 0x24000000, 512 * _KIB),
+                SramRegion("dtcm", 0x20000000, 128 * _KIB),
+            ),
+            flash=2048 * _KIB,
+        ),
+    )
+}
+
+
+def board_names() -> list[str]:
+    """Returns the names of all known boards, sorted."""
+    return sorted(_BOARDS)
+
+
+def get_board(name: str) -> Board:
+    """Returns a board by name, upper or lower case.
+
+    Raises:
+        ConfigError: If there is none; names the boards, the most similar first.
+    """
+    if name.lower() in _BOARDS:
+        return _BOARDS[name.lower()]
+    near = difflib.get_close_matches(name.lower(), _BOARDS, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ConfigError(
+        f"There is no board {name!r}; the known boards are {', '.join(board_names())}.{hint} "
+        "Add your own with mcuformer_tflm.search.board.register_board(Board(...))."
+    )
+
+
+def register_board(board: Board) -> None:
+    """Makes a board of the user's known by its name."""
+    _BOARDS[board.name.lower()] = board

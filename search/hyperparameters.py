@@ -1,0 +1,44 @@
+"""Networks as keras-tuner hyperparameters, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras_tuner
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.search.space import SearchSpace
+
+
+def declare_subnets(space: SearchSpace) -> keras_tuner.HyperParameters:
+    """Returns the hyperparameters of a subnet; those of blocks beyond its depth are unused."""
+    hp = keras_tuner.HyperParameters()
+    for field in ("patch_size", "rank_ratio", "embed_dim", "depth"):
+        hp.Choice(field, list(getattr(space, field)))
+    for block in range(max(space.depth)):
+        hp.Choice(f"num_heads_{block}", list(space.num_heads))
+        hp.Choice(f"mlp_ratio_{block}", list(space.mlp_ratio))
+    return hp
+
+
+def values_from_architecture(architecture: Architecture) -> dict[str, Any]:
+    """Returns the value of each hyperparameter that the network uses."""
+    values: dict[str, Any] = {
+        field: getattr(architecture, field)
+        for field in ("patch_size", "rank_ratio", "embed_dim", "depth")
+    }
+    for block in range(architecture.depth):
+        values[f"num_heads_{block}"] = architecture.num_heads[block]
+        values[f"mlp_ratio_{block}"] = architecture.mlp_ratio[block]
+    return values
+
+
+def architecture_from_values(values: dict[str, Any], space: SearchSpace) -> Architecture:
+    """Returns the network that a trial's values describe."""
+    blocks = range(values["depth"])
+    return Architecture(
+        space.image_size, space.channels, space.num_classes, values["patch_size"],
+        values["rank_ratio"], space.head_dim, values["embed_dim"],
+        tuple(values[f"num_heads_{block}"] for block in blocks),
+        tuple(values[f"mlp_ratio_{block}"] for block in blocks),
+    )  # fmt: skip

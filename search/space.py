@@ -1,0 +1,201 @@
+"""Search spaces of vision transformers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+_RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSpace:
+    """What may be varied; by default the paper's full space (appendix B.2).
+
+    ``patch_size`` and ``rank_ratio`` are factors of the *space*: each pair of them is one
+    supernet. The others vary from subnet to subnet, ``num_heads`` and ``mlp_ratio`` from
+    block to block.
+
+    Attributes:
+        image_size: Height and width of the input, in pixels.
+        channels: Channels of the input.
+        num_classes: Number of classes.
+        patch_size: Sides of a patch, in pixels.
+        rank_ratio: Ranks of the MLP's factors as shares of ``embed_dim``.
+        embed_dim: Widths of the residual stream.
+        depth: Numbers of blocks.
+        num_heads: Heads of a block.
+        mlp_ratio: Hidden widths of a block's MLP as multiples of ``embed_dim``.
+        head_dim: Width of a head.
+    """
+
+    image_size: int = 240
+    channels: int = 3
+    num_classes: int = 1000
+    patch_size: tuple[int, ...] = (16, 20, 24, 28, 32)
+    rank_ratio: tuple[float, ...] = _RANK_RATIOS
+    embed_dim: tuple[int, ...] = (168, 192, 216)
+    depth: tuple[int, ...] = (12, 13, 14)
+    num_heads: tuple[int, ...] = (3, 4)
+    mlp_ratio: tuple[float, ...] = (3.5, 4.0)
+    head_dim: int = 64
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            ConfigError: If a factor has no values, or they do not ascend, or one is out of
+                range.
+        """
+        for field in ("patch_size", "rank_ratio", "embed_dim", "depth", "num_heads",
+                      "mlp_ratio"):  # fmt: skip
+            values = getattr(self, field)
+            if not values or list(values) != sorted(set(values)):
+                raise ConfigError(
+                    f"{field} is {values}; it must be a tuple of one or more ascending values."
+                )
+        self.smallest()
+        self.largest()
+
+    def at(self, patch_size: int, rank_ratio: float) -> SearchSpace:
+        """Returns the part of the space that one supernet holds.
+
+        Raises:
+            ConfigError: If the space has no such value.
+        """
+        for field, value in (("patch_size", patch_size), ("rank_ratio", rank_ratio)):
+            if value not in getattr(self, field):
+                raise ConfigError(f"{field} is {value}; allowed are {getattr(self, field)}.")
+        return dataclasses.replace(self, patch_size=(patch_size,), rank_ratio=(rank_ratio,))
+
+    def largest(self) -> Architecture:
+        """Returns the largest network at the smallest patch and the highest rank."""
+        return self._extreme(-1, 0)
+
+    def smallest(self) -> Architecture:
+        """Returns the smallest network at the largest patch and the lowest rank."""
+        return self._extreme(0, -1)
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draws every factor uniformly."""
+        depth = int(rng.choice(self.depth))
+        return self._build(
+            int(rng.choice(self.patch_size)),
+            float(rng.choice(self.rank_ratio)),
+            int(rng.choice(self.embed_dim)),
+            tuple(int(heads) for heads in rng.choice(self.num_heads, depth)),
+            tuple(float(ratio) for ratio in rng.choice(self.mlp_ratio, depth)),
+        )
+
+    def mutate(
+        self,
+        architecture: Architecture,
+        rng: np.random.Generator,
+        whole_probability: float = 0.2,
+        block_probability: float = 0.4,
+    ) -> Architecture:
+        """Redraws factors at random (paper, B.4).
+
+        Args:
+            architecture: A network of this space.
+            rng: Source of randomness.
+            whole_probability: P_d, of depth and of ``embed_dim``.
+            block_probability: P_m, of each block's heads and MLP.
+        """
+        heads, ratios = list(architecture.num_heads), list(architecture.mlp_ratio)
+        if rng.random() < whole_probability:
+            fresh = self.sample(rng)
+            heads = (heads + list(fresh.num_heads))[: fresh.depth]
+            ratios = (ratios + list(fresh.mlp_ratio))[: fresh.depth]
+            # Blocks missing after both lists ran out are drawn anew.
+            while len(heads) < fresh.depth:
+                heads.append(int(rng.choice(self.num_heads)))
+                ratios.append(float(rng.choice(self.mlp_ratio)))
+        embed_dim = architecture.embed_dim
+        if rng.random() < whole_probability:
+            embed_dim = int(rng.choice(self.embed_dim))
+        for block in range(len(heads)):
+            if rng.random() < block_probability:
+                heads[block] = int(rng.choice(self.num_heads))
+            if rng.random() < block_probability:
+                ratios[block] = float(rng.choice(self.mlp_ratio))
+        return self._build(
+            architecture.patch_size, architecture.rank_ratio, embed_dim, tuple(heads),
+            tuple(ratios),
+        )  # fmt: skip
+
+    def crossover(
+        self, one: Architecture, other: Architecture, rng: np.random.Generator
+    ) -> Architecture:
+        """Takes each factor from either parent; depth from one, blocks it lacks from it."""
+        if rng.random() < 0.5:
+            one, other = other, one
+        heads, ratios = list(one.num_heads), list(one.mlp_ratio)
+        for block in range(min(one.depth, other.depth)):
+            if rng.random() < 0.5:
+                heads[block] = other.num_heads[block]
+            if rng.random() < 0.5:
+                ratios[block] = other.mlp_ratio[block]
+        embed_dim = other.embed_dim if rng.random() < 0.5 else one.embed_dim
+        return self._build(
+            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios)
+        )
+
+    def contains(self, architecture: Architecture) -> bool:
+        """Whether a network belongs to the space."""
+        arch = architecture
+        return (
+            (arch.image_size, arch.channels, arch.num_classes, arch.head_dim)
+            == (self.image_size, self.channels, self.num_classes, self.head_dim)
+            and arch.patch_size in self.patch_size
+            and arch.rank_ratio in self.rank_ratio
+            and arch.embed_dim in self.embed_dim
+            and arch.depth in self.depth
+            and set(arch.num_heads) <= set(self.num_heads)
+            and set(arch.mlp_ratio) <= set(self.mlp_ratio)
+        )
+
+    def num_subnets(self) -> int:
+        """Returns the number of networks in the space, over all its supernets."""
+        block = len(self.num_heads) * len(self.mlp_ratio)
+        networks = len(self.embed_dim) * sum(block**depth for depth in self.depth)
+        return networks * math.prod((len(self.patch_size), len(self.rank_ratio)))
+
+    def _extreme(self, size: int, patch: int) -> Architecture:
+        depth = self.depth[size]
+        return self._build(
+            self.patch_size[patch], self.rank_ratio[size], self.embed_dim[size],
+            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth,
+        )  # fmt: skip
+
+    def _build(
+        self,
+        patch_size: int,
+        rank_ratio: float,
+        embed_dim: int,
+        num_heads: tuple[int, ...],
+        mlp_ratio: tuple[float, ...],
+    ) -> Architecture:
+        return Architecture(
+            self.image_size, self.channels, self.num_classes, patch_size, rank_ratio,
+            self.head_dim, embed_dim, num_heads, mlp_ratio,
+        )  # fmt: skip
+
+
+FASHION_MNIST_SPACE = SearchSpace(
+    image_size=28,
+    channels=1,
+    num_classes=10,
+    patch_size=(4, 7),
+    rank_ratio=(0.5, 0.6, 0.7, 0.8, 0.9),
+    embed_dim=(32, 48, 64),
+    depth=(2, 3, 4),
+    num_heads=(2, 3, 4),
+    mlp_ratio=(2.0, 3.0),
+    head_dim=16,
+)
