@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 _ALIGNMENT = 16
+# Sizes of TFLM's structures where pointers have 4 bytes.
+_EVAL_TENSOR_BYTES = 12
+_NODE_BYTES = 32
+_NODE_DATA_BYTES = 64
+_ALLOCATION_INFO_BYTES = 24
+_PLANNER_ENTRY_BYTES = 40
+# TFLM's own objects; measured on a 64-bit machine at 850 to 900, so an upper bound.
+_FIXED_BYTES = 1024
 
 
 def head_bytes(architecture: Architecture) -> int:
@@ -20,6 +28,35 @@ def head_bytes(architecture: Architecture) -> int:
         architecture: The network.
     """
     return max(total for _, total in live_bytes(architecture))
+
+
+def arena_bytes(architecture: Architecture) -> int:
+    """Returns the tensor arena that a subnet needs on a Cortex-M under TFLM, at most.
+
+    The head exactly; TFLM's tables at their 32-bit sizes; its other objects and its working
+    memory while planning as measured, rounded up. Used to choose subnets before they exist.
+
+    Args:
+        architecture: The network.
+    """
+    depth = architecture.depth
+    operators = 10 * depth + 4
+    fully_connected, layer_norms = 6 * depth + 1, 2 * depth + 1
+    activations = operators + 1
+    constants = 5 + 4 * fully_connected + 2 * layer_norms + depth + 1
+    scratch = 5 * depth + 3
+    tail = (
+        _EVAL_TENSOR_BYTES * (activations + constants)
+        + _NODE_BYTES * operators
+        + _NODE_DATA_BYTES * (fully_connected + layer_norms + 2 * depth + 2)
+        + _FIXED_BYTES
+    )
+    planning = (
+        _ALLOCATION_INFO_BYTES * (activations + constants + scratch)
+        + _PLANNER_ENTRY_BYTES * (activations + scratch)
+        + _FIXED_BYTES
+    )
+    return max(head_bytes(architecture), planning) + tail
 
 
 def live_bytes(architecture: Architecture) -> Iterator[tuple[str, int]]:

@@ -38,11 +38,14 @@ class ArenaUse:
     Attributes:
         head: Bytes of tensors and scratch, which follow the plan.
         tail: Bytes of TFLM's own persistent data.
+        smallest_arena: The smallest arena in which TFLM opens the model: head and tail, or
+            more where planning needs more room than the head.
         tail_by_kind: For each kind of persistent data, (bytes, number of entries).
     """
 
     head: int
     tail: int
+    smallest_arena: int
     tail_by_kind: dict[str, tuple[int, int]]
 
     @property
@@ -179,4 +182,9 @@ def _probe(content: bytes, arena_size: int) -> ArenaUse:
             r"'([^']+)' used (\d+) bytes .*?requested \d+ bytes for (\d+)", record
         )
     }
-    return ArenaUse(int(totals["head"]), int(totals["tail"]), kinds)
+    smallest = re.search(r"Smallest arena (\d+) bytes", record)
+    if smallest is None or set(totals) != {"head", "tail"}:
+        raise ModelError("TFLM told nothing of its arena; the tflite-micro wheel is not ours.")
+    return ArenaUse(
+        int(totals["head"]), int(totals["tail"]), int(smallest.group(1)), kinds
+    )

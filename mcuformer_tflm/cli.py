@@ -1,0 +1,160 @@
+"""The command ``mcuformer``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+# TensorFlow prints a page about CUDA and CPU features before the first line of ours.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError, McuformerError  # noqa: E402
+
+app = typer.Typer(
+    help="Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Board = Annotated[str, typer.Option(help="stm32f427, stm32f746 or stm32h743.")]
+Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
+Data = Annotated[str, typer.Option(help="The data set: fashion-mnist.")]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
+]
+
+
+@app.command()
+def demo(
+    board: Board = "stm32f746",
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("build/demo"),
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    sram_kib: Annotated[
+        int | None, typer.Option(help="Limit the arena to fewer KiB than the board has.")
+    ] = None,
+    data_folder: DataFolder = None,
+) -> None:
+    """Search, train, quantize, convert and run a model on Fashion-MNIST.
+
+    Example: `mcuformer demo --board stm32f427 --out build/demo`
+    """
+    from mcuformer_tflm.datasets import fashion_mnist
+    from mcuformer_tflm.search.board import get_board
+    from mcuformer_tflm.search.budget import Budget
+
+    if sram_kib is not None and sram_kib < 1:
+        raise ConfigError(f"--sram-kib is {sram_kib}; it must be at least 1.")
+    budget = Budget.of_board(get_board(board), None if sram_kib is None else sram_kib * 1024)
+    data = fashion_mnist(data_folder)
+    console = Console()
+    console.print(f"Fashion-MNIST for {budget}, seed {seed}")
+    from mcuformer_tflm.demo import run_demo
+    from mcuformer_tflm.progress import progress_bars
+
+    with progress_bars(console) as progress:
+        report = run_demo(data, budget, out, progress, seed)
+    console.print(report.table())
+    console.print(f"Written to {out}: model.tflite, report.json, memory_map.png")
+
+
+@app.command()
+def plan(
+    model: Model,
+    board: Board = "stm32f746",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the memory map to this .png or .svg.")
+    ] = None,
+) -> None:
+    """Show where each buffer of a model lies in the arena, and whether a board holds it.
+
+    Example: `mcuformer plan build/demo/model.tflite --board stm32f427 --picture map.svg`
+    """
+    from mcuformer_tflm.plan.picture import draw_plan
+    from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.search.board import get_board
+
+    target = get_board(board)
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--picture is {picture}; the name must end in .png or .svg.")
+    interpreter = MicroInterpreter(model)
+    memory_map = interpreter.memory_map
+    table = Table(title=f"{model}: {memory_map.head_bytes:,} bytes of arena head")
+    for column in ("buffer", "offset", "bytes", "operators", "in place of"):
+        table.add_column(column, justify="right" if column in ("offset", "bytes") else "left")
+    for buffer in memory_map.buffers:
+        source = buffer.overwrites
+        table.add_row(
+            buffer.name, f"{buffer.offset:,}", f"{buffer.size:,}",
+            f"{buffer.first_operator} to {buffer.last_operator}",
+            "" if source is None else interpreter.graph.tensors[source].name,
+        )  # fmt: skip
+    console = Console()
+    console.print(table)
+    arena = cortex_m_arena_bytes(interpreter.graph, memory_map, interpreter.arena_use)
+    fits = "fits" if arena <= target.arena_budget else "does not fit"
+    console.print(
+        f"Lower bound of the head: {memory_map.lower_bound:,} bytes. Arena on a Cortex-M "
+        f"(computed): {arena:,} bytes, which {fits} {target.name}'s {target.arena_budget:,}."
+    )
+    if picture is not None:
+        draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)
+        console.print(f"Memory map drawn to {picture}")
+
+
+@app.command()
+def verify(
+    model: Model,
+    data: Data = "fashion-mnist",
+    data_folder: DataFolder = None,
+    limit: Annotated[int | None, typer.Option(help="Use only so many test images.")] = None,
+) -> None:
+    """Run a model over a test set in TFLM and print its accuracy, from the file alone.
+
+    Example: `mcuformer verify build/demo/model.tflite --data fashion-mnist`
+    """
+    from mcuformer_tflm import datasets
+    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+
+    if limit is not None and limit < 1:
+        raise ConfigError(f"--limit is {limit}; it must be at least 1.")
+    loaded = datasets.load(data, data_folder)
+    interpreter = MicroInterpreter(model)
+    if interpreter.labels != loaded.labels:
+        raise ConfigError(
+            f"The model's labels ({', '.join(interpreter.labels)}) are not those of {data} "
+            f"({', '.join(loaded.labels)}); give the data set that it was trained on."
+        )
+    console = Console()
+    images, classes = loaded.test_images[:limit], loaded.test_classes[:limit]
+    with progress_bars(console) as progress:
+        logits = interpreter.run(
+            datasets.quantize_images(images),
+            lambda done, total: progress("classify in TFLM", done, total),
+        )
+    hits = int((logits.argmax(-1) == classes).sum())
+    console.print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
+
+
+def main() -> None:
+    """Runs the command; an error of ours ends it with one paragraph and status 1."""
+    try:
+        app()
+    except McuformerError as error:
+        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What a finished run reports."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.table import Table
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Figures of one model; shares are 0 to 1, sizes are bytes.
+
+    Attributes:
+        board: The board's name.
+        architecture: The network, as JSON.
+        test_images: Number of images behind the accuracies.
+        float_top1: Accuracy of the float network.
+        int8_top1: Accuracy of the int8 model in TFLM.
+        agreement: Share of images on which the two choose the same class.
+        arena_bytes: Tensor arena on a Cortex-M, computed; an upper bound.
+        arena_bytes_host: Smallest arena in which TFLM opens the model on this machine.
+        head_bytes: Activations and scratch, the part that the memory plan places.
+        head_lower_bound_bytes: No plan of the head can be smaller.
+        flash_bytes: Size of the ``.tflite``.
+        eq5_bytes: The paper's memory figure (Eq. 5), which is no measured memory.
+        sram_budget_bytes: Largest contiguous SRAM of the board, or the limit given.
+        flash_budget_bytes: Flash of the board.
+        seconds: Duration of the run.
+        seed: Of all random choices.
+    """
+
+    board: str
+    architecture: str
+    test_images: int
+    float_top1: float
+    int8_top1: float
+    agreement: float
+    arena_bytes: int
+    arena_bytes_host: int
+    head_bytes: int
+    head_lower_bound_bytes: int
+    flash_bytes: int
+    eq5_bytes: int
+    sram_budget_bytes: int
+    flash_budget_bytes: int
+    seconds: float
+    seed: int
+
+    def write(self, path: Path) -> None:
+        """Writes the report as JSON."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    def table(self) -> Table:
+        """Returns the report for a terminal."""
+        table = Table(title=f"MCUFormer on {self.board}, {self.test_images:,} test images")
+        table.add_column("what")
+        table.add_column("value", justify="right")
+        table.add_column("budget", justify="right")
+        table.add_row("float accuracy (tf_keras)", f"{self.float_top1:.2%}", "")
+        table.add_row("int8 accuracy (TFLM interpreter)", f"{self.int8_top1:.2%}", "")
+        table.add_row("agreement of the two", f"{self.agreement:.2%}", "")
+        sram, flash = f"{self.sram_budget_bytes:,}", f"{self.flash_budget_bytes:,}"
+        table.add_row("arena bytes, Cortex-M (computed)", f"{self.arena_bytes:,}", sram)
+        table.add_row("arena bytes, this machine (measured)", f"{self.arena_bytes_host:,}", "")
+        table.add_row("  of it the planned head", f"{self.head_bytes:,}", "")
+        table.add_row("flash bytes (.tflite)", f"{self.flash_bytes:,}", flash)
+        table.add_row("Eq. 5 of the paper (its own accounting)", f"{self.eq5_bytes:,}", "")
+        table.add_row("seconds", f"{self.seconds:.0f}", "")
+        return table
