@@ -178,6 +178,7 @@ def _search(
     spaces = SpaceEvolution(
         settings.space, settings.starts, settings.steps, epochs=1, seed=seed
     )
+    spaces.verbose = 0  # our own progress bars tell more
     # Told before training starts, rather than after: whether anything can fit at all.
     SubnetEvolution(settings.space, budget.fits, str(budget), population=2, seed=seed)
     supernet_tuner = SupernetTuner(
@@ -191,17 +192,18 @@ def _search(
         directory=str(project),
         project_name="spaces",
     )
-    supernet_tuner.search(train, validation_data=validation, verbose=0)
+    supernet_tuner.search(train, validation_data=validation)
     best = spaces.best_space()
     supernet, _ = supernet_tuner.load_supernet(best)
     subnets = SubnetEvolution(
         best, budget.fits, str(budget), settings.population,
         max(2, settings.population // 2), settings.generations, seed,
     )  # fmt: skip
+    subnets.verbose = 0
     subnet_tuner = SubnetTuner(
         subnets, supernet, progress, directory=str(project), project_name="subnets"
     )
-    subnet_tuner.search(validation_data=validation, verbose=0)
+    subnet_tuner.search(validation_data=validation)
     return supernet.extract(subnets.best_architecture())
 
 

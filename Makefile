@@ -1,0 +1,63 @@
+# Every target runs in .venv, which `make setup` builds once.
+BOARD ?= stm32f746
+OUT ?= build/demo
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format
+
+.PHONY: help setup demo test lint format wheel clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make setup   virtual environment, operators, Debian packages (once)"
+	@echo "make demo    search, train, convert, run in TFLM   [BOARD=$(BOARD)]"
+	@echo "make test    the test suite"
+	@echo "make lint    ruff, mypy, clang-format"
+	@echo "make format  rewrite sources as the formatters want them"
+	@echo "make wheel   build a wheel into dist/"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.packages: scripts/install_packages.sh
+	@scripts/install_packages.sh $(APT_PACKAGES)
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/.python: $(VENV)/.packages pyproject.toml
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --upgrade pip
+	$(PYTHON) -m pip install --quiet scikit-build-core==1.1.2 cmake ninja
+	$(PYTHON) -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	@touch $@
+
+# The editable install built the operators once; this rebuilds what has changed since.
+OPERATOR_SOURCES := $(wildcard custom_ops/CMakeLists.txt custom_ops/kernels/* custom_ops/tflm/*)
+$(VENV)/.ready: $(VENV)/.python $(OPERATOR_SOURCES)
+	@$(VENV)/bin/cmake -S custom_ops -B build/cmake -G Ninja \
+	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
+	  -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/build/lib > build/cmake.log 2>&1 \
+	  || (cat build/cmake.log; exit 1)
+	@$(VENV)/bin/cmake --build build/cmake
+	@touch $@
+
+demo: setup
+	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
+
+test: setup
+	$(PYTHON) -m pytest
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	clang-format --dry-run --Werror custom_ops/kernels/*.h custom_ops/kernels/*.cc custom_ops/tflm/*.h custom_ops/tflm/*.cc
+
+format: setup
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	clang-format -i custom_ops/kernels/*.h custom_ops/kernels/*.cc custom_ops/tflm/*.h custom_ops/tflm/*.cc
+
+wheel: setup
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist
