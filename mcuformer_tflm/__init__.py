@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import Board, get_board
     from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
+    from mcuformer_tflm.search.summary import summary
 
 _HOMES = {
     "Architecture": "keras_models.architecture",
@@ -36,6 +37,7 @@ _HOMES = {
     "plan_memory": "plan.planner",
     "quantize": "qat",
     "quantize_images": "datasets",
+    "summary": "search.summary",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "plan_memory",
     "quantize",
     "quantize_images",
+    "summary",
 ]
 
 

@@ -1,0 +1,42 @@
+"""A network as a table: shapes, parameters, memory and flash."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes, live_bytes
+from mcuformer_tflm.search.memory import (
+    eq5_bytes,
+    flash_bytes,
+    fully_connected_shapes,
+    num_macs,
+    num_parameters,
+)
+
+
+def summary(architecture: Architecture) -> Table:
+    """Returns one row an operator: bytes alive in the arena, bytes of weights in flash.
+
+    Args:
+        architecture: The network.
+
+    Returns:
+        A table for ``rich.print``; its caption has the sums.
+    """
+    arch = architecture
+    weights = {name: units * width for name, units, width in fully_connected_shapes(arch)}
+    weights["patch_embed"] = arch.embed_dim * arch.patch_size**2 * arch.channels
+    table = Table(title=f"{arch.num_tokens} tokens of {arch.embed_dim}, {arch.depth} blocks")
+    table.add_column("operator")
+    table.add_column("live bytes", justify="right")
+    table.add_column("weight bytes (flash)", justify="right")
+    for name, live in live_bytes(arch):
+        flash = f"{weights[name]:,}" if name in weights else ""
+        table.add_row(name, f"{live:,}", flash)
+    table.caption = (
+        f"{num_parameters(arch):,} parameters, {num_macs(arch):,} MACs; predicted: head "
+        f"{head_bytes(arch):,}, Cortex-M arena {arena_bytes(arch):,}, flash "
+        f"{flash_bytes(arch):,} bytes; Eq. 5 of the paper {eq5_bytes(arch):,}"
+    )
+    return table
