@@ -77,4 +77,4 @@ def _write_graph(subnet: Subnet) -> bytes:
     x = export_layer_norm(layers["norm"], graph, x)
     x = export_mean_pool(layers["mean_pool"], graph, x)
     x = export_fully_connected(layers["head"], graph, x)
-    return graph.finish(image, x, "vision transformer by mcuformer_tflm")
+    return graph.finish([image], x, "vision transformer by mcuformer_tflm")

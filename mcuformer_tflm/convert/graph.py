@@ -57,9 +57,10 @@ class Graph:
         shape: Sequence[int],
         quantization: Quantization,
         parts: tuple[Quantization, ...] = (),
+        dtype: str = "int8",
     ) -> Activation:
-        """Adds an int8 tensor that lives in the arena."""
-        tensor = self._tensor(name, shape, "int8", buffer=0)
+        """Adds a tensor that lives in the arena."""
+        tensor = self._tensor(name, shape, dtype, buffer=0)
         tensor.quantization = schema.QuantizationParametersT()
         tensor.quantization.scale = [quantization.scale]
         tensor.quantization.zeroPoint = [quantization.zero_point]
@@ -89,15 +90,15 @@ class Graph:
         operator.customOptionsFormat = schema.CustomOptionsFormat.FLEXBUFFERS
         self._subgraph.operators.append(operator)
 
-    def finish(self, source: Activation, result: Activation, description: str) -> bytes:
+    def finish(self, sources: Sequence[Activation], result: Activation, description: str) -> bytes:
         """Packs the model.
 
         Args:
-            source: The model's input.
+            sources: The model's inputs.
             result: Its output.
             description: Free text kept in the file.
         """
-        self._subgraph.inputs = [source.index]
+        self._subgraph.inputs = [source.index for source in sources]
         self._subgraph.outputs = [result.index]
         model = schema.ModelT()
         model.version = 3

@@ -1,0 +1,164 @@
+import numpy as np
+import one_op_model
+import pytest
+import tensorflow as tf
+from drawn import channel_constants, int8, int16, multipliers, seeds, zero_points
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
+from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
+from mcuformer_tflm.keras_models.exceptions import PlanError
+from mcuformer_tflm.plan import plan_memory, write_plan
+from mcuformer_tflm.plan.model_graph import read_graph
+from mcuformer_tflm.plan.verifier import verify_plan
+from mcuformer_tflm.runtime.tflm import open_interpreter
+
+sizes = st.integers(1, 33)
+
+
+@given(seeds, sizes, sizes, sizes, zero_points, st.booleans())
+def test_tflm_equals_twin_for_any_shape(rng, tokens, width, units, zero_point, in_place):
+    x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
+    constants = [weights, *channel_constants(rng, units, width)]
+    options = {"output_zero_point": zero_point, "in_place": int(in_place)}
+    found = one_op_model.run(
+        "McuformerFullyConnected", [x], constants, (1, tokens, units), options
+    )
+    np.testing.assert_array_equal(found[0], fully_connected(x[0], *constants, zero_point))
+
+
+@given(
+    seeds, sizes, sizes, sizes, zero_points, zero_points, multipliers, st.integers(5, 10),
+    st.sampled_from([int8, int16]),
+)  # fmt: skip
+def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
+    rng, tokens, width, units, zero_point, residual_zero_point, multiplier, shift, draw
+):
+    x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
+    constants = [weights, *channel_constants(rng, units, width, extra_bits=8)]
+    residual = draw(rng, 1, tokens, units)
+    options = {
+        "output_zero_point": zero_point,
+        "residual_zero_point": residual_zero_point,
+        "residual_multiplier": multiplier,
+        "residual_shift": shift,
+    }
+    found = one_op_model.run(
+        "McuformerFullyConnected", [x, residual], constants, (1, tokens, units),
+        options | {"in_place": 0}, str(residual.dtype),
+    )  # fmt: skip
+    wanted = fully_connected(x[0], *constants, residual=residual[0], **options)
+    assert found.dtype == residual.dtype
+    np.testing.assert_array_equal(found[0], wanted)
+
+
+@given(seeds, sizes, sizes, sizes)
+def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
+    rng, tokens, width, units
+):
+    x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
+    constants = [weights, *channel_constants(rng, units, width)]
+    model = one_op_model.build(
+        "McuformerFullyConnected", [x], constants, (1, tokens, units),
+        {"output_zero_point": 3, "in_place": 1},
+    )  # fmt: skip
+    plan = plan_memory(model)
+    placed = {b.tensor: b.offset for b in plan.buffers if b.tensor is not None}
+    assert len(set(placed.values())) == 1, "input and output share their start"
+    interpreter = open_interpreter(write_plan(model, plan), 1 << 20)
+    interpreter.set_input(x, 0)
+    interpreter.invoke()
+    np.testing.assert_array_equal(
+        interpreter.get_output(0)[0], fully_connected(x[0], *constants, 3)
+    )
+
+
+def test_operator_that_may_not_overwrite_refuses_a_plan_that_makes_it():
+    rng = np.random.default_rng(0)
+    x, weights = int8(rng, 1, 4, 8), int8(rng, 8, 8)
+    constants = [weights, *channel_constants(rng, 8, 8)]
+    options = {"output_zero_point": 0, "in_place": 1}
+    allowed = one_op_model.build(
+        "McuformerFullyConnected", [x], constants, (1, 4, 8), options
+    )
+    plan = plan_memory(allowed)
+    forbidden = one_op_model.build(
+        "McuformerFullyConnected", [x], constants, (1, 4, 8), options | {"in_place": 0}
+    )
+    with pytest.raises(PlanError, match="overlaps"):
+        verify_plan(plan, read_graph(forbidden))
+    interpreter = open_interpreter(write_plan(forbidden, plan), 1 << 20)
+    interpreter.set_input(x, 0)
+    with pytest.raises(RuntimeError):
+        interpreter.invoke()
+
+
+@given(seeds, st.integers(1, 8), sizes, sizes)
+def test_twin_equals_tflites_reference_kernel(rng, tokens, width, units):
+    # One scale for all units, as TFLite's own fully connected has it per tensor.
+    input_scale, weight_scale, output_scale = 0.02, 0.01, 0.02 * 0.01 * 127 * width**0.5
+    input_zero_point, output_zero_point = 5, -7
+    x = int8(rng, tokens, width)
+    weights = np.maximum(int8(rng, units, width), -127)
+    bias = rng.integers(-2000, 2000, units, dtype=np.int32)
+    model = _tflite_fully_connected(
+        x.shape, weights, bias, (input_scale, input_zero_point), weight_scale,
+        (output_scale, output_zero_point),
+    )  # fmt: skip
+    reference = tf.lite.Interpreter(
+        model_content=model,
+        experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_REF,
+    )
+    reference.allocate_tensors()
+    reference.set_tensor(reference.get_input_details()[0]["index"], x)
+    reference.invoke()
+    wanted = reference.get_tensor(reference.get_output_details()[0]["index"])
+    scales = np.float32(input_scale) * np.float32(weight_scale)
+    multiplier, shift = quantize_multiplier(float(scales) / float(np.float32(output_scale)))
+    folded = bias - input_zero_point * weights.astype(np.int32).sum(1)
+    found = fully_connected(
+        x, weights, folded, np.full(units, multiplier), np.full(units, shift),
+        output_zero_point,
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, wanted)
+
+
+def _tflite_fully_connected(shape, weights, bias, source, weight_scale, target):
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    from mcuformer_tflm.convert.graph import pack
+
+    def tensor(name, shape, kind, buffer, scale, zero_point):
+        made = schema.TensorT()
+        made.name, made.shape, made.type, made.buffer = name, list(shape), kind, buffer
+        made.quantization = schema.QuantizationParametersT()
+        made.quantization.scale, made.quantization.zeroPoint = [scale], [zero_point]
+        return made
+
+    def buffer(values):
+        made = schema.BufferT()
+        made.data = np.frombuffer(values.tobytes(), np.uint8)
+        return made
+
+    units = len(weights)
+    int8_type, int32_type = schema.TensorType.INT8, schema.TensorType.INT32
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        tensor("x", shape, int8_type, 0, *source),
+        tensor("w", weights.shape, int8_type, 1, weight_scale, 0),
+        tensor("b", (units,), int32_type, 2, source[0] * weight_scale, 0),
+        tensor("y", (shape[0], units), int8_type, 0, *target),
+    ]
+    operator = schema.OperatorT()
+    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 1, 2], [3]
+    operator.builtinOptionsType = schema.BuiltinOptions.FullyConnectedOptions
+    operator.builtinOptions = schema.FullyConnectedOptionsT()
+    graph.operators, graph.inputs, graph.outputs = [operator], [0], [3]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
+    code.version = 4
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    model.buffers = [schema.BufferT(), buffer(weights), buffer(bias)]
+    return pack(model)

@@ -1,0 +1,33 @@
+"""Runs one of our operators alone in TFLM."""
+
+import numpy as np
+
+from mcuformer_tflm.convert.graph import Graph
+from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.runtime.tflm import open_interpreter
+
+_ARENA = 1 << 20
+
+
+def build(custom_code, activations, constants, output_shape, options, output_dtype="int8"):
+    """Returns a model of one operator: first activation, constants, other activations."""
+    graph = Graph()
+    sources = [
+        graph.add_activation(f"input_{i}", x.shape, Quantization(1.0), dtype=str(x.dtype))
+        for i, x in enumerate(activations)
+    ]
+    fixed = [graph.add_constant(f"constant_{i}", c) for i, c in enumerate(constants)]
+    output = graph.add_activation("output", output_shape, Quantization(1.0), dtype=output_dtype)
+    indices = [sources[0].index, *fixed, *(source.index for source in sources[1:])]
+    graph.add_operator(custom_code, indices, output, options)
+    return graph.finish(sources, output, "one operator")
+
+
+def run(custom_code, activations, constants, output_shape, options, output_dtype="int8"):
+    """Returns the operator's output in TFLM."""
+    model = build(custom_code, activations, constants, output_shape, options, output_dtype)
+    interpreter = open_interpreter(model, _ARENA)
+    for index, x in enumerate(activations):
+        interpreter.set_input(np.ascontiguousarray(x), index)
+    interpreter.invoke()
+    return interpreter.get_output(0)
