@@ -58,7 +58,9 @@ def probe_error() -> str:
 
 
 def find_library() -> Path:
-    """Returns where the shared library lies: in the package, or in a checkout's build folder.
+    """Returns where the shared library lies: in a checkout's build folder, or the package.
+
+    The checkout's comes first: `make` rebuilds it when a kernel changes.
 
     Raises:
         RuntimeVersionError: If it is in neither.
@@ -67,7 +69,7 @@ def find_library() -> Path:
 
     folders = [Path(folder) for folder in package.__path__]
     checkout = Path(__file__).resolve().parent.parent / "build" / "lib"
-    for folder in [*folders, checkout]:
+    for folder in [checkout, *folders]:
         if (folder / _FILE).is_file():
             return folder / _FILE
     raise RuntimeVersionError(
