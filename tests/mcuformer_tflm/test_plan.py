@@ -1,0 +1,121 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from mcuformer_tflm import convert, plan_memory
+from mcuformer_tflm.keras_models.exceptions import ModelError, PlanError
+from mcuformer_tflm.keras_models.subnet import build_subnet
+from mcuformer_tflm.plan.greedy import greedy_offsets
+from mcuformer_tflm.plan.model_graph import read_graph
+from mcuformer_tflm.plan.picture import draw_plan
+from mcuformer_tflm.plan.planner import read_plan
+from mcuformer_tflm.plan.verifier import verify_plan
+from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes
+from mcuformer_tflm.search.memory import flash_bytes, weight_bytes
+from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_head_is_known_from_the_architecture_alone(seed, fashion_mnist):
+    architecture = FASHION_MNIST_SPACE.sample(np.random.default_rng(seed))
+    images = np.zeros((2, 28, 28, 1), np.float32)
+    model = convert(build_subnet(architecture).quantized_copy([images]), fashion_mnist.labels)
+    plan = plan_memory(model)
+    assert plan.head_bytes == plan.lower_bound == head_bytes(architecture)
+    assert weight_bytes(architecture) < len(model) <= flash_bytes(architecture)
+
+
+def test_tflm_takes_the_head_that_the_plan_says(interpreter):
+    assert interpreter.arena_use.head == interpreter.plan.head_bytes
+
+
+def test_predicted_arena_holds_the_model_and_is_no_more_than_a_third_above(
+    interpreter, architecture
+):
+    computed = cortex_m_arena_bytes(
+        interpreter.graph, interpreter.plan, interpreter.arena_use
+    )
+    assert computed <= interpreter.arena_use.smallest_arena
+    assert computed <= arena_bytes(architecture) <= computed * 4 / 3
+
+
+def test_plan_in_the_file_is_the_one_that_was_made(model):
+    graph = read_graph(model)
+    assert read_plan(graph) == plan_memory(graph)
+
+
+def test_planning_twice_gives_the_same_plan(model):
+    assert plan_memory(model) == plan_memory(model)
+
+
+def _moved(plan, name, offset):
+    buffers = [
+        dataclasses.replace(b, offset=offset) if b.name == name else b for b in plan.buffers
+    ]
+    return dataclasses.replace(plan, buffers=tuple(buffers))
+
+
+@pytest.mark.parametrize("delta", [16, -16, 1])
+def test_every_shift_of_a_buffer_into_a_live_one_is_refused(model, delta):
+    graph, plan = read_graph(model), plan_memory(model)
+    stream = next(b for b in plan.buffers if b.name == "patch_embed")
+    reader = next(b for b in plan.buffers if b.name == "block_0_norm_1")
+    with pytest.raises(PlanError):
+        verify_plan(_moved(plan, reader.name, stream.offset + delta), graph)
+
+
+def test_overwriting_a_value_that_is_read_again_is_refused(model):
+    graph, plan = read_graph(model), plan_memory(model)
+    stream = next(b for b in plan.buffers if b.name == "patch_embed")
+    # The norm's output on the residual stream, which the projection still reads.
+    with pytest.raises(PlanError, match="overlaps patch_embed"):
+        verify_plan(_moved(plan, "block_0_norm_1", stream.offset), graph)
+
+
+def test_scratch_on_a_live_tensor_is_refused(model):
+    graph, plan = read_graph(model), plan_memory(model)
+    stream = next(b for b in plan.buffers if b.name == "patch_embed")
+    with pytest.raises(PlanError, match="scratch"):
+        verify_plan(_moved(plan, "block_0_qkv/scratch", stream.offset), graph)
+
+
+def test_missing_place_is_refused(model):
+    graph, plan = read_graph(model), plan_memory(model)
+    fewer = dataclasses.replace(plan, buffers=plan.buffers[1:])
+    with pytest.raises(PlanError, match="no place"):
+        verify_plan(fewer, graph)
+
+
+def test_greedy_fills_gaps_and_keeps_planned_offsets():
+    # Planned: [0, 32) and [64, 96), alive together; online: 16 and 48 bytes.
+    found = greedy_offsets(
+        [(32, 0, 2), (32, 1, 1), (16, 1, 1), (48, 1, 1), (48, 5, 5)], [0, 64, None, None, None]
+    )
+    assert found == [0, 64, 32, 96, 0]
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 40, 1000, 0.3, 0.7, 0.95])
+def test_model_cut_short_is_an_error_of_ours(model, cut):
+    with pytest.raises(ModelError):
+        read_graph(model[: cut if isinstance(cut, int) else int(cut * len(model))])
+
+
+def test_damaged_models_raise_errors_of_ours_or_are_read(model):
+    rng = np.random.default_rng(0)
+    structure = len(model) - 8000  # what follows the weights: tensors, operators, metadata
+    for _ in range(150):
+        damaged = bytearray(model)
+        for position in rng.integers(structure, len(model), 4):
+            damaged[position] = rng.integers(256)
+        try:
+            read_plan(read_graph(bytes(damaged)))
+        except (ModelError, PlanError):
+            pass
+
+
+def test_picture_is_drawn(model, tmp_path):
+    for name in ("map.png", "map.svg"):
+        draw_plan(plan_memory(model), tmp_path / name, budget=6000)
+        assert (tmp_path / name).stat().st_size > 5000

@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from model_twin import run_twin
+
+from mcuformer_tflm import MicroInterpreter, normalise, quantize_images
+from mcuformer_tflm.convert.graph import add_metadata, pack, unpack
+from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
+from mcuformer_tflm.custom_ops import library
+from mcuformer_tflm.keras_models.exceptions import (
+    DataError,
+    ModelError,
+    PlanError,
+    RuntimeVersionError,
+)
+from mcuformer_tflm.plan.planner import METADATA_NAME
+
+
+@pytest.fixture(scope="module")
+def images(fashion_mnist):
+    return fashion_mnist.test_images[:32]
+
+
+def test_whole_model_in_tflm_equals_the_twins_on_real_images(interpreter, images):
+    found = interpreter.run(quantize_images(images))
+    wanted = [run_twin(interpreter.graph, image[None])[0] for image in quantize_images(images)]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_int8_run_stays_near_the_fake_quantized_network(interpreter, quantized, images):
+    output = interpreter.graph.tensors[interpreter.graph.outputs[0]]
+    logits = quantized(normalise(images)).numpy() / output.scale + output.zero_point
+    error = np.abs(interpreter.run(quantize_images(images)) - np.clip(logits, -128, 127))
+    # Roundings of one unit by chance in each of 24 operators; the table softmax adds most.
+    assert error.mean() < 2
+    assert error.max() < 12
+
+
+def test_progress_is_told_after_each_image(interpreter, images):
+    seen = []
+    interpreter.run(quantize_images(images[:3]), lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_labels_and_architecture_come_from_the_file(interpreter, architecture, fashion_mnist):
+    assert interpreter.labels == fashion_mnist.labels
+    assert interpreter.architecture == architecture
+
+
+def test_tflite_support_reads_its_metadata_back(model):
+    from tensorflow_lite_support.metadata.python import metadata
+
+    displayer = metadata.MetadataDisplayer.with_model_buffer(bytearray(model))
+    assert displayer.get_packed_associated_file_list() == ["labels.txt"]
+    assert '"mean"' in displayer.get_metadata_json()
+    assert "128.0" in displayer.get_metadata_json()
+
+
+def test_arena_as_small_as_told_is_enough_and_one_byte_less_is_not(model, interpreter):
+    smallest = interpreter.arena_use.smallest_arena
+    MicroInterpreter(model, arena_size=smallest)
+    with pytest.raises(ModelError, match=f"arena of {smallest - 1} bytes"):
+        MicroInterpreter(model, arena_size=smallest - 1)
+
+
+def test_wrong_dtype_and_shape_are_refused_with_what_is_wanted(interpreter, images):
+    with pytest.raises(DataError, match=r"uint8.*int8.*quantize_images"):
+        interpreter.run(images)
+    with pytest.raises(DataError, match=r"\(n, 28, 28, 1\)"):
+        interpreter.run(np.zeros((2, 28, 28), np.int8))
+
+
+def _without(model, name):
+    edited = unpack(model)
+    edited.metadata = [m for m in edited.metadata if m.name.decode() != name]
+    return pack(edited)
+
+
+@pytest.mark.parametrize("name", [ARCHITECTURE_NAME, METADATA_NAME])
+def test_model_without_our_metadata_is_refused_by_its_name(model, name):
+    end = model.rindex(b"PK\x03\x04")  # the label file's archive
+    with pytest.raises(ModelError, match=name):
+        MicroInterpreter(_without(model, name) + model[end:])
+
+
+def test_plan_that_overlaps_is_refused_before_it_runs(model, interpreter):
+    edited = unpack(model)
+    offsets = np.zeros(len(interpreter.graph.tensors), "<i4")
+    plan = np.concatenate([[1, 0, len(offsets)], offsets]).astype("<i4").tobytes()
+    add_metadata(edited, METADATA_NAME, plan)
+    end = model.rindex(b"PK\x03\x04")
+    with pytest.raises((PlanError, ModelError)):
+        MicroInterpreter(pack(edited) + model[end:])
+
+
+def test_missing_file_is_refused_by_its_path(tmp_path):
+    with pytest.raises(ModelError, match=r"nowhere\.tflite"):
+        MicroInterpreter(tmp_path / "nowhere.tflite")
+
+
+def test_model_that_tflm_refuses_does_not_end_this_process(model):
+    edited = unpack(model)
+    # An option that the adapter's Prepare rejects.
+    operator = edited.subgraphs[0].operators[0]
+    operator.customOptions = np.zeros_like(operator.customOptions)
+    with pytest.raises(ModelError):
+        MicroInterpreter(pack(edited) + model[model.rindex(b"PK\x03\x04") :])
+
+
+def test_other_version_of_tflm_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(library.importlib.metadata, "version", lambda name: "0.dev1")
+    with pytest.raises(RuntimeVersionError, match=r"0\.dev1.*pip install tflite-micro=="):
+        library.load.__wrapped__()
+
+
+def test_unbuilt_library_is_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(library, "_FILE", "absent.so")
+    with pytest.raises(RuntimeVersionError, match="make setup"):
+        library.find_library()
