@@ -28,9 +28,7 @@ class FullyConnected(QuantizableLayer):
         **kwargs: As for Keras' Layer.
     """
 
-    def __init__(
-        self, units: int, parts: int = 1, quantized: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, units: int, parts: int = 1, quantized: bool = False, **kwargs: Any) -> None:
         """Makes the layer; weights come with the first input."""
         super().__init__(quantized=quantized, **kwargs)
         self.units = units
@@ -40,9 +38,7 @@ class FullyConnected(QuantizableLayer):
         """Creates kernel [width, units] and bias [units]."""
         x_shape = input_shape[0] if isinstance(input_shape, list) else input_shape
         width = x_shape[-1]
-        self.kernel = self.add_weight(
-            "kernel", [width, self.units], initializer="glorot_uniform"
-        )
+        self.kernel = self.add_weight("kernel", [width, self.units], initializer="glorot_uniform")
         self.bias = self.add_weight("bias", [self.units], initializer="zeros")
         self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
         for name in self.output_names:

@@ -55,9 +55,7 @@ class PatchEmbed(QuantizableLayer):
             [self.num_tokens, self.embed_dim],
             initializer=_initial_positions,
         )
-        self.add_quantizer(
-            "image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False)
-        )
+        self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
         self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
         self.add_quantizer("position", CalibratedQuantizer(symmetric=True))
         self.add_quantizer("output", CalibratedQuantizer())

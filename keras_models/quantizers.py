@@ -34,7 +34,7 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
     ) -> tf.Tensor:
         """Fake-quantizes ``inputs``; gradients pass straight through inside the range."""
         low, high = weights["min_var"], weights["max_var"]
-        if training and not self.frozen or self.calibrating:
+        if (training and not self.frozen) or self.calibrating:
             batch_low = tf.minimum(tf.reduce_min(inputs), 0.0)
             batch_high = tf.maximum(tf.reduce_max(inputs), batch_low + 1e-6)
             if self.symmetric:

@@ -31,9 +31,7 @@ def block_layers(
 
     layers["norm_1"] = LayerNorm(quantized=quantized, name=prefix + "norm_1")
     fully_connected("qkv", 3 * arch.attention_dim(block), parts=3)
-    layers["attention"] = Attention(
-        arch.head_dim, quantized=quantized, name=prefix + "attention"
-    )
+    layers["attention"] = Attention(arch.head_dim, quantized=quantized, name=prefix + "attention")
     fully_connected("projection", arch.embed_dim)
     layers["norm_2"] = LayerNorm(quantized=quantized, name=prefix + "norm_2")
     # Eq. 1: each matrix of the MLP is a product of two factors of the same rank.

@@ -80,10 +80,9 @@ class Supernet(tf_keras.Model):
         sizes = np.ones((2, largest.depth), np.int32)
         for block in range(arch.depth):
             sizes[:, block] = arch.attention_dim(block), arch.hidden_dim(block)
-            if (
-                arch.num_heads[block] > largest.num_heads[block]
-                or sizes[1, block] > largest.hidden_dim(block)
-            ):
+            if arch.num_heads[block] > largest.num_heads[block] or sizes[
+                1, block
+            ] > largest.hidden_dim(block):
                 raise ConfigError(
                     f"num_heads or mlp_ratio of block {block} exceed this supernet's "
                     f"{largest.num_heads[block]} and {largest.mlp_ratio[block]}."

@@ -19,9 +19,7 @@ _LABEL_SMOOTHING = 0.05
 Progress = Callable[[int, int], None]
 
 
-def batches(
-    images: np.ndarray, classes: np.ndarray, batch_size: int, seed: int
-) -> tf.data.Dataset:
+def batches(images: np.ndarray, classes: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
     """Returns one epoch of shuffled batches; a rest smaller than a batch is left out.
 
     Args:

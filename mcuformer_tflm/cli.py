@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-# TensorFlow prints a page about CUDA and CPU features before the first line of ours.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -32,6 +31,19 @@ Data = Annotated[str, typer.Option(help="The data set: fashion-mnist.")]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
 ]
+
+
+def _import_tensorflow_quietly() -> None:
+    # Its C++ side writes a page about CUDA to descriptor 2 before it reads its log level. An
+    # import that fails raises and is told as ever.
+    saved = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 @app.command()
@@ -58,6 +70,7 @@ def demo(
     data = fashion_mnist(data_folder)
     console = Console()
     console.print(f"Fashion-MNIST for {budget}, seed {seed}")
+    _import_tensorflow_quietly()
     from mcuformer_tflm.demo import run_demo
     from mcuformer_tflm.progress import progress_bars
 
@@ -79,6 +92,7 @@ def plan(
 
     Example: `mcuformer plan build/demo/model.tflite --board stm32f427 --picture map.svg`
     """
+    _import_tensorflow_quietly()
     from mcuformer_tflm.plan.picture import draw_plan
     from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
@@ -123,6 +137,7 @@ def verify(
 
     Example: `mcuformer verify build/demo/model.tflite --data fashion-mnist`
     """
+    _import_tensorflow_quietly()
     from mcuformer_tflm import datasets
     from mcuformer_tflm.progress import progress_bars
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter

@@ -175,18 +175,14 @@ def _search(
 ) -> Subnet:
     shown = settings.search_images
     train = batches(images[:shown], classes[:shown], settings.batch_size, seed)
-    spaces = SpaceEvolution(
-        settings.space, settings.starts, settings.steps, epochs=1, seed=seed
-    )
+    spaces = SpaceEvolution(settings.space, settings.starts, settings.steps, epochs=1, seed=seed)
     spaces.verbose = 0  # our own progress bars tell more
     # Told before training starts, rather than after: whether anything can fit at all.
     SubnetEvolution(settings.space, budget.fits, str(budget), population=2, seed=seed)
     supernet_tuner = SupernetTuner(
         spaces,
         budget.fits,
-        ScoreSettings(
-            accuracy_samples=4, fit_samples=200, learning_rate=settings.learning_rate
-        ),
+        ScoreSettings(accuracy_samples=4, fit_samples=200, learning_rate=settings.learning_rate),
         progress,
         seed,
         directory=str(project),

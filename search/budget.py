@@ -32,9 +32,7 @@ class Budget:
 
     def fits(self, architecture: Architecture) -> bool:
         """Whether the predicted arena and flash of a network lie within the budget."""
-        return (
-            arena_bytes(architecture) <= self.arena and flash_bytes(architecture) <= self.flash
-        )
+        return arena_bytes(architecture) <= self.arena and flash_bytes(architecture) <= self.flash
 
     def __str__(self) -> str:
         return f"{self.name} ({self.arena:,} bytes of arena, {self.flash:,} bytes of flash)"

@@ -142,9 +142,7 @@ class SearchSpace:
             if rng.random() < 0.5:
                 ratios[block] = other.mlp_ratio[block]
         embed_dim = other.embed_dim if rng.random() < 0.5 else one.embed_dim
-        return self._build(
-            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios)
-        )
+        return self._build(one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios))
 
     def contains(self, architecture: Architecture) -> bool:
         """Whether a network belongs to the space."""

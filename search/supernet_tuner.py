@@ -91,7 +91,7 @@ class SupernetTuner(BaseTuner):
             supernet, self.settings.learning_rate, max(1, epochs) * len(train)
         )
         for epoch in range(epochs):
-            label = f"supernet {title}, epoch {epoch + 1}/{epochs}"
+            label = f"train supernet {title}, epoch {trained + epoch + 1}"
             trainer.train(train, lambda: space.sample(rng), self._progress(label))
         self._save_supernet(space, supernet, values["epochs"])
         accuracies = [

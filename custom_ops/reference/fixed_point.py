@@ -82,9 +82,7 @@ def residual_add(
     rescaled = rescaled + multiply_by_quantized_multiplier(
         residual, residual_multiplier, residual_shift
     )
-    return rounding_divide_by_pot(
-        np.clip(rescaled, INT32_MIN, INT32_MAX), RESIDUAL_FRACTION_BITS
-    )
+    return rounding_divide_by_pot(np.clip(rescaled, INT32_MIN, INT32_MAX), RESIDUAL_FRACTION_BITS)
 
 
 def saturate(x: np.ndarray, dtype: type[np.signedinteger] = np.int8) -> np.ndarray:

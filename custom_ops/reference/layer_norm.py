@@ -65,4 +65,3 @@ def layer_norm(
     accumulator = np.clip(accumulator, INT32_MIN, INT32_MAX)
     output = multiply_by_quantized_multiplier(accumulator, multiplier, shift)
     return saturate(output + output_zero_point)
-

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from mcuformer_tflm.custom_ops.reference.fixed_point import (
+    RESIDUAL_FRACTION_BITS,
     multiply_by_quantized_multiplier,
     residual_add,
     rounding_divide_by_pot,
     saturate,
-    RESIDUAL_FRACTION_BITS,
 )
 
 

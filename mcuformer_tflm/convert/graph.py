@@ -115,9 +115,7 @@ class Graph:
             model.operatorCodes.append(code)
         return pack(model)
 
-    def _tensor(
-        self, name: str, shape: Sequence[int], dtype: str, buffer: int
-    ) -> schema.TensorT:
+    def _tensor(self, name: str, shape: Sequence[int], dtype: str, buffer: int) -> schema.TensorT:
         tensor = schema.TensorT()
         tensor.name = name.encode()
         tensor.shape = [int(size) for size in shape]
@@ -170,9 +168,7 @@ class _AlignedBuffer:
         if self._data is not None and len(self._data):
             builder.StartVector(1, len(self._data), _ALIGNMENT)
             builder.head -= len(self._data)
-            builder.Bytes[builder.Head() : builder.Head() + len(self._data)] = (
-                self._data.tobytes()
-            )
+            builder.Bytes[builder.Head() : builder.Head() + len(self._data)] = self._data.tobytes()
             data = builder.EndVector()
         schema.BufferStart(builder)
         if data is not None:

@@ -23,9 +23,7 @@ def export_layer_norm(
     quantization = activation_quantization(layer, "output")
     gamma, beta = layer.gamma.numpy(), layer.beta.numpy()
     gain_scale = max(np.abs(gamma).max(), np.abs(beta).max() / _SHIFT_ROOM, 1e-6) / _GAIN_MAX
-    multiplier, shift = quantize_multiplier(
-        gain_scale / _NORMALISED_ONE / quantization.scale
-    )
+    multiplier, shift = quantize_multiplier(gain_scale / _NORMALISED_ONE / quantization.scale)
     # The operator's variance counts in (width * integer)^2.
     epsilon = round(EPSILON * (source.shape[-1] / source.quantization.scale) ** 2)
     output = graph.add_activation(layer.name, source.shape, quantization)
@@ -33,9 +31,7 @@ def export_layer_norm(
         "McuformerLayerNorm",
         [
             source.index,
-            graph.add_constant(
-                f"{layer.name}/gamma", np.rint(gamma / gain_scale).astype(np.int16)
-            ),
+            graph.add_constant(f"{layer.name}/gamma", np.rint(gamma / gain_scale).astype(np.int16)),
             graph.add_constant(
                 f"{layer.name}/beta",
                 np.rint(beta / gain_scale * _NORMALISED_ONE).astype(np.int32),

@@ -12,9 +12,7 @@ def export_mean_pool(layer: MeanPool, graph: Graph, source: Activation) -> Activ
     """Adds ``McuformerMeanPool``."""
     quantization = activation_quantization(layer, "output")
     _, tokens, width = source.shape
-    multiplier, shift = quantize_multiplier(
-        source.quantization.scale / quantization.scale / tokens
-    )
+    multiplier, shift = quantize_multiplier(source.quantization.scale / quantization.scale / tokens)
     output = graph.add_activation(layer.name, (1, width), quantization)
     options = {
         "input_zero_point": source.quantization.zero_point,

@@ -36,9 +36,7 @@ def export_patch_embed(
         graph.add_constant(f"{layer.name}/bias", bias),
         graph.add_constant(f"{layer.name}/multiplier", multipliers),
         graph.add_constant(f"{layer.name}/shift", shifts),
-        graph.add_constant(
-            f"{layer.name}/position", np.clip(position, -127, 127).astype(np.int8)
-        ),
+        graph.add_constant(f"{layer.name}/position", np.clip(position, -127, 127).astype(np.int8)),
     ]
     shape = (1, layer.num_tokens, layer.embed_dim)
     output = graph.add_activation(layer.name, shape, quantization)

@@ -10,9 +10,7 @@ _COLOURS = {"plain": "#4c78a8", "in place": "#f58518", "scratch": "#b8b8b8"}
 _LABEL_SHARE = 0.05
 
 
-def draw_plan(
-    plan: MemoryPlan, path: Path, title: str = "", budget: int | None = None
-) -> None:
+def draw_plan(plan: MemoryPlan, path: Path, title: str = "", budget: int | None = None) -> None:
     """Draws buffers over time: operators to the right, addresses upwards.
 
     Args:
@@ -31,16 +29,31 @@ def draw_plan(
         kind = (
             "scratch"
             if buffer.tensor is None
-            else "plain" if buffer.overwrites is None else "in place"
-        )  # fmt: skip
+            else "plain"
+            if buffer.overwrites is None
+            else "in place"
+        )
         start, width = buffer.first_operator, buffer.last_operator - buffer.first_operator + 1
         axes.add_patch(
-            Rectangle((start, buffer.offset), width, buffer.size, facecolor=_COLOURS[kind],
-                      edgecolor="white", linewidth=0.6)  # fmt: skip
+            Rectangle(
+                (start, buffer.offset),
+                width,
+                buffer.size,
+                facecolor=_COLOURS[kind],
+                edgecolor="white",
+                linewidth=0.6,
+            )
         )
         if buffer.size > _LABEL_SHARE * plan.head_bytes and width > 0.04 * last:
-            axes.text(start + width / 2, buffer.offset + buffer.size / 2, buffer.name,
-                      ha="center", va="center", fontsize=6, color="white")  # fmt: skip
+            axes.text(
+                start + width / 2,
+                buffer.offset + buffer.size / 2,
+                buffer.name,
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white",
+            )
     if budget is not None and budget < 3 * plan.head_bytes:
         axes.axhline(budget, color="#e45756", label="SRAM budget")
     axes.set(

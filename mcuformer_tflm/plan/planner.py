@@ -172,9 +172,7 @@ def lifetimes(graph: ModelGraph) -> list[PlannedBuffer]:
             continue
         source = overwrites.get(index)
         # A value that is read again later, or a constant, must not be overwritten.
-        if source is not None and (
-            last[source] > first[index] or graph.tensors[source].constant
-        ):
+        if source is not None and (last[source] > first[index] or graph.tensors[source].constant):
             source = None
         buffers.append(
             PlannedBuffer(
@@ -252,9 +250,7 @@ def _with_scratch(
     buffers: list[PlannedBuffer], offsets: dict[int, int]
 ) -> tuple[PlannedBuffer, ...]:
     fixed = [None if b.tensor is None else offsets[b.tensor] for b in buffers]
-    found = greedy_offsets(
-        [(b.size, b.first_operator, b.last_operator) for b in buffers], fixed
-    )
+    found = greedy_offsets([(b.size, b.first_operator, b.last_operator) for b in buffers], fixed)
     return tuple(
         dataclasses.replace(buffer, offset=offset)
         for buffer, offset in zip(buffers, found, strict=True)

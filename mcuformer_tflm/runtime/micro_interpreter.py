@@ -185,6 +185,4 @@ def _probe(content: bytes, arena_size: int) -> ArenaUse:
     smallest = re.search(r"Smallest arena (\d+) bytes", record)
     if smallest is None or set(totals) != {"head", "tail"}:
         raise ModelError("TFLM told nothing of its arena; the tflite-micro wheel is not ours.")
-    return ArenaUse(
-        int(totals["head"]), int(totals["tail"]), int(smallest.group(1)), kinds
-    )
+    return ArenaUse(int(totals["head"]), int(totals["tail"]), int(smallest.group(1)), kinds)

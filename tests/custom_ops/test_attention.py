@@ -40,9 +40,7 @@ def test_error_against_float64_is_below_three_units():
     rng = np.random.default_rng(5)
     tokens, heads, head_dim, scale = 49, 2, 16, 0.02
     qkv = np.clip(rng.normal(0, 45, (tokens, 3 * heads * head_dim)), -128, 127).astype(np.int8)
-    options = _options(
-        heads, head_dim, (0, 0, 0, 0), scale * scale / head_dim**0.5 / 0.05, 1 / 256
-    )
+    options = _options(heads, head_dim, (0, 0, 0, 0), scale * scale / head_dim**0.5 / 0.05, 1 / 256)
     found = attention(qkv, exp_table(0.05), **options)
     parts = scale * qkv.astype(np.float64).reshape(tokens, 3, heads, head_dim)
     query, key, value = parts.transpose(1, 2, 0, 3)

@@ -22,9 +22,7 @@ def test_tflm_equals_twin_for_any_shape(rng, tokens, width, units, zero_point, i
     x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
     constants = [weights, *channel_constants(rng, units, width)]
     options = {"output_zero_point": zero_point, "in_place": int(in_place)}
-    found = one_op_model.run(
-        "McuformerFullyConnected", [x], constants, (1, tokens, units), options
-    )
+    found = one_op_model.run("McuformerFullyConnected", [x], constants, (1, tokens, units), options)
     np.testing.assert_array_equal(found[0], fully_connected(x[0], *constants, zero_point))
 
 
@@ -79,9 +77,7 @@ def test_operator_that_may_not_overwrite_refuses_a_plan_that_makes_it():
     x, weights = int8(rng, 1, 4, 8), int8(rng, 8, 8)
     constants = [weights, *channel_constants(rng, 8, 8)]
     options = {"output_zero_point": 0, "in_place": 1}
-    allowed = one_op_model.build(
-        "McuformerFullyConnected", [x], constants, (1, 4, 8), options
-    )
+    allowed = one_op_model.build("McuformerFullyConnected", [x], constants, (1, 4, 8), options)
     plan = plan_memory(allowed)
     forbidden = one_op_model.build(
         "McuformerFullyConnected", [x], constants, (1, 4, 8), options | {"in_place": 0}

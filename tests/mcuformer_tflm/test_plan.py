@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -34,9 +35,7 @@ def test_tflm_takes_the_head_that_the_plan_says(interpreter):
 def test_predicted_arena_holds_the_model_and_is_no_more_than_a_third_above(
     interpreter, architecture
 ):
-    computed = cortex_m_arena_bytes(
-        interpreter.graph, interpreter.plan, interpreter.arena_use
-    )
+    computed = cortex_m_arena_bytes(interpreter.graph, interpreter.plan, interpreter.arena_use)
     assert computed <= interpreter.arena_use.smallest_arena
     assert computed <= arena_bytes(architecture) <= computed * 4 / 3
 
@@ -51,9 +50,7 @@ def test_planning_twice_gives_the_same_plan(model):
 
 
 def _moved(plan, name, offset):
-    buffers = [
-        dataclasses.replace(b, offset=offset) if b.name == name else b for b in plan.buffers
-    ]
+    buffers = [dataclasses.replace(b, offset=offset) if b.name == name else b for b in plan.buffers]
     return dataclasses.replace(plan, buffers=tuple(buffers))
 
 
@@ -109,10 +106,8 @@ def test_damaged_models_raise_errors_of_ours_or_are_read(model):
         damaged = bytearray(model)
         for position in rng.integers(structure, len(model), 4):
             damaged[position] = rng.integers(256)
-        try:
+        with contextlib.suppress(ModelError, PlanError):
             read_plan(read_graph(bytes(damaged)))
-        except (ModelError, PlanError):
-            pass
 
 
 def test_picture_is_drawn(model, tmp_path):
