@@ -47,6 +47,7 @@ class DemoSettings:
         generations: Generations after the first.
         train_images: Training images of the chosen subnet.
         train_epochs: Its epochs in float.
+        quantized_images: Training images with TF-MOT's rounding.
         quantized_epochs: Its epochs with TF-MOT's rounding.
         batch_size: Images a step.
         learning_rate: Peak while training in float.
@@ -63,6 +64,7 @@ class DemoSettings:
     generations: int = 2
     train_images: int = 58_000
     train_epochs: int = 3
+    quantized_images: int = 30_000
     quantized_epochs: int = 1
     batch_size: int = 128
     learning_rate: float = 2e-3
@@ -114,8 +116,8 @@ def run_demo(
     )  # fmt: skip
     quantized = quantize(
         subnet,
-        images,
-        classes,
+        images[: settings.quantized_images],
+        classes[: settings.quantized_images],
         epochs=settings.quantized_epochs,
         learning_rate=settings.quantized_learning_rate,
         batch_size=settings.batch_size,
