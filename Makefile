@@ -5,13 +5,14 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format
 
-.PHONY: help setup demo test lint format wheel clean
+.PHONY: help setup demo test sanitize lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   virtual environment, operators, Debian packages (once)"
 	@echo "make demo    search, train, convert, run in TFLM   [BOARD=$(BOARD)]"
 	@echo "make test    the test suite"
+	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
 	@echo "make wheel   build a wheel into dist/"
@@ -44,6 +45,16 @@ demo: setup
 
 test: setup
 	$(PYTHON) -m pytest
+
+# The operators' tests with ASan and UBSan in our library; TFLM's own is not instrumented.
+sanitize: setup
+	$(VENV)/bin/cmake -S custom_ops -B build/cmake-sanitize -G Ninja -DMCUFORMER_SANITIZE=ON \
+	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
+	  -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/build/lib-sanitize > build/cmake.log 2>&1
+	$(VENV)/bin/cmake --build build/cmake-sanitize
+	MCUFORMER_LIBRARY=$(CURDIR)/build/lib-sanitize/libmcuformer_ops.so \
+	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops
 
 lint: setup
 	$(VENV)/bin/ruff check .

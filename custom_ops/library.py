@@ -60,13 +60,16 @@ def probe_error() -> str:
 def find_library() -> Path:
     """Returns where the shared library lies: in a checkout's build folder, or the package.
 
-    The checkout's comes first: `make` rebuilds it when a kernel changes.
+    The checkout's comes first: `make` rebuilds it when a kernel changes. The environment
+    variable ``MCUFORMER_LIBRARY`` names another build, such as the one with sanitizers.
 
     Raises:
         RuntimeVersionError: If it is in neither.
     """
     import mcuformer_tflm.custom_ops as package
 
+    if chosen := os.environ.get("MCUFORMER_LIBRARY"):
+        return Path(chosen)
     folders = [Path(folder) for folder in package.__path__]
     checkout = Path(__file__).resolve().parent.parent / "build" / "lib"
     for folder in [checkout, *folders]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from mcuformer_tflm.plan.planner import MemoryPlan
 
 _COLOURS = {"plain": "#4c78a8", "in place": "#f58518", "scratch": "#b8b8b8"}
-_LABEL_SHARE = 0.05
+_LABEL_SHARE = 0.12
+# Buffers that live shorter than this share of the run are labelled sideways.
+_UPRIGHT_SHARE = 0.08
 
 
 def draw_plan(plan: MemoryPlan, path: Path, title: str = "", budget: int | None = None) -> None:
@@ -44,15 +46,17 @@ def draw_plan(plan: MemoryPlan, path: Path, title: str = "", budget: int | None 
                 linewidth=0.6,
             )
         )
-        if buffer.size > _LABEL_SHARE * plan.head_bytes and width > 0.04 * last:
+        if buffer.size > _LABEL_SHARE * plan.head_bytes:
             axes.text(
                 start + width / 2,
                 buffer.offset + buffer.size / 2,
                 buffer.name,
                 ha="center",
                 va="center",
+                rotation=0 if width > _UPRIGHT_SHARE * last else 90,
                 fontsize=6,
                 color="white",
+                clip_on=True,
             )
     if budget is not None and budget < 3 * plan.head_bytes:
         axes.axhline(budget, color="#e45756", label="SRAM budget")
