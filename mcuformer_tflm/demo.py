@@ -13,6 +13,7 @@ import tf_keras
 
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.datasets import ImageData, normalise, quantize_images
+from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import batches, predict, train_subnet
 from mcuformer_tflm.plan.picture import draw_plan
@@ -109,11 +110,18 @@ def run_demo(
     project = out / f"search-{_fingerprint(budget, seed, settings)}"
 
     subnet = _search(images, classes, validation, budget, project, progress, seed, settings)
-    subnet_data = batches(images, classes, settings.batch_size, seed)
-    train_subnet(
-        subnet, subnet_data, settings.train_epochs, settings.learning_rate,
-        lambda done, total: progress("train the chosen subnet", done, total),
-    )  # fmt: skip
+    trained = project / "trained.npz"
+    if trained.exists():
+        load_weights(subnet, trained)
+    else:
+        train_subnet(
+            subnet,
+            batches(images, classes, settings.batch_size, seed),
+            settings.train_epochs,
+            settings.learning_rate,
+            lambda done, total: progress("train the chosen subnet", done, total),
+        )
+        save_weights(subnet, trained)
     quantized = quantize(
         subnet,
         images[: settings.quantized_images],

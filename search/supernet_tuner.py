@@ -14,6 +14,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
@@ -93,7 +94,7 @@ class SupernetTuner(BaseTuner):
         for epoch in range(epochs):
             label = f"train supernet {title}, epoch {trained + epoch + 1}"
             trainer.train(train, lambda: space.sample(rng), self._progress(label))
-        self._save_supernet(space, supernet, values["epochs"])
+        save_weights(supernet, self._checkpoint(space), values["epochs"])
         accuracies = [
             trainer.accuracy(space.sample(rng), *validation_data)
             for _ in range(self.settings.accuracy_samples)
@@ -110,11 +111,7 @@ class SupernetTuner(BaseTuner):
         """Returns the supernet of a space and the epochs that it has been trained for."""
         supernet = Supernet(space.largest())
         path = self._checkpoint(space)
-        if not path.exists():
-            return supernet, 0
-        with np.load(path) as saved:
-            supernet.set_weights([saved[f"weight_{i}"] for i in range(len(supernet.weights))])
-            return supernet, int(saved["epochs"])
+        return supernet, load_weights(supernet, path) if path.exists() else 0
 
     def load_model(self, trial: Trial) -> Supernet:
         """Returns the supernet of a trial; ``get_best_models`` calls this."""
@@ -126,15 +123,6 @@ class SupernetTuner(BaseTuner):
         """Rests a moment: an idle oracle is asked again at once otherwise."""
         if self.oracle.ongoing_trials:
             time.sleep(_IDLE_SECONDS)
-
-    def _save_supernet(self, space: SearchSpace, supernet: Supernet, epochs: int) -> None:
-        path = self._checkpoint(space)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed: an interruption leaves the old file whole.
-        partial = path.with_suffix(".partial.npz")
-        weights = {f"weight_{i}": weight for i, weight in enumerate(supernet.get_weights())}
-        np.savez(partial, epochs=epochs, **weights)
-        partial.replace(path)
 
     def _checkpoint(self, space: SearchSpace) -> Path:
         name = f"patch{space.patch_size[0]}-rank{space.rank_ratio[0]}.npz"

@@ -14,7 +14,7 @@ import numpy as np
 
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
+from mcuformer_tflm.keras_models.exceptions import DataError, ModelError, RuntimeVersionError
 from mcuformer_tflm.plan.model_graph import ModelGraph, read_graph
 from mcuformer_tflm.plan.planner import MemoryPlan, read_plan
 from mcuformer_tflm.runtime.tflm import open_interpreter
@@ -166,11 +166,11 @@ def _probe(content: bytes, arena_size: int) -> ArenaUse:
     )
     record = result.stderr.decode(errors="replace")
     if result.returncode != 0:
-        # A wrong version of TFLM is told here by its own exception, not as a bad model.
-        from mcuformer_tflm.custom_ops import library
-
-        library.load()
         lines = [line for line in record.splitlines() if line.strip()]
+        # What is wrong with TFLM itself is told as such, not as a fault of the model.
+        name = RuntimeVersionError.__name__
+        if lines and name in lines[-1]:
+            raise RuntimeVersionError(lines[-1].split(f"{name}: ", 1)[-1])
         raise ModelError(
             f"TFLM refused the model with an arena of {arena_size} bytes: "
             f"{' / '.join(lines[-3:]) or f'it ended with status {result.returncode}'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcuformer_tflm.custom_ops import library
+from mcuformer_tflm.keras_models.exceptions import RuntimeVersionError
 
 
 def open_interpreter(model: bytes, arena_size: int) -> Any:
@@ -17,6 +18,15 @@ def open_interpreter(model: bytes, arena_size: int) -> Any:
     library.load()
     from tflite_micro.python.tflite_micro import runtime
 
-    return runtime.Interpreter.from_bytes(
-        model, custom_op_registerers=[library.REGISTERER], arena_size=arena_size
-    )
+    try:
+        return runtime.Interpreter.from_bytes(
+            model, custom_op_registerers=[library.REGISTERER], arena_size=arena_size
+        )
+    except RuntimeError as error:
+        if library.REGISTERER in str(error):
+            raise RuntimeVersionError(
+                f"Our operators cannot be registered with the installed TFLM: "
+                f"{library.probe_error()}. Reinstall the supported wheel: "
+                f"`pip install --force-reinstall tflite-micro=={library.SUPPORTED_TFLM}`."
+            ) from error
+        raise
