@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mcuformer_tflm.datasets import normalise, quantize_images
     from mcuformer_tflm.keras_models.architecture import Architecture
     from mcuformer_tflm.keras_models.exceptions import McuformerError
-    from mcuformer_tflm.plan.planner import MemoryPlan, plan_memory
+    from mcuformer_tflm.plan.memory_plan import MemoryPlan
+    from mcuformer_tflm.plan.planner import plan_memory
     from mcuformer_tflm.qat import quantize
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import Board, get_board
@@ -26,7 +27,7 @@ _HOMES = {
     "Architecture": "keras_models.architecture",
     "Board": "search.board",
     "McuformerError": "keras_models.exceptions",
-    "MemoryPlan": "plan.planner",
+    "MemoryPlan": "plan.memory_plan",
     "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
     "SearchSpace": "search.space",

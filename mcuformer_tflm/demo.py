@@ -57,9 +57,9 @@ class DemoSettings:
     """
 
     space: SearchSpace = FASHION_MNIST_SPACE
-    search_images: int = 20_000
+    search_images: int = 16_000
     validation_images: int = 2_000
-    starts: int = 2
+    starts: int = 3
     steps: int = 2
     population: int = 8
     generations: int = 2

@@ -9,9 +9,9 @@ from mcuformer_tflm.convert.quantization import (
     Quantization,
     activation_quantization,
     fold_bias,
-    quantize_multipliers,
     quantize_weights,
 )
+from mcuformer_tflm.convert.weights import add_weights
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 
@@ -32,21 +32,17 @@ def export_fully_connected(
     weights = np.ascontiguousarray(weights.T)
     bias = fold_bias(layer.bias.numpy(), weights, weight_scales, source.quantization)
     output_scales = np.repeat([part.scale for part in parts], layer.units // len(parts))
-    reals = weight_scales * source.quantization.scale / output_scales
+    factors = weight_scales * source.quantization.scale / output_scales
     options = {
         "output_zero_point": parts[0].zero_point,
         "in_place": int(residual is None),
     }
     if residual is not None:
-        reals = reals * RESIDUAL_ONE
+        factors = factors * RESIDUAL_ONE
         options |= residual_options(residual.quantization, parts[0])
-    multipliers, shifts = quantize_multipliers(reals)
     inputs = [
         source.index,
-        graph.add_constant(f"{layer.name}/weights", weights),
-        graph.add_constant(f"{layer.name}/bias", bias),
-        graph.add_constant(f"{layer.name}/multiplier", multipliers),
-        graph.add_constant(f"{layer.name}/shift", shifts),
+        *add_weights(graph, layer.name, weights, bias, factors),
     ]
     if residual is not None:
         inputs.append(residual.index)

@@ -1,16 +1,16 @@
-"""A graph under construction, and the flatbuffer that it becomes."""
+"""A graph under construction."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 
-import flatbuffers
 import numpy as np
 from flatbuffers import flexbuffers
 from tensorflow.lite.python import schema_py_generated as schema
 
 from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.tflite.file import pack
 
 _TYPES = {
     "int8": schema.TensorType.INT8,
@@ -18,7 +18,6 @@ _TYPES = {
     "int32": schema.TensorType.INT32,
     "uint16": schema.TensorType.UINT16,
 }
-_ALIGNMENT = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,58 +122,3 @@ class Graph:
         tensor.buffer = buffer
         self._subgraph.tensors.append(tensor)
         return tensor
-
-
-def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
-    """Adds a metadata buffer to a model, replacing one of the same name."""
-    model.metadata = [m for m in model.metadata or [] if _text(m.name) != name]
-    buffer = schema.BufferT()
-    buffer.data = np.frombuffer(content, np.uint8)
-    model.buffers.append(buffer)
-    metadata = schema.MetadataT()
-    metadata.name = name.encode()
-    metadata.buffer = len(model.buffers) - 1
-    model.metadata.append(metadata)
-
-
-def unpack(content: bytes) -> schema.ModelT:
-    """Returns the editable form of a model that is known to be intact."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
-
-
-def pack(model: schema.ModelT) -> bytes:
-    """Returns the flatbuffer, with every buffer's data at a multiple of 16 bytes.
-
-    ``Pack`` of the object API drops the schema's ``force_align: 16``, and kernels that read
-    int32 constants in place need it. Buffers are packed here, the rest by ``Pack``.
-    """
-    builder = flatbuffers.Builder(1 << 16)
-    packers = [_AlignedBuffer(buffer) for buffer in model.buffers]
-    originals, model.buffers = model.buffers, packers
-    try:
-        root = model.Pack(builder)
-    finally:
-        model.buffers = originals
-    builder.Finish(root, file_identifier=b"TFL3")
-    return bytes(builder.Output())
-
-
-class _AlignedBuffer:
-    def __init__(self, buffer: schema.BufferT) -> None:
-        self._data = None if buffer.data is None else np.asarray(buffer.data, np.uint8)
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802
-        data = None
-        if self._data is not None and len(self._data):
-            builder.StartVector(1, len(self._data), _ALIGNMENT)
-            builder.head -= len(self._data)
-            builder.Bytes[builder.Head() : builder.Head() + len(self._data)] = self._data.tobytes()
-            data = builder.EndVector()
-        schema.BufferStart(builder)
-        if data is not None:
-            schema.BufferAddData(builder, data)
-        return schema.BufferEnd(builder)
-
-
-def _text(name: bytes | str | None) -> str:
-    return name.decode() if isinstance(name, bytes) else name or ""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-from mcuformer_tflm.convert.graph import add_metadata, pack, unpack
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ModelError
-from mcuformer_tflm.plan.model_graph import ModelGraph
+from mcuformer_tflm.tflite.file import add_metadata, pack, unpack
+from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 ARCHITECTURE_NAME = "McuformerArchitecture"
 _LABEL_FILE = "labels.txt"

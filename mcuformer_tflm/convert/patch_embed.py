@@ -9,9 +9,9 @@ from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import (
     activation_quantization,
     fold_bias,
-    quantize_multipliers,
     quantize_weights,
 )
+from mcuformer_tflm.convert.weights import add_weights
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 
 
@@ -23,19 +23,14 @@ def export_patch_embed(
     position_quantization = activation_quantization(layer, "position")
     weights, weight_scales = quantize_weights(layer, layer.kernel.numpy())
     weights = np.ascontiguousarray(weights.transpose(3, 0, 1, 2))
-    multipliers, shifts = quantize_multipliers(
-        weight_scales * source.quantization.scale / quantization.scale * RESIDUAL_ONE
-    )
+    factors = weight_scales * source.quantization.scale / quantization.scale * RESIDUAL_ONE
     bias = fold_bias(layer.bias.numpy(), weights, weight_scales, source.quantization)
     position = np.rint(layer.position.numpy() / position_quantization.scale)
     options = residual_options(position_quantization, quantization)
     del options["residual_zero_point"]
     inputs = [
         source.index,
-        graph.add_constant(f"{layer.name}/weights", weights),
-        graph.add_constant(f"{layer.name}/bias", bias),
-        graph.add_constant(f"{layer.name}/multiplier", multipliers),
-        graph.add_constant(f"{layer.name}/shift", shifts),
+        *add_weights(graph, layer.name, weights, bias, factors),
         graph.add_constant(f"{layer.name}/position", np.clip(position, -127, 127).astype(np.int8)),
     ]
     shape = (1, layer.num_tokens, layer.embed_dim)

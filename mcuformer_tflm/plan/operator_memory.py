@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mcuformer_tflm.plan.model_graph import ModelGraph, Operator
+from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcuformer_tflm.plan.planner import MemoryPlan
+from mcuformer_tflm.plan.memory_plan import MemoryPlan
 
 _COLOURS = {"plain": "#4c78a8", "in place": "#f58518", "scratch": "#b8b8b8"}
 _LABEL_SHARE = 0.12

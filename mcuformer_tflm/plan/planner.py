@@ -7,70 +7,20 @@ import random
 
 import numpy as np
 
-from mcuformer_tflm.convert.graph import add_metadata, pack, unpack
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.greedy import greedy_offsets
-from mcuformer_tflm.plan.model_graph import ModelGraph, read_graph
+from mcuformer_tflm.plan.memory_plan import (
+    ALIGNMENT,
+    METADATA_NAME,
+    MemoryPlan,
+    PlannedBuffer,
+)
 from mcuformer_tflm.plan.operator_memory import operator_memory
+from mcuformer_tflm.plan.verifier import verify_plan
+from mcuformer_tflm.tflite.file import add_metadata, pack, unpack
+from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
-METADATA_NAME = "OfflineMemoryAllocation"
-ALIGNMENT = 16
 _ATTEMPTS = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class PlannedBuffer:
-    """A buffer in the arena's head.
-
-    Attributes:
-        name: Tensor's name, or ``<operator's output>/scratch``.
-        offset: Bytes from the start of the arena.
-        size: Bytes, rounded up to 16.
-        first_operator: Index of the operator that writes it; -1 for the model's input.
-        last_operator: Index of the last operator that reads it.
-        tensor: Index of the tensor, or None for scratch.
-        overwrites: Index of the tensor in whose place it starts, or None.
-    """
-
-    name: str
-    offset: int
-    size: int
-    first_operator: int
-    last_operator: int
-    tensor: int | None
-    overwrites: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class MemoryPlan:
-    """Where everything lies.
-
-    Attributes:
-        buffers: Tensors in the file's order, then scratch in the order of the operators.
-        num_tensors: Number of all tensors of the model, constants included.
-        lower_bound: Largest sum of live bytes at any operator; no plan can be smaller.
-    """
-
-    buffers: tuple[PlannedBuffer, ...]
-    num_tensors: int
-    lower_bound: int
-
-    @property
-    def head_bytes(self) -> int:
-        """Bytes from the arena's start to the end of the last buffer."""
-        return max((buffer.offset + buffer.size for buffer in self.buffers), default=0)
-
-    def to_metadata(self) -> bytes:
-        """Returns the plan as TFLM reads it (``OfflineMemoryAllocation``).
-
-        int32: version 1, one subgraph, the number of all tensors, then an offset for each;
-        -1 leaves a tensor to TFLM's own planner.
-        """
-        offsets = np.full(self.num_tensors, -1, np.int32)
-        for buffer in self.buffers:
-            if buffer.tensor is not None:
-                offsets[buffer.tensor] = buffer.offset
-        return np.concatenate([[1, 0, self.num_tensors], offsets]).astype("<i4").tobytes()
 
 
 def plan_memory(model: bytes | ModelGraph, seed: int = 0) -> MemoryPlan:
@@ -94,8 +44,6 @@ def plan_memory(model: bytes | ModelGraph, seed: int = 0) -> MemoryPlan:
         ModelError: If the model is damaged.
         PlanError: If the plan does not hold, which would be an error of this package.
     """
-    from mcuformer_tflm.plan.verifier import verify_plan
-
     graph = read_graph(model) if isinstance(model, bytes) else model
     buffers = lifetimes(graph)
     bound = _bound(graph, buffers)
@@ -131,8 +79,6 @@ def read_plan(graph: ModelGraph) -> MemoryPlan:
         ModelError: If the model carries none, or one of another shape.
         PlanError: If live buffers would overlap.
     """
-    from mcuformer_tflm.plan.verifier import verify_plan
-
     content = graph.metadata.get(METADATA_NAME, b"")
     values = np.frombuffer(content[: len(content) // 4 * 4], "<i4")
     if len(values) != 3 + len(graph.tensors) or tuple(values[:3]) != (1, 0, len(graph.tensors)):

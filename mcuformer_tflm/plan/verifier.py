@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mcuformer_tflm.keras_models.exceptions import PlanError
-from mcuformer_tflm.plan.model_graph import ModelGraph
+from mcuformer_tflm.plan.memory_plan import ALIGNMENT, MemoryPlan, PlannedBuffer
 from mcuformer_tflm.plan.operator_memory import operator_memory
-from mcuformer_tflm.plan.planner import ALIGNMENT, MemoryPlan, PlannedBuffer
+from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 
 def verify_plan(plan: MemoryPlan, graph: ModelGraph) -> None:

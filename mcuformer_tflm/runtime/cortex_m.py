@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mcuformer_tflm.plan.model_graph import ModelGraph
-from mcuformer_tflm.plan.planner import MemoryPlan
+from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.runtime.micro_interpreter import ArenaUse
+from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 # Sizes of TFLM's structures where pointers have 4 bytes.
 _EVAL_TENSOR_BYTES = 12

@@ -15,9 +15,10 @@ import numpy as np
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import DataError, ModelError, RuntimeVersionError
-from mcuformer_tflm.plan.model_graph import ModelGraph, read_graph
-from mcuformer_tflm.plan.planner import MemoryPlan, read_plan
+from mcuformer_tflm.plan.memory_plan import MemoryPlan
+from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.tflm import open_interpreter
+from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 OPERATORS = (
     "McuformerPatchEmbed",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcuformer_tflm.custom_ops import library
 from mcuformer_tflm.keras_models.exceptions import RuntimeVersionError
+from mcuformer_tflm.runtime import library
 
 
 def open_interpreter(model: bytes, arena_size: int) -> Any:

@@ -10,9 +10,9 @@ from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.keras_models.exceptions import PlanError
 from mcuformer_tflm.plan import plan_memory, write_plan
-from mcuformer_tflm.plan.model_graph import read_graph
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.runtime.tflm import open_interpreter
+from mcuformer_tflm.tflite.model_graph import read_graph
 
 sizes = st.integers(1, 33)
 
@@ -123,7 +123,7 @@ def test_twin_equals_tflites_reference_kernel(rng, tokens, width, units):
 def _tflite_fully_connected(shape, weights, bias, source, weight_scale, target):
     from tensorflow.lite.python import schema_py_generated as schema
 
-    from mcuformer_tflm.convert.graph import pack
+    from mcuformer_tflm.tflite.file import pack
 
     def tensor(name, shape, kind, buffer, scale, zero_point):
         made = schema.TensorT()

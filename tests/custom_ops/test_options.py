@@ -4,7 +4,7 @@ from flatbuffers import flexbuffers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcuformer_tflm.custom_ops import library
+from mcuformer_tflm.runtime import library
 
 int32s = st.integers(-(2**31), 2**31 - 1)
 names = st.text(st.characters(codec="ascii", min_codepoint=97, max_codepoint=122), min_size=1)

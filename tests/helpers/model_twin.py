@@ -8,7 +8,7 @@ from mcuformer_tflm.custom_ops.reference.gelu import gelu
 from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
 from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
-from mcuformer_tflm.plan.model_graph import ModelGraph, Operator
+from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 
 def run_twin(graph: ModelGraph, source: np.ndarray) -> np.ndarray:

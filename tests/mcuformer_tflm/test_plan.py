@@ -8,7 +8,6 @@ from mcuformer_tflm import convert, plan_memory
 from mcuformer_tflm.keras_models.exceptions import ModelError, PlanError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.greedy import greedy_offsets
-from mcuformer_tflm.plan.model_graph import read_graph
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.plan.verifier import verify_plan
@@ -16,6 +15,7 @@ from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes
 from mcuformer_tflm.search.memory import flash_bytes, weight_bytes
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
+from mcuformer_tflm.tflite.model_graph import read_graph
 
 
 @pytest.mark.parametrize("seed", range(4))

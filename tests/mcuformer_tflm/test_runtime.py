@@ -3,16 +3,16 @@ import pytest
 from model_twin import run_twin
 
 from mcuformer_tflm import MicroInterpreter, normalise, quantize_images
-from mcuformer_tflm.convert.graph import add_metadata, pack, unpack
 from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
-from mcuformer_tflm.custom_ops import library
 from mcuformer_tflm.keras_models.exceptions import (
     DataError,
     ModelError,
     PlanError,
     RuntimeVersionError,
 )
-from mcuformer_tflm.plan.planner import METADATA_NAME
+from mcuformer_tflm.plan.memory_plan import METADATA_NAME
+from mcuformer_tflm.runtime import library
+from mcuformer_tflm.tflite.file import add_metadata, pack, unpack
 
 
 @pytest.fixture(scope="module")

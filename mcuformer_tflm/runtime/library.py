@@ -71,7 +71,7 @@ def find_library() -> Path:
     if chosen := os.environ.get("MCUFORMER_LIBRARY"):
         return Path(chosen)
     folders = [Path(folder) for folder in package.__path__]
-    checkout = Path(__file__).resolve().parent.parent / "build" / "lib"
+    checkout = Path(package.__file__).resolve().parent.parent / "build" / "lib"
     for folder in [checkout, *folders]:
         if (folder / _FILE).is_file():
             return folder / _FILE

@@ -1,0 +1,1 @@
+"""``.tflite`` files: reading them with care, and writing them with alignment."""
