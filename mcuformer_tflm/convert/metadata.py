@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-import zipfile
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ModelError
-from mcuformer_tflm.tflite.file import add_metadata, pack, unpack
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 ARCHITECTURE_NAME = "McuformerArchitecture"
@@ -36,19 +34,9 @@ def write_metadata(content: bytes, labels: Sequence[str], architecture: Architec
         writer = image_classifier.MetadataWriter.create_for_inference(
             bytearray(pack(model)), [_IMAGE_MEAN], [_IMAGE_STD], [str(label_file)]
         )
-        return _realign(bytes(writer.populate()))
-
-
-def _realign(populated: bytes) -> bytes:
-    # The writer packs without the alignment of buffers, and appends the label file as a zip
-    # archive whose directory knows its own position: both are made anew.
-    with zipfile.ZipFile(BytesIO(populated)) as archive:
-        files = {name: archive.read(name) for name in archive.namelist()}
-    output = BytesIO(pack(unpack(populated)))
-    with zipfile.ZipFile(output, "a") as archive:
-        for name, file_content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), file_content)
-    return output.getvalue()
+        populated = bytes(writer.populate())
+    # The writer packs without the alignment of buffers.
+    return pack(unpack(populated), read_files(populated))
 
 
 def read_labels(content: bytes) -> tuple[str, ...]:
@@ -57,14 +45,13 @@ def read_labels(content: bytes) -> tuple[str, ...]:
     Raises:
         ModelError: If the model carries none.
     """
-    try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            return tuple(archive.read(_LABEL_FILE).decode().splitlines())
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+    labels = read_files(content).get(_LABEL_FILE)
+    if labels is None:
         raise ModelError(
             "The model carries no labels. They are written by convert(..., labels=...); "
             "convert the model again."
-        ) from error
+        )
+    return tuple(labels.decode(errors="replace").splitlines())
 
 
 def read_architecture(graph: ModelGraph) -> Architecture:

@@ -17,7 +17,7 @@ from mcuformer_tflm.plan.memory_plan import (
 )
 from mcuformer_tflm.plan.operator_memory import operator_memory
 from mcuformer_tflm.plan.verifier import verify_plan
-from mcuformer_tflm.tflite.file import add_metadata, pack, unpack
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 _ATTEMPTS = 64
@@ -69,7 +69,7 @@ def write_plan(content: bytes, plan: MemoryPlan) -> bytes:
     """Returns the model with the plan in its metadata."""
     model = unpack(content)
     add_metadata(model, METADATA_NAME, plan.to_metadata())
-    return pack(model)
+    return pack(model, read_files(content))
 
 
 def read_plan(graph: ModelGraph) -> MemoryPlan:

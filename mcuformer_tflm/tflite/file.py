@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
+from io import BytesIO
+
 import flatbuffers
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
@@ -26,11 +30,24 @@ def unpack(content: bytes) -> schema.ModelT:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
 
 
-def pack(model: schema.ModelT) -> bytes:
+def read_files(content: bytes) -> dict[str, bytes]:
+    """Returns the files that tflite-support's metadata has appended to a model, by name."""
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError):
+        return {}
+
+
+def pack(model: schema.ModelT, files: dict[str, bytes] | None = None) -> bytes:
     """Returns the flatbuffer, with every buffer's data at a multiple of 16 bytes.
 
     ``Pack`` of the object API drops the schema's ``force_align: 16``, and kernels that read
     int32 constants in place need it. Buffers are packed here, the rest by ``Pack``.
+
+    Args:
+        model: What to pack.
+        files: Files to append as a zip archive, as tflite-support does.
     """
     builder = flatbuffers.Builder(1 << 16)
     packers = [_AlignedBuffer(buffer) for buffer in model.buffers]
@@ -40,7 +57,13 @@ def pack(model: schema.ModelT) -> bytes:
     finally:
         model.buffers = originals
     builder.Finish(root, file_identifier=b"TFL3")
-    return bytes(builder.Output())
+    if not files:
+        return bytes(builder.Output())
+    output = BytesIO(bytes(builder.Output()))
+    with zipfile.ZipFile(output, "a") as archive:
+        for name, file_content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), file_content)
+    return output.getvalue()
 
 
 class _AlignedBuffer:

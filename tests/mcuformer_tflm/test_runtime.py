@@ -10,9 +10,10 @@ from mcuformer_tflm.keras_models.exceptions import (
     PlanError,
     RuntimeVersionError,
 )
+from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME
 from mcuformer_tflm.runtime import library
-from mcuformer_tflm.tflite.file import add_metadata, pack, unpack
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,13 @@ def test_wrong_dtype_and_shape_are_refused_with_what_is_wanted(interpreter, imag
 def _without(model, name):
     edited = unpack(model)
     edited.metadata = [m for m in edited.metadata if m.name.decode() != name]
-    return pack(edited)
+    return pack(edited, read_files(model))
 
 
 @pytest.mark.parametrize("name", [ARCHITECTURE_NAME, METADATA_NAME])
 def test_model_without_our_metadata_is_refused_by_its_name(model, name):
-    end = model.rindex(b"PK\x03\x04")  # the label file's archive
     with pytest.raises(ModelError, match=name):
-        MicroInterpreter(_without(model, name) + model[end:])
+        MicroInterpreter(_without(model, name))
 
 
 def test_plan_that_overlaps_is_refused_before_it_runs(model, interpreter):
@@ -87,9 +87,20 @@ def test_plan_that_overlaps_is_refused_before_it_runs(model, interpreter):
     offsets = np.zeros(len(interpreter.graph.tensors), "<i4")
     plan = np.concatenate([[1, 0, len(offsets)], offsets]).astype("<i4").tobytes()
     add_metadata(edited, METADATA_NAME, plan)
-    end = model.rindex(b"PK\x03\x04")
     with pytest.raises((PlanError, ModelError)):
-        MicroInterpreter(pack(edited) + model[end:])
+        MicroInterpreter(pack(edited, read_files(model)))
+
+
+def test_writing_a_plan_keeps_labels_and_answers(model, interpreter, images):
+    again = MicroInterpreter(write_plan(model, plan_memory(model)))
+    assert again.labels == interpreter.labels
+    source = quantize_images(images[:2])
+    np.testing.assert_array_equal(again.run(source), interpreter.run(source))
+
+
+def test_model_without_labels_is_refused(model):
+    with pytest.raises(ModelError, match="no labels"):
+        MicroInterpreter(pack(unpack(model)))
 
 
 def test_missing_file_is_refused_by_its_path(tmp_path):
@@ -103,7 +114,7 @@ def test_model_that_tflm_refuses_does_not_end_this_process(model):
     operator = edited.subgraphs[0].operators[0]
     operator.customOptions = np.zeros_like(operator.customOptions)
     with pytest.raises(ModelError):
-        MicroInterpreter(pack(edited) + model[model.rindex(b"PK\x03\x04") :])
+        MicroInterpreter(pack(edited, read_files(model)))
 
 
 def test_other_version_of_tflm_is_refused_with_the_remedy(monkeypatch):
