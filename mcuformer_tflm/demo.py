@@ -63,9 +63,9 @@ class DemoSettings:
     steps: int = 2
     population: int = 8
     generations: int = 2
-    train_images: int = 58_000
+    train_images: int = 40_000
     train_epochs: int = 3
-    quantized_images: int = 30_000
+    quantized_images: int = 20_000
     quantized_epochs: int = 1
     batch_size: int = 128
     learning_rate: float = 2e-3
