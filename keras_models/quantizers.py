@@ -26,7 +26,6 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
             num_bits=num_bits, per_axis=False, symmetric=symmetric, narrow_range=symmetric
         )
         self.calibrating = False
-        self.frozen = False
         self._fresh = True
 
     def __call__(
@@ -34,7 +33,7 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
     ) -> tf.Tensor:
         """Fake-quantizes ``inputs``; gradients pass straight through inside the range."""
         low, high = weights["min_var"], weights["max_var"]
-        if (training and not self.frozen) or self.calibrating:
+        if training or self.calibrating:
             batch_low = tf.minimum(tf.reduce_min(inputs), 0.0)
             batch_high = tf.maximum(tf.reduce_max(inputs), batch_low + 1e-6)
             if self.symmetric:
@@ -46,7 +45,7 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
             high.assign(batch_high if self._fresh else tf.maximum(high, batch_high))
             self._fresh = False
             return inputs
-        if training and not self.frozen:
+        if training:
             low.assign_sub((1 - _EMA_DECAY) * (low - batch_low))
             high.assign_sub((1 - _EMA_DECAY) * (high - batch_high))
         return tf.quantization.fake_quant_with_min_max_vars(

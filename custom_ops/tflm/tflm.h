@@ -6,7 +6,6 @@
 #ifdef MCUFORMER_WITH_TFLM
 
 #include "tensorflow/lite/c/common.h"
-#include "tensorflow/lite/micro/kernels/kernel_util.h"
 #include "tensorflow/lite/micro/micro_common.h"
 #include "tensorflow/lite/micro/micro_context.h"
 #include "tensorflow/lite/micro/micro_log.h"
