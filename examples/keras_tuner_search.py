@@ -53,7 +53,7 @@ def main() -> None:
     tuner.search(train, validation_data=validation)
     tuner.results_summary(num_trials=3)
 
-    best = spaces.best_space()
+    best = spaces.best_space(lambda space: budget.fits(space.smallest()))
     supernet, _ = tuner.load_supernet(best)
     subnets = SubnetEvolution(best, budget.fits, str(budget), population=8, generations=2)
     subnets.verbose = 0

@@ -199,7 +199,7 @@ def _search(
         project_name="spaces",
     )
     supernet_tuner.search(train, validation_data=validation)
-    best = spaces.best_space()
+    best = spaces.best_space(lambda space: budget.fits(space.smallest()))
     supernet, _ = supernet_tuner.load_supernet(best)
     subnets = SubnetEvolution(
         best, budget.fits, str(budget), settings.population,

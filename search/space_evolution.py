@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.search.evolution_step import Point, Update, evolve, fit_plane, nearest
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -122,19 +123,36 @@ class SpaceEvolution(keras_tuner.Oracle):
             self._points[walker] = self._next_point(point, total)
         self.save()
 
-    def best_space(self) -> SearchSpace:
+    def best_space(self, accept: Callable[[SearchSpace], bool] | None = None) -> SearchSpace:
         """Returns the pair visited most often, ties broken by its best score.
+
+        Args:
+            accept: Leaves out pairs for which it is false, such as those that hold no network
+                which fits the board.
 
         Raises:
             ConfigError: If no trial has finished.
+            BudgetError: If no visited pair is accepted.
         """
         if not self._history:
             raise ConfigError("No space has been scored yet; run the search first.")
         visits: dict[Point, list[float]] = {}
         for point, _, score in self._history:
             visits.setdefault(point, []).append(score)
-        best = max(visits, key=lambda point: (len(visits[point]), max(visits[point])))
-        return self.space.at(self.space.patch_size[best[0]], self.space.rank_ratio[best[1]])
+        order = sorted(visits, key=lambda point: (-len(visits[point]), -max(visits[point])))
+        spaces = [
+            self.space.at(self.space.patch_size[point[0]], self.space.rank_ratio[point[1]])
+            for point in order
+        ]
+        for space in spaces:
+            if accept is None or accept(space):
+                return space
+        pairs = ", ".join(f"({space.patch_size[0]}, {space.rank_ratio[0]})" for space in spaces)
+        raise BudgetError(
+            f"None of the visited pairs of patch_size and rank_ratio holds a network that fits: "
+            f"{pairs}. Raise starts or steps, choose a larger board, or leave such values out of "
+            "the space."
+        )
 
     def get_state(self) -> dict[str, Any]:
         """Returns everything that the next answer depends on, ready for JSON."""

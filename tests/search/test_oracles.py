@@ -94,6 +94,16 @@ def test_space_visited_again_asks_for_more_epochs(tmp_path):
     assert [v["epochs"] for v in _run(oracle, "score", lambda _: 1.0)] == [4, 8, 12]
 
 
+def test_best_space_holds_a_network_that_fits(tmp_path):
+    space = FASHION_MNIST_SPACE
+    oracle = _prepare(SpaceEvolution(space, starts=10, steps=1, epochs=1), tmp_path)
+    _run(oracle, "score", lambda values: -values["patch_size"])
+    assert oracle.best_space().patch_size == (4,)
+    assert oracle.best_space(lambda found: found.patch_size == (7,)).patch_size == (7,)
+    with pytest.raises(BudgetError, match=r"\(4, 0\.5\)"):
+        oracle.best_space(lambda _: False)
+
+
 @pytest.mark.parametrize("make", ["space", "subnet"])
 def test_reloaded_oracle_goes_on_as_the_first_would_have(tmp_path, make):
     def new(folder):
