@@ -162,6 +162,36 @@ def verify(
     console.print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
 
 
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="Which benchmark; a wrong name lists them all.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the rows to this file too.")
+    ] = None,
+) -> None:
+    """Run a benchmark and print its figures.
+
+    Example: `mcuformer bench kernels --json build/kernels.json`
+    """
+    import importlib
+
+    from mcuformer_tflm.bench import SUITES
+
+    if suite not in SUITES:
+        raise ConfigError(f"There is no benchmark {suite!r}; there are {', '.join(SUITES)}.")
+    _import_tensorflow_quietly()
+    from mcuformer_tflm.bench.rows import table, write_rows
+    from mcuformer_tflm.progress import progress_bars
+
+    console = Console()
+    with progress_bars(console) as progress:
+        rows = importlib.import_module(f"mcuformer_tflm.bench.{suite}").run(progress)
+    console.print(table(rows, f"mcuformer bench {suite}"))
+    if json_file is not None:
+        write_rows(rows, json_file)
+        console.print(f"Written to {json_file}")
+
+
 def main() -> None:
     """Runs the command; an error of ours ends it with one paragraph and status 1."""
     try:
