@@ -3,7 +3,8 @@ BOARD ?= stm32f746
 OUT ?= build/demo
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format
+APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format \
+  gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib qemu-system-arm
 
 .PHONY: help setup demo test sanitize lint format wheel clean
 .DEFAULT_GOAL := help

@@ -27,3 +27,11 @@ class PlanError(McuformerError):
 
 class RuntimeVersionError(McuformerError):
     """The installed TFLM is not one that our operators can be registered with."""
+
+
+class ToolchainError(McuformerError):
+    """The cross compiler is missing or failed."""
+
+
+class EmulatorError(McuformerError):
+    """A kernel misbehaved on the emulated Cortex-M."""

@@ -1,0 +1,130 @@
+#include "kernels/dot.h"
+
+#include <cstring>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace {
+
+using mcuformer::kBlockTokens;
+
+constexpr int kBlockStep = 4 * kBlockTokens;
+
+#if defined(__SSE2__)
+
+inline __m128i Pair(int even, int odd) {
+  const uint32_t low = static_cast<uint16_t>(even), high = static_cast<uint16_t>(odd);
+  return _mm_set1_epi32(static_cast<int32_t>(low | high << 16));
+}
+
+// Adds one step of four weights to the sums of four tokens.
+inline __m128i AddStep(__m128i sum, const int16_t* block, int w0, int w1, int w2, int w3) {
+  const __m128i* pairs = reinterpret_cast<const __m128i*>(block);
+  sum = _mm_add_epi32(sum, _mm_madd_epi16(_mm_loadu_si128(pairs), Pair(w0, w2)));
+  return _mm_add_epi32(sum, _mm_madd_epi16(_mm_loadu_si128(pairs + 1), Pair(w1, w3)));
+}
+
+struct Sums {
+  explicit Sums(const int32_t* from)
+      : value(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))) {}
+  void Add(const int16_t* block, int w0, int w1, int w2, int w3) {
+    value = AddStep(value, block, w0, w1, w2, w3);
+  }
+  void Store(int32_t* to) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), value); }
+  __m128i value;
+};
+
+#else
+
+struct Sums {
+  explicit Sums(const int32_t* from) { std::memcpy(value, from, sizeof(value)); }
+  void Add(const int16_t* block, int w0, int w1, int w2, int w3) {
+    for (int token = 0; token < kBlockTokens; ++token) {
+      const int16_t* even = block + 2 * token;
+      const int16_t* odd = even + 2 * kBlockTokens;
+      value[token] += even[0] * w0 + odd[0] * w1 + even[1] * w2 + odd[1] * w3;
+    }
+  }
+  void Store(int32_t* to) const { std::memcpy(to, value, sizeof(value)); }
+  int32_t value[kBlockTokens];
+};
+
+#endif
+
+inline int32_t DotOfOne(const int16_t* even, int w0, int w1, int w2, int w3) {
+  const int16_t* odd = even + 2 * kBlockTokens;
+  return even[0] * w0 + odd[0] * w1 + even[1] * w2 + odd[1] * w3;
+}
+
+inline int Low(int8_t byte) { return byte & 15; }
+inline int High(int8_t byte) { return (byte >> 4) & 15; }
+
+}  // namespace
+
+extern "C" {
+
+void McuformerDot4x2(const int16_t* block, const int8_t* weights, int steps, int32_t* sums) {
+  Sums first(sums), second(sums + kBlockTokens);
+  for (int step = 0; step < steps; ++step, block += kBlockStep, weights += 8) {
+    const int8_t* w = weights;
+    first.Add(block, w[0], w[1], w[2], w[3]);
+    second.Add(block, w[4], w[5], w[6], w[7]);
+  }
+  first.Store(sums);
+  second.Store(sums + kBlockTokens);
+}
+
+void McuformerDot1x2(const int16_t* block, const int8_t* weights, int steps, int32_t* sums) {
+  for (int step = 0; step < steps; ++step, block += kBlockStep, weights += 8) {
+    const int8_t* w = weights;
+    sums[0] += DotOfOne(block, w[0], w[1], w[2], w[3]);
+    sums[1] += DotOfOne(block, w[4], w[5], w[6], w[7]);
+  }
+}
+
+void McuformerDot4x2Int4(const int16_t* block, const int8_t* weights, int steps, int32_t* sums) {
+  Sums first(sums), second(sums + kBlockTokens);
+  for (int step = 0; step < steps; ++step, block += 2 * kBlockStep, weights += 8) {
+    const int8_t* w = weights;
+    first.Add(block, Low(w[0]), High(w[0]), Low(w[2]), High(w[2]));
+    first.Add(block + kBlockStep, Low(w[1]), High(w[1]), Low(w[3]), High(w[3]));
+    second.Add(block, Low(w[4]), High(w[4]), Low(w[6]), High(w[6]));
+    second.Add(block + kBlockStep, Low(w[5]), High(w[5]), Low(w[7]), High(w[7]));
+  }
+  first.Store(sums);
+  second.Store(sums + kBlockTokens);
+}
+
+void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps, int32_t* sums) {
+  for (int step = 0; step < steps; ++step, block += 2 * kBlockStep, weights += 8) {
+    for (int unit = 0; unit < 2; ++unit) {
+      const int8_t* w = weights + 4 * unit;
+      sums[unit] += DotOfOne(block, Low(w[0]), High(w[0]), Low(w[2]), High(w[2]));
+      sums[unit] += DotOfOne(block + kBlockStep, Low(w[1]), High(w[1]), Low(w[3]), High(w[3]));
+    }
+  }
+}
+
+}  // extern "C"
+
+namespace mcuformer {
+
+void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block) {
+  const int padded = RoundUp(width, kStepOfInt4);
+  if (tokens < kBlockTokens || padded != width) std::memset(block, 0, TokenBlockBytes(width));
+  for (int token = 0; token < tokens; ++token, rows += stride) {
+    int16_t* even = block + 2 * token;
+    int value = 0;
+    for (; value + 4 <= width; value += 4, even += 4 * kBlockTokens) {
+      even[0] = rows[value];
+      even[1] = rows[value + 2];
+      even[2 * kBlockTokens] = rows[value + 1];
+      even[2 * kBlockTokens + 1] = rows[value + 3];
+    }
+    for (; value < width; ++value) block[BlockIndex(token, value)] = rows[value];
+  }
+}
+
+}  // namespace mcuformer

@@ -1,0 +1,115 @@
+"""The kernels compiled for a Cortex-M with Debian's cross compiler."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import mcuformer_tflm.custom_ops as custom_ops
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ToolchainError
+
+COMPILER = "arm-none-eabi-g++"
+CORE_FLAGS = {
+    "cortex-m0plus": ("-mcpu=cortex-m0plus",),
+    "cortex-m33": ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m4": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+    "cortex-m7": ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+}
+COMPILE_FLAGS = (
+    "-std=c++17", "-mthumb", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti",
+    "-fno-threadsafe-statics", "-ffunction-sections", "-fdata-sections",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class KernelImage:
+    """The kernels linked at fixed addresses.
+
+    Attributes:
+        segments: (address, bytes) of each part to load.
+        functions: Address of each function by its C++ name without arguments, such as
+            ``mcuformer::LayerNorm<signed char>``.
+        code_bytes: Size of the code with its constants.
+    """
+
+    segments: tuple[tuple[int, bytes], ...]
+    functions: dict[str, int]
+    code_bytes: int
+
+
+def kernel_sources() -> list[Path]:
+    """Returns the kernels' source files, the cores' tuned inner loops among them."""
+    folder = _source_folder() / "kernels"
+    return sorted([*folder.rglob("*.cc"), *folder.rglob("*.S")])
+
+
+def find_tool(name: str) -> str:
+    """Returns the path of a tool of the cross compiler.
+
+    Raises:
+        ToolchainError: If it is not installed.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise ToolchainError(
+            f"{name} is not installed. Run `apt install gcc-arm-none-eabi libnewlib-arm-none-eabi "
+            "libstdc++-arm-none-eabi-newlib` (Debian), or `make setup` in the checkout."
+        )
+    return path
+
+
+def core_flags(core: str) -> tuple[str, ...]:
+    """Returns the compiler's flags for a core.
+
+    Raises:
+        ConfigError: If the core is unknown.
+    """
+    if core not in CORE_FLAGS:
+        raise ConfigError(f"core is {core!r}; allowed are {', '.join(CORE_FLAGS)}.")
+    return CORE_FLAGS[core]
+
+
+def build_kernels(core: str) -> KernelImage:
+    """Compiles and links all kernels for a core.
+
+    Raises:
+        ToolchainError: If the compiler is missing or fails.
+        ConfigError: If the core is unknown.
+    """
+    from elftools.elf.elffile import ELFFile
+
+    flags = core_flags(core)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "kernels.elf"
+        _run(
+            find_tool(COMPILER), *flags, *COMPILE_FLAGS, f"-I{_source_folder()}", "-nostartfiles",
+            "--specs=nano.specs", "-Wl,-Ttext=0x1000,-Tdata=0x20000000,-e,0x1001",
+            *map(str, kernel_sources()), "-o", str(output),
+        )  # fmt: skip
+        names = _run(find_tool("arm-none-eabi-nm"), "-C", "--defined-only", str(output))
+        with output.open("rb") as file:
+            segments = tuple(
+                (segment["p_vaddr"], segment.data())
+                for segment in ELFFile(file).iter_segments("PT_LOAD")
+                if segment["p_filesz"]
+            )
+    functions = {}
+    for line in names.splitlines():
+        address, kind, name = line.split(" ", 2)
+        if kind in "tTW":
+            functions[name.removeprefix("void ").split("(")[0]] = int(address, 16)
+    return KernelImage(segments, functions, sum(len(data) for _, data in segments))
+
+
+def _source_folder() -> Path:
+    return Path(str(custom_ops.__file__)).resolve().parent
+
+
+def _run(*command: str) -> str:
+    result = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if result.returncode != 0:
+        raise ToolchainError(f"{command[0]} failed:\n{result.stderr.strip()[-3000:]}")
+    return result.stdout

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from drawn import int8, int16, seeds
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcuformer_tflm.custom_ops.reference.dot import INT4_OFFSET, pack_weights, unpack_weights
+from mcuformer_tflm.emulator.machine import Buffer, emulated_machine
+
+sizes = st.integers(1, 40)
+cores = pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+
+
+def token_block(rows):
+    """Lays up to four rows out as the kernels' token blocks, from the layout's definition."""
+    tokens, width = rows.shape
+    padded = np.zeros((4, -(-width // 8) * 8), np.int16)
+    padded[:tokens, :width] = rows
+    pairs = padded.reshape(4, -1, 2, 2).transpose(1, 3, 0, 2)  # step, odd, token, pair
+    return np.ascontiguousarray(pairs).reshape(-1)
+
+
+@given(seeds, sizes, sizes, st.sampled_from([8, 4]))
+def test_packed_weights_unpack_to_themselves(rng, units, width, weight_bits):
+    weights = int8(rng, units, width) >> (8 - weight_bits)
+    packed = pack_weights(weights, weight_bits)
+    np.testing.assert_array_equal(unpack_weights(packed, units, width, weight_bits), weights)
+
+
+@cores
+@given(seeds, sizes, st.integers(1, 4))
+def test_widened_tokens_have_the_layout_of_a_block(core, rng, width, tokens):
+    rows = int8(rng, tokens, width)
+    block = Buffer(int16(rng, 4 * -(-width // 8) * 8))
+    emulated_machine(core).call("mcuformer::WidenTokens", rows, width, tokens, width, block)
+    np.testing.assert_array_equal(block.data, token_block(rows))
+
+
+@cores
+@pytest.mark.parametrize("weight_bits", [8, 4])
+@pytest.mark.parametrize("tokens", [4, 1])
+@given(rng=seeds, width=sizes)
+def test_inner_loop_adds_the_products(core, weight_bits, tokens, rng, width):
+    rows = int16(rng, tokens, width) >> rng.integers(1, 8)
+    weights = int8(rng, 2, width) >> (8 - weight_bits)
+    start = rng.integers(-(2**20), 2**20, (2, tokens), dtype=np.int32)
+    offset = INT4_OFFSET if weight_bits == 4 else 0
+    wanted = (weights.astype(np.int64) + offset) @ rows.T.astype(np.int64) + start
+    function = f"McuformerDot{tokens}x2" + ("Int4" if weight_bits == 4 else "")
+    steps = -(-width // (8 if weight_bits == 4 else 4))
+    sums = Buffer(start)
+    emulated_machine(core).call(
+        function, token_block(rows), pack_weights(weights, weight_bits), steps, sums
+    )
+    np.testing.assert_array_equal(sums.data, wanted)
