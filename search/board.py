@@ -92,6 +92,11 @@ def board_names() -> list[str]:
     return sorted(_BOARDS)
 
 
+def all_boards() -> list[Board]:
+    """Returns all known boards, the user's own included, by name."""
+    return [_BOARDS[name] for name in board_names()]
+
+
 def get_board(name: str) -> Board:
     """Returns a board by name, upper or lower case.
 

@@ -1,74 +1,77 @@
-"""Placement of tensors in the arena."""
+"""Memory plans: made, written into a model, read back."""
 
 from __future__ import annotations
 
 import dataclasses
-import random
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError
 from mcuformer_tflm.plan.greedy import greedy_offsets
+from mcuformer_tflm.plan.liveness import OperatorNeed, find_buffers, operator_needs
 from mcuformer_tflm.plan.memory_plan import (
-    ALIGNMENT,
     METADATA_NAME,
+    RECORD_NAME,
     MemoryPlan,
     PlannedBuffer,
+    read_places,
 )
-from mcuformer_tflm.plan.operator_memory import operator_memory
+from mcuformer_tflm.plan.placement import Place, place_buffers
 from mcuformer_tflm.plan.verifier import verify_plan
+from mcuformer_tflm.search.board import Board, all_boards, get_board
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
-from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
+from mcuformer_tflm.tflite.model_graph import ModelGraph, check_graph, read_graph
 
-_ATTEMPTS = 64
+_LARGEST_OPERATORS = 3
 
 
-def plan_memory(model: bytes | ModelGraph, seed: int = 0) -> MemoryPlan:
+def plan_memory(
+    model: bytes | ModelGraph, board: Board | str | None = None, reserve: int = 0, seed: int = 0
+) -> MemoryPlan:
     """Plans the arena of a converted model.
 
-    Algorithm:
-      - A tensor that an operator writes over its input starts where that input starts. Such
-        chains move as one; their members keep their own sizes and lifetimes.
-      - Chains are placed largest first, each at the lowest offset at which none of its
-        members meets a live neighbour. Other orders are tried while the result lies above
-        the lower bound, and the smallest plan wins.
-      - Scratch is not part of the file: TFLM's greedy planner fits it around the tensors, and
-        the plan says where it will put it.
-      - The plan is verified (``verify_plan``) before it is returned.
+    Lifetimes, scratch and permissions to overwrite come from the graph and the table of
+    operators (``operator_memory``); ``place_buffers`` searches the offsets, scratch included.
+    Of equal plans the one is taken on which TFLM's own greedy planner, which places scratch
+    itself, needs the fewest bytes. The plan is verified by other code (``verify_plan``) before
+    it is returned.
 
     Args:
         model: Bytes of a ``.tflite``, or its graph.
+        board: Whose SRAM must hold the plan. Its first region is used alone where that is
+            enough; otherwise all of them, and no buffer straddles two.
+        reserve: Bytes of the board's last region that are kept free (of its only one, where
+            it has one): TFLM's persistent part, the stack.
         seed: Of the orders that are tried.
 
     Raises:
+        BudgetError: If the board cannot hold it; names the operators that need most and the
+            smallest known board that would do.
+        ConfigError: If there is no such board.
         ModelError: If the model is damaged.
         PlanError: If the plan does not hold, which would be an error of this package.
     """
     graph = read_graph(model) if isinstance(model, bytes) else model
-    buffers = lifetimes(graph)
-    bound = _bound(graph, buffers)
-    chains = _chains(buffers)
-    order = sorted(range(len(chains)), key=lambda i: -max(b.size for b in chains[i]))
-    shuffle = random.Random(seed)
-    best: MemoryPlan | None = None
-    for _ in range(_ATTEMPTS):
-        placed = _place([chains[i] for i in order])
-        plan = MemoryPlan(_with_scratch(buffers, placed), len(graph.tensors), bound)
-        if best is None or plan.head_bytes < best.head_bytes:
-            best = plan
-        if best.head_bytes <= bound:
-            break
-        first, second = shuffle.randrange(len(order)), shuffle.randrange(len(order))
-        order[first], order[second] = order[second], order[first]
-    assert best is not None
-    verify_plan(best, graph)
-    return best
+    check_graph(graph)
+    target = get_board(board) if isinstance(board, str) else board
+    if target is None:
+        return _plan(graph, [], seed)
+    capacities = _capacities(target, reserve)
+    plan = _plan(graph, [], seed)
+    if plan.head_bytes <= capacities[0]:
+        return plan
+    if plan.lower_bound <= sum(capacities) and len(capacities) > 1:
+        plan = _plan(graph, capacities, seed)
+        if _fits(plan, capacities):
+            return plan
+    raise BudgetError(_no_room(graph, plan, target, reserve, seed))
 
 
 def write_plan(content: bytes, plan: MemoryPlan) -> bytes:
-    """Returns the model with the plan in its metadata."""
+    """Returns the model with the plan in its metadata, in TFLM's form and in ours."""
     model = unpack(content)
     add_metadata(model, METADATA_NAME, plan.to_metadata())
+    add_metadata(model, RECORD_NAME, plan.to_record())
     return pack(model, read_files(content))
 
 
@@ -77,7 +80,7 @@ def read_plan(graph: ModelGraph) -> MemoryPlan:
 
     Raises:
         ModelError: If the model carries none, or one of another shape.
-        PlanError: If live buffers would overlap.
+        PlanError: If live buffers would overlap, or TFLM's form and ours differ.
     """
     content = graph.metadata.get(METADATA_NAME, b"")
     values = np.frombuffer(content[: len(content) // 4 * 4], "<i4")
@@ -86,118 +89,99 @@ def read_plan(graph: ModelGraph) -> MemoryPlan:
             "The model carries no memory plan of ours (metadata OfflineMemoryAllocation). "
             "Convert it again with mcuformer_tflm.convert."
         )
-    buffers = lifetimes(graph)
-    offsets = {b.tensor: int(values[3 + b.tensor]) for b in buffers if b.tensor is not None}
-    plan = MemoryPlan(_with_scratch(buffers, offsets), len(graph.tensors), _bound(graph, buffers))
+    if RECORD_NAME not in graph.metadata:
+        raise ModelError(
+            f"The model carries no memory plan of ours (metadata {RECORD_NAME}). Convert it "
+            "again with mcuformer_tflm.convert."
+        )
+    buffers = find_buffers(graph)
+    places = read_places(graph.metadata[RECORD_NAME])
+    if [size for size, _, _ in places] != [b.size for b in buffers]:
+        raise ModelError(
+            f"The memory plan ({RECORD_NAME}) is for another model: it has {len(places)} "
+            f"buffers, this model {len(buffers)}, or their sizes differ. Convert it again."
+        )
+    plan = _assemble(graph, buffers, [(region, offset) for _, offset, region in places])
+    if plan.to_metadata() != content:
+        raise ModelError(
+            f"The model's two memory plans ({METADATA_NAME}, {RECORD_NAME}) differ. Convert it "
+            "again with mcuformer_tflm.convert."
+        )
     verify_plan(plan, graph)
     return plan
 
 
-def lifetimes(graph: ModelGraph) -> list[PlannedBuffer]:
-    """Returns all buffers of the arena, at offset 0 still."""
-    first = dict.fromkeys(graph.inputs, -1)
-    last = dict.fromkeys(graph.outputs, len(graph.operators) - 1)
-    overwrites: dict[int, int] = {}
-    scratch = []
-    for step, operator in enumerate(graph.operators):
-        memory = operator_memory(graph, operator)
-        for index in operator.outputs:
-            first[index] = step
-            last.setdefault(index, step)
-        for index in operator.inputs:
-            if index >= 0:
-                last[index] = max(last.get(index, -1), step)
-        if memory.overwrites is not None:
-            overwrites[operator.outputs[0]] = memory.overwrites
-        name = graph.tensors[operator.outputs[0]].name
-        for size in memory.scratch:
-            scratch.append(PlannedBuffer(f"{name}/scratch", 0, _aligned(size), step, step, None))
-    buffers = []
-    for index, tensor in enumerate(graph.tensors):
-        if tensor.constant or index not in first:
-            continue
-        source = overwrites.get(index)
-        # A value that is read again later, or a constant, must not be overwritten.
-        if source is not None and (last[source] > first[index] or graph.tensors[source].constant):
-            source = None
-        buffers.append(
-            PlannedBuffer(
-                tensor.name, 0, _aligned(tensor.size), first[index], last[index], index, source
-            )
-        )
-    return buffers + scratch
+def _plan(graph: ModelGraph, capacities: list[int], seed: int) -> MemoryPlan:
+    buffers = find_buffers(graph)
+    bound = max(need.total for need in operator_needs(graph, buffers))
+
+    def excess_of_greedy(places: list[Place]) -> int:
+        head = max(place[1] + b.size for place, b in zip(places, buffers, strict=True))
+        return max(0, _greedy_head(buffers, places) - head)
+
+    places = place_buffers(buffers, bound, capacities, excess_of_greedy, seed)
+    plan = _assemble(graph, buffers, places)
+    verify_plan(plan, graph)
+    return plan
 
 
-def _bound(graph: ModelGraph, buffers: list[PlannedBuffer]) -> int:
-    steps = range(len(graph.operators))
-    return max(sum(b.size for b in _live_places(buffers, step)) for step in steps)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _live_places(buffers: list[PlannedBuffer], step: int) -> list[PlannedBuffer]:
-    live = [b for b in buffers if max(b.first_operator, 0) <= step <= b.last_operator]
-    by_tensor = {b.tensor: b for b in live if b.tensor is not None}
-    # Where an output takes its input's place, only the larger of the two counts.
-    shadowed = set()
-    for buffer in live:
-        if buffer.overwrites in by_tensor and buffer.first_operator == step:
-            source = by_tensor[buffer.overwrites]
-            shadowed.add(id(source if source.size <= buffer.size else buffer))
-    return [buffer for buffer in live if id(buffer) not in shadowed]
-
-
-def _chains(buffers: list[PlannedBuffer]) -> list[list[PlannedBuffer]]:
-    chains: list[list[PlannedBuffer]] = []
-    chain_of: dict[int, list[PlannedBuffer]] = {}
-    # Written earlier first, so that a source's chain exists before its overwriter's.
-    for buffer in sorted(buffers, key=lambda b: b.first_operator):
-        if buffer.tensor is None:
-            chains.append([buffer])
-            continue
-        if buffer.overwrites is None:
-            chains.append([])
-            chain_of[buffer.tensor] = chains[-1]
-        else:
-            chain_of[buffer.tensor] = chain_of[buffer.overwrites]
-        chain_of[buffer.tensor].append(buffer)
-    return chains
-
-
-def _place(chains: list[list[PlannedBuffer]]) -> dict[int, int]:
-    placed: list[tuple[int, PlannedBuffer]] = []
-    offsets: dict[int, int] = {}
-    for chain in chains:
-        candidates = sorted({0, *(offset + b.size for offset, b in placed)})
-        offset = next(c for c in candidates if not _meets(c, chain, placed))
-        for buffer in chain:
-            placed.append((offset, buffer))
-            if buffer.tensor is not None:
-                offsets[buffer.tensor] = offset
-    return offsets
-
-
-def _meets(
-    offset: int, chain: list[PlannedBuffer], placed: list[tuple[int, PlannedBuffer]]
-) -> bool:
-    return any(
-        buffer.first_operator <= other.last_operator
-        and other.first_operator <= buffer.last_operator
-        and offset < other_offset + other.size
-        and other_offset < offset + buffer.size
-        for buffer in chain
-        for other_offset, other in placed
+def _assemble(graph: ModelGraph, buffers: list[PlannedBuffer], places: list[Place]) -> MemoryPlan:
+    placed = tuple(
+        dataclasses.replace(buffer, region=region, offset=offset)
+        for buffer, (region, offset) in zip(buffers, places, strict=True)
     )
+    bound = max(need.total for need in operator_needs(graph, buffers))
+    return MemoryPlan(placed, len(graph.tensors), bound, _greedy_head(buffers, places))
 
 
-def _with_scratch(
-    buffers: list[PlannedBuffer], offsets: dict[int, int]
-) -> tuple[PlannedBuffer, ...]:
-    fixed = [None if b.tensor is None else offsets[b.tensor] for b in buffers]
+def _greedy_head(buffers: list[PlannedBuffer], places: list[Place]) -> int:
+    fixed = [
+        None if b.tensor is None or region != 0 else offset
+        for b, (region, offset) in zip(buffers, places, strict=True)
+    ]
     found = greedy_offsets([(b.size, b.first_operator, b.last_operator) for b in buffers], fixed)
-    return tuple(
-        dataclasses.replace(buffer, offset=offset)
-        for buffer, offset in zip(buffers, found, strict=True)
+    return max(offset + b.size for b, offset in zip(buffers, found, strict=True))
+
+
+def _capacities(board: Board, reserve: int) -> list[int]:
+    capacities = [region.size for region in board.sram_regions]
+    capacities[-1] -= reserve
+    return [max(0, capacity) for capacity in capacities]
+
+
+def _fits(plan: MemoryPlan, capacities: list[int]) -> bool:
+    return plan.num_regions <= len(capacities) and all(
+        plan.region_bytes(region) <= capacities[region] for region in range(plan.num_regions)
     )
+
+
+def _no_room(graph: ModelGraph, plan: MemoryPlan, board: Board, reserve: int, seed: int) -> str:
+    needs = sorted(operator_needs(graph, find_buffers(graph)), key=lambda need: -need.total)
+    regions = " + ".join(f"{capacity:,}" for capacity in _capacities(board, reserve))
+    listed = "; ".join(_describe(need) for need in needs[:_LARGEST_OPERATORS])
+    larger = sorted(
+        (other for other in all_boards() if other.sram > board.sram), key=lambda other: other.sram
+    )
+    smallest = next((b for b in larger if _holds(graph, b, reserve, seed)), None)
+    hint = (
+        f"The smallest known board that holds it is {smallest.name} ({smallest.sram:,} bytes)."
+        if smallest
+        else "No known board holds it; add one with mcuformer_tflm.search.board.register_board."
+    )
+    return (
+        f"{board.name} has {regions} bytes of SRAM for activations, and the model needs at "
+        f"least {plan.lower_bound:,} at once. Most is needed by {listed}. {hint}"
+    )
+
+
+def _describe(need: OperatorNeed) -> str:
+    parts = " + ".join(f"{name} {size:,}" for name, size in need.buffers)
+    return f"{need.operator} ({need.output}): {need.total:,} = {parts}"
+
+
+def _holds(graph: ModelGraph, board: Board, reserve: int, seed: int) -> bool:
+    capacities = _capacities(board, reserve)
+    plan = _plan(graph, [], seed)
+    if plan.head_bytes <= capacities[0]:
+        return True
+    return len(capacities) > 1 and _fits(_plan(graph, capacities, seed), capacities)

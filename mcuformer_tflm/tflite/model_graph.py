@@ -22,6 +22,9 @@ _DTYPES = {
     schema.TensorType.FLOAT32: "float32",
 }
 
+# TFLM counts bytes in 32 bits with a sign.
+_MAX_BYTES = 2**31 - 16
+
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
@@ -80,6 +83,43 @@ class ModelGraph:
     metadata: dict[str, bytes]
 
 
+def check_graph(graph: ModelGraph) -> None:
+    """Checks that operators can run one after another, in the order of the file.
+
+    Raises:
+        ModelError: If an operator reads a tensor that none before it has written (a cycle, or
+            operators out of order), writes a constant, an input or what another has written,
+            or has no output; or if the model has no operators, or outputs that nobody writes.
+    """
+    if not graph.operators:
+        raise ModelError("The model has no operators.")
+    written = set(graph.inputs)
+    for index in graph.inputs:
+        if not 0 <= index < len(graph.tensors) or graph.tensors[index].constant:
+            raise ModelError(f"The model's input, tensor {index}, is a constant or no tensor.")
+    for step, operator in enumerate(graph.operators):
+        if not operator.outputs:
+            raise ModelError(f"Operator {step} ({operator.code}) writes no tensor.")
+        for index in operator.inputs:
+            if index >= 0 and index not in written and not graph.tensors[index].constant:
+                raise ModelError(
+                    f"Operator {step} ({operator.code}) reads {graph.tensors[index].name}, which "
+                    "no operator before it writes: the graph has a cycle, or its operators are "
+                    "out of order."
+                )
+        for index in operator.outputs:
+            if index < 0 or index in written or graph.tensors[index].constant:
+                name = graph.tensors[index].name if index >= 0 else index
+                raise ModelError(
+                    f"Operator {step} ({operator.code}) writes {name}, which is a constant or has "
+                    "been written before."
+                )
+            written.add(index)
+    for index in graph.outputs:
+        if index not in written:
+            raise ModelError(f"Nobody writes the model's output, tensor {index}.")
+
+
 def read_graph(content: bytes) -> ModelGraph:
     """Reads a model.
 
@@ -95,7 +135,9 @@ def read_graph(content: bytes) -> ModelGraph:
             "Give a .tflite file that mcuformer has written."
         )
     try:
-        return _read(schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0)))
+        graph = _read(schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0)))
+        check_graph(graph)
+        return graph
     except ModelError:
         raise
     except (struct.error, ValueError, TypeError, IndexError, AttributeError, KeyError,
@@ -137,10 +179,18 @@ def _read(model: Any) -> ModelGraph:
 
 def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
     shape = tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ()))
-    if tensor.type not in _DTYPES or any(size < 1 for size in shape):
-        raise ModelError(f"Tensor {tensor.name!r} has a type or shape that we do not know.")
+    if tensor.type not in _DTYPES:
+        raise ModelError(
+            f"Tensor {tensor.name!r} has the type {tensor.type}; known are "
+            f"{', '.join(_DTYPES.values())}."
+        )
     dtype = _DTYPES[tensor.type]
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if any(extent < 1 for extent in shape) or size > _MAX_BYTES:
+        raise ModelError(
+            f"Tensor {tensor.name!r} of shape {shape} has {size} bytes; a tensor has 1 to "
+            f"{_MAX_BYTES}."
+        )
     data = buffers[tensor.buffer]
     if data and len(data) != size:
         raise ModelError(

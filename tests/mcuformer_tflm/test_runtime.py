@@ -11,7 +11,7 @@ from mcuformer_tflm.keras_models.exceptions import (
     RuntimeVersionError,
 )
 from mcuformer_tflm.plan import plan_memory, write_plan
-from mcuformer_tflm.plan.memory_plan import METADATA_NAME
+from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 
@@ -76,7 +76,7 @@ def _without(model, name):
     return pack(edited, read_files(model))
 
 
-@pytest.mark.parametrize("name", [ARCHITECTURE_NAME, METADATA_NAME])
+@pytest.mark.parametrize("name", [ARCHITECTURE_NAME, METADATA_NAME, RECORD_NAME])
 def test_model_without_our_metadata_is_refused_by_its_name(model, name):
     with pytest.raises(ModelError, match=name):
         MicroInterpreter(_without(model, name))
