@@ -1,25 +1,105 @@
-"""Weights in files that an interruption leaves whole."""
+"""Weights and training states in files that an interruption leaves whole."""
 
 from __future__ import annotations
 
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tf_keras
 
+from mcuformer_tflm.keras_models.exceptions import CheckpointError
+
 
 def save_weights(model: tf_keras.Model, path: Path, epochs: int = 0) -> None:
-    """Writes a model's weights, and the epochs behind them, to an ``.npz`` file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed: an interruption leaves the old file whole.
-    partial = path.with_suffix(".partial.npz")
-    weights = {f"weight_{i}": weight for i, weight in enumerate(model.get_weights())}
-    np.savez(partial, epochs=epochs, **weights)
-    partial.replace(path)
+    """Writes a model's weights, and the epochs behind them, to an ``.npz`` file.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
+    write_arrays(path, {"epochs": np.asarray(epochs), **numbered("weight", model.get_weights())})
 
 
 def load_weights(model: tf_keras.Model, path: Path) -> int:
-    """Sets a model's weights from ``save_weights`` and returns the epochs behind them."""
-    with np.load(path) as saved:
-        model.set_weights([saved[f"weight_{i}"] for i in range(len(model.weights))])
-        return int(saved["epochs"])
+    """Sets a model's weights from ``save_weights`` or ``SupernetTrainer.save``.
+
+    Returns:
+        The epochs behind them.
+
+    Raises:
+        CheckpointError: If the file is damaged, or of another network.
+    """
+    saved = read_arrays(path)
+    weights = fitting(path, saved, "weight", model.weights)
+    model.set_weights(weights)
+    return int(saved["epochs"])
+
+
+def numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Names arrays by kind and number, as ``fitting`` looks for them."""
+    return {f"{kind}_{i}": array for i, array in enumerate(arrays)}
+
+
+def fitting(
+    path: Path, saved: Mapping[str, np.ndarray], kind: str, variables: Sequence
+) -> list[np.ndarray]:
+    """Returns the arrays of one kind, one for each variable.
+
+    Raises:
+        CheckpointError: If their number or a shape is not that of the variables.
+    """
+    found = sum(name.startswith(f"{kind}_") for name in saved)
+    if found != len(variables):
+        raise CheckpointError(
+            f"{path} holds {found} {kind} arrays, this network has {len(variables)}: it is the "
+            "checkpoint of another network."
+        )
+    arrays = [saved[f"{kind}_{i}"] for i in range(len(variables))]
+    for array, variable in zip(arrays, variables, strict=True):
+        if array.shape != tuple(variable.shape):
+            raise CheckpointError(
+                f"{path} holds {list(array.shape)} for {variable.name}, which is "
+                f"{variable.shape.as_list()} here: it is the checkpoint of another network."
+            )
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays to an ``.npz`` file, which is old or new at any moment, never half.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be written ({error.strerror}); name a folder that "
+            "can be written to, on a disk with room."
+        ) from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Reads what ``write_arrays`` has written.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = dict(saved)
+        if "epochs" not in arrays:
+            raise ValueError("it holds no epochs")
+        return arrays
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path} is no intact checkpoint ({error}); remove it to start from fresh weights."
+        ) from error

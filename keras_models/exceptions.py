@@ -17,6 +17,14 @@ class DataError(McuformerError):
     """A data set is missing, damaged, or of the wrong shape or dtype."""
 
 
+class CheckpointError(McuformerError):
+    """A checkpoint is damaged, belongs to another network, or cannot be written."""
+
+
+class DivergedError(McuformerError):
+    """Training reached a loss that is no number."""
+
+
 class ModelError(McuformerError):
     """A ``.tflite`` file is damaged, foreign, or not one that this package can run."""
 

@@ -14,6 +14,7 @@ import tf_keras
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.datasets import ImageData, normalise, quantize_images
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import batches, predict, train_subnet
 from mcuformer_tflm.plan.picture import draw_plan
@@ -118,7 +119,7 @@ def run_demo(
             subnet,
             batches(images, classes, settings.batch_size, seed),
             settings.train_epochs,
-            settings.learning_rate,
+            TrainingRecipe(learning_rate=settings.learning_rate),
             lambda done, total: progress("train the chosen subnet", done, total),
         )
         save_weights(subnet, trained)

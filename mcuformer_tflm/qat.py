@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import Progress, batches, train_subnet
 
@@ -49,5 +50,6 @@ def quantize(
     quantized = subnet.quantized_copy(parts)
     if epochs:
         data = batches(images, classes, batch_size, seed)
-        train_subnet(quantized, data, epochs, learning_rate, progress)
+        recipe = TrainingRecipe(learning_rate=learning_rate)
+        train_subnet(quantized, data, epochs, recipe, progress)
     return quantized

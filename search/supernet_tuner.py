@@ -14,7 +14,9 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.batches import Batches
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
@@ -46,9 +48,9 @@ class ScoreSettings:
 class SupernetTuner(BaseTuner):
     """Trains and scores the supernets that ``SpaceEvolution`` asks for.
 
-    ``search(train, validation_data=(images, classes))`` as in keras-tuner; ``train`` is a
-    ``tf.data.Dataset`` of one epoch's batches. Each supernet's weights are kept under the
-    project's folder and resumed when its space is visited again.
+    ``search(train, validation_data=(images, classes))`` as in keras-tuner; ``train`` comes
+    from ``batches``, or is a ``tf.data.Dataset`` of one epoch's batches. Each supernet's weights
+    are kept under the project's folder and resumed when its space is visited again.
 
     Args:
         oracle: A ``SpaceEvolution``.
@@ -78,7 +80,7 @@ class SupernetTuner(BaseTuner):
     def run_trial(
         self,
         trial: Trial,
-        train: tf.data.Dataset,
+        train: Batches | tf.data.Dataset,
         validation_data: tuple[np.ndarray, np.ndarray],
     ) -> dict[str, float]:
         """Trains one supernet up to the trial's epochs and returns its score and parts."""
@@ -89,11 +91,15 @@ class SupernetTuner(BaseTuner):
         title = f"patch {values['patch_size']}, rank {values['rank_ratio']}"
         rng = np.random.default_rng([self.seed, values["patch_size"], trained])
         trainer = SupernetTrainer(
-            supernet, self.settings.learning_rate, max(1, epochs) * len(train)
+            supernet,
+            TrainingRecipe(learning_rate=self.settings.learning_rate),
+            max(1, epochs) * len(train),
+            self.seed,
         )
+        trainer.epoch = trained
         for epoch in range(epochs):
             label = f"train supernet {title}, epoch {trained + epoch + 1}"
-            trainer.train(train, lambda: space.sample(rng), self._progress(label))
+            trainer.train(train, space, self._progress(label))
         save_weights(supernet, self._checkpoint(space), values["epochs"])
         accuracies = [
             trainer.accuracy(space.sample(rng), *validation_data)
@@ -154,7 +160,7 @@ class SubnetTuner(BaseTuner):
         super().__init__(oracle, **kwargs)
         self.supernet = supernet
         self.report = report
-        self._trainer = SupernetTrainer(supernet, learning_rate=0.0, steps=1)
+        self._trainer = SupernetTrainer(supernet)
 
     def run_trial(
         self, trial: Trial, validation_data: tuple[np.ndarray, np.ndarray]

@@ -4,11 +4,25 @@ import tensorflow as tf
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer, batches
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 
 SPACE = FASHION_MNIST_SPACE.at(7, 0.8)
+
+
+class Only:
+    """One network instead of a space."""
+
+    def __init__(self, architecture):
+        self.architecture = architecture
+
+    def sample(self, rng):
+        return self.architecture
+
+    def smallest(self):
+        return self.architecture
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +39,17 @@ def test_extracted_subnet_gives_the_supernets_outputs(supernet, seed):
     np.testing.assert_allclose(inside, supernet.extract(architecture)(images), atol=1e-5)
 
 
-def test_every_subnet_runs_in_one_trace(supernet):
+def test_every_subnet_runs_in_two_traces_one_to_train_one_to_predict(supernet):
     rng = np.random.default_rng(0)
     images, classes = rng.uniform(-1, 1, (8, 28, 28, 1)).astype(np.float32), np.arange(8) % 10
-    trainer = SupernetTrainer(supernet, 1e-3, 8)
+    trainer = SupernetTrainer(supernet, steps=8)
+    data = batches(images, classes.astype(np.int32), 4, 0)
     for _ in range(4):
-        data = batches(images, classes.astype(np.int32), 4, 0)
-        trainer.train(data, lambda: SPACE.sample(rng))
+        trainer.train(data, SPACE)
+        for count in (5, 8):
+            trainer.accuracy(SPACE.sample(rng), images[:count], classes[:count])
     assert trainer._step.experimental_get_tracing_count() == 1
+    assert trainer._predict.experimental_get_tracing_count() == 1
 
 
 def test_blocks_beyond_the_depth_do_not_learn():
@@ -41,11 +58,10 @@ def test_blocks_beyond_the_depth_do_not_learn():
     shallow = SPACE.smallest()
     images, classes = rng.uniform(-1, 1, (8, 28, 28, 1)).astype(np.float32), np.arange(8) % 10
     data = batches(images, classes.astype(np.int32), 8, 0)
-    trainer = SupernetTrainer(supernet, 1e-2, 2)
-    trainer.optimizer.weight_decay = 0.0
+    trainer = SupernetTrainer(supernet, TrainingRecipe(learning_rate=1e-2, weight_decay=0.0), 2)
     before = [layers["qkv"].kernel.numpy() for layers in supernet.blocks]
     for _ in range(2):
-        trainer.train(data, lambda: shallow)
+        trainer.train(data, Only(shallow))
     moved = [
         np.abs(layers["qkv"].kernel.numpy() - old).max() > 1e-4
         for layers, old in zip(supernet.blocks, before, strict=True)

@@ -1,0 +1,154 @@
+"""Training data whose order depends on seed and epoch alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+
+
+class Batches(Protocol):
+    """An epoch of training data, the same whenever it is asked for again.
+
+    Attributes:
+        num_classes: Classes of the data set; None where only the labels tell.
+    """
+
+    num_classes: int | None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns the (images, classes) of one epoch, counted from 0.
+
+        Images are float32[batch, height, width, channels] in [-1, 1), classes int32[batch] or
+        float32[batch, num_classes] probabilities.
+        """
+
+
+class ArrayBatches:
+    """Shuffled batches of arrays; a rest smaller than a batch is left out.
+
+    Args:
+        images: float32[n, height, width, channels] in [-1, 1).
+        classes: int32[n].
+        batch_size: Images a batch.
+        seed: Of the order, together with the epoch.
+        num_classes: Classes of the data set, where known.
+
+    Raises:
+        ConfigError: If ``batch_size`` is out of range.
+        DataError: If images and classes do not belong together.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        classes: np.ndarray,
+        batch_size: int,
+        seed: int = 0,
+        num_classes: int | None = None,
+    ) -> None:
+        """Keeps the arrays as they are."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        if len(images) != len(classes):
+            raise DataError(f"There are {len(images)} images, but {len(classes)} classes.")
+        if len(images) < batch_size:
+            raise DataError(
+                f"There are {len(images)} images, fewer than one batch of {batch_size}; give "
+                "more images or a smaller batch_size."
+            )
+        check_classes(classes, num_classes)
+        self.classes = classes
+        self.num_classes = num_classes
+        self.batch_size = batch_size
+        self.seed = seed
+        self._images, self._classes = tf.constant(images), tf.constant(classes)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self.classes) // self.batch_size
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns the batches of one epoch, counted from 0."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.classes))
+        data = tf.data.Dataset.from_tensor_slices(order)
+        data = data.batch(self.batch_size, drop_remainder=True)
+        data = data.map(lambda rows: (tf.gather(self._images, rows),
+                                      tf.gather(self._classes, rows)))  # fmt: skip
+        return data.prefetch(tf.data.AUTOTUNE)
+
+
+@dataclasses.dataclass
+class DatasetBatches:
+    """A ``tf.data.Dataset`` as it is: its order is the same in every epoch only if it says so.
+
+    Attributes:
+        dataset: Batches of images and classes, of known number.
+        num_classes: Classes of the data set, where known.
+    """
+
+    dataset: tf.data.Dataset
+    num_classes: int | None = None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return len(self.dataset)
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns the dataset."""
+        return self.dataset
+
+
+def batches(
+    images: np.ndarray,
+    classes: np.ndarray,
+    batch_size: int,
+    seed: int = 0,
+    num_classes: int | None = None,
+) -> ArrayBatches:
+    """Returns shuffled batches of arrays: see ``ArrayBatches``."""
+    return ArrayBatches(images, classes, batch_size, seed, num_classes)
+
+
+def as_batches(data: Batches | tf.data.Dataset) -> Batches:
+    """Returns training data as ``Batches``."""
+    return DatasetBatches(data) if isinstance(data, tf.data.Dataset) else data
+
+
+def check_classes(classes: np.ndarray, num_classes: int | None) -> None:
+    """Checks that every class has a number from 0 to ``num_classes`` - 1.
+
+    Raises:
+        DataError: If one has not.
+    """
+    if len(classes) == 0:
+        raise DataError("There are no labelled images.")
+    low, high = int(np.min(classes)), int(np.max(classes))
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        allowed = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"
+        raise DataError(
+            f"The classes reach from {low} to {high}; allowed are {allowed}. Build the space "
+            "with the data set's num_classes, or number the classes from 0."
+        )
+
+
+def check_num_classes(data: Batches, num_classes: int) -> None:
+    """Checks that a data set has the classes of a network.
+
+    Raises:
+        DataError: If it has not.
+    """
+    if data.num_classes is not None and data.num_classes != num_classes:
+        raise DataError(
+            f"The data set has {data.num_classes} classes, the network {num_classes}; build the "
+            f"space with num_classes={data.num_classes}."
+        )
+    if isinstance(data, ArrayBatches):
+        check_classes(data.classes, num_classes)

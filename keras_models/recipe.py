@@ -1,0 +1,75 @@
+"""How a network is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRecipe:
+    """The options of training; the defaults suit short runs on small images.
+
+    Attributes:
+        learning_rate: Peak of the schedule: linear warm-up, then a cosine.
+        final_learning_rate: Where the cosine ends, as a share of the peak.
+        warmup_share: Share of all steps that the warm-up takes.
+        weight_decay: Of AdamW.
+        beta_2: Of AdamW.
+        clip_norm: Largest norm of all gradients together; None leaves them as they are.
+        label_smoothing: Share of the wanted probability spread over all classes.
+        ema_decay: Decay a step of the weights' moving average; None keeps no average.
+        sandwich_random: None trains one random subnet a step. A number trains the largest,
+            the smallest and so many random ones, and applies the mean of their gradients.
+        distillation_weight: Share of the loss that follows a teacher's probabilities: those of
+            the teacher model where one is given, of the sandwich's largest subnet otherwise.
+        distillation_temperature: Divides the logits of both before they are compared.
+    """
+
+    learning_rate: float = 2e-3
+    final_learning_rate: float = 0.0
+    warmup_share: float = 0.1
+    weight_decay: float = 0.02
+    beta_2: float = 0.98
+    clip_norm: float | None = 1.0
+    label_smoothing: float = 0.05
+    ema_decay: float | None = None
+    sandwich_random: int | None = None
+    distillation_weight: float = 0.0
+    distillation_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            ConfigError: If a field is out of range.
+        """
+        self._check("learning_rate", 0, math.inf)
+        for field in ("final_learning_rate", "distillation_weight"):
+            self._check(field, 0, 1)
+        for field in ("warmup_share", "beta_2", "label_smoothing"):
+            self._check(field, 0, 1, open_above=True)
+        self._check("weight_decay", 0, math.inf, open_above=True)
+        self._check("clip_norm", 0, math.inf, open_below=True)
+        self._check("ema_decay", 0, 1, open_above=True)
+        self._check("sandwich_random", 0, math.inf, open_above=True)
+        self._check("distillation_temperature", 0, math.inf, open_below=True, open_above=True)
+
+    def _check(
+        self,
+        field: str,
+        low: float,
+        high: float,
+        open_below: bool = False,
+        open_above: bool = False,
+    ) -> None:
+        value = getattr(self, field)
+        if value is None and type(self).__dataclass_fields__[field].type.endswith("| None"):
+            return
+        above = value > low if open_below else value >= low
+        below = value < high if open_above else value <= high
+        if not (above and below):  # also false for NaN
+            interval = f"{'(' if open_below else '['}{low}, {high}{')' if open_above else ']'}"
+            raise ConfigError(f"{field} is {value}; it must lie in {interval}.")
