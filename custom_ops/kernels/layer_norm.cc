@@ -1,64 +1,130 @@
 #include "kernels/layer_norm.h"
 
+#include "kernels/dsp.h"
+#include "kernels/fixed_point.h"
 #include "kernels/integer_sqrt.h"
 
 namespace mcuformer {
 namespace {
 
-int BitWidth(uint64_t x) {
-  int bits = 0;
-  for (; x != 0; x >>= 1) ++bits;
-  return bits;
-}
+constexpr int kUnroll = 8;
 
-// 1/sqrt(variance) as inverse * 2^-right, times 2^kNormalisedFractionBits.
-struct InverseRoot {
-  int64_t inverse;
-  int right;
+struct Moments {
+  int32_t sum;
+  uint64_t squares;
 };
 
-InverseRoot InvertRoot(uint64_t variance, int iterations) {
-  const int up = (32 - BitWidth(variance)) & ~1;
+#if defined(__ARM_FEATURE_DSP)
+
+constexpr int16x2_t kOnes = 0x00010001;
+
+// Four values at once; a row's squares fit 32 bits, since 1024 * 2^14 does.
+Moments MomentsOf(const int8_t* x, int width) {
+  int32_t sum = 0, squares = 0;
+  int i = 0;
+  for (; i + kUnroll <= width; i += kUnroll) {
+    for (int j = i; j < i + kUnroll; j += 4) {
+      const int32_t word = LoadWord(x + j);
+      const int16x2_t even = __sxtb16(word), odd = OddBytes(word);
+      sum = __smlad(even, kOnes, sum);
+      squares = __smlad(even, even, squares);
+      sum = __smlad(odd, kOnes, sum);
+      squares = __smlad(odd, odd, squares);
+    }
+  }
+  for (; i < width; ++i) {
+    sum += x[i];
+    squares += x[i] * x[i];
+  }
+  return {sum, static_cast<uint64_t>(squares)};
+}
+
+Moments MomentsOf(const int16_t* x, int width) {
+  int32_t sum = 0;
+  int64_t squares = 0;
+  int i = 0;
+  for (; i + kUnroll <= width; i += kUnroll) {
+    for (int j = i; j < i + kUnroll; j += 2) {
+      const int16x2_t pair = LoadWord(x + j);
+      sum = __smlad(pair, kOnes, sum);
+      squares = __smlald(pair, pair, squares);
+    }
+  }
+  for (; i < width; ++i) {
+    sum += x[i];
+    squares += static_cast<int32_t>(x[i]) * x[i];
+  }
+  return {sum, static_cast<uint64_t>(squares)};
+}
+
+#else
+
+template <typename T>
+Moments MomentsOf(const T* x, int width) {
+  Moments moments = {0, 0};
+  for (int i = 0; i < width; ++i) {
+    moments.sum += x[i];
+    moments.squares += static_cast<uint32_t>(static_cast<int32_t>(x[i]) * x[i]);
+  }
+  return moments;
+}
+
+#endif
+
+// What turns x into its normalised value: (x * factor + offset) * inverse / 2^32.
+struct Normaliser {
+  // c * 2^k with sqrt(V) * 2^k in [2^24, 2^25]. Unsigned: both terms may wrap, their sum is
+  // within 2^30, since |c| <= sqrt(w - 1) * sqrt(V).
+  uint32_t factor;
+  uint32_t offset;
+  int32_t inverse;  // 2^(32 + normalised_bits) / (sqrt(V) * 2^k)
+};
+
+Normaliser NormaliserOf(const LayerNormParams& params, const Moments& moments) {
+  const uint64_t variance = params.width * moments.squares -
+                            static_cast<uint64_t>(static_cast<int64_t>(moments.sum) * moments.sum) +
+                            static_cast<uint64_t>(params.epsilon);
+  if (variance == 0) return {0, 0, 0};
+  const uint32_t top = static_cast<uint32_t>(variance >> 32);
+  const int bits = top != 0 ? 32 + BitWidth(top) : BitWidth(static_cast<uint32_t>(variance));
+  const int up = (32 - bits) & ~1;  // at least -18: the variance of int16 ends below 2^50
   const uint32_t mantissa = static_cast<uint32_t>(up >= 0 ? variance << up : variance >> -up);
-  const uint32_t root = IntegerSqrt(mantissa, iterations);
-  return {static_cast<int64_t>((uint32_t{1} << 31) / root), 31 - kNormalisedFractionBits - up / 2};
+  const uint32_t root = IntegerSqrt(mantissa, params.iterations);  // in [2^15, 2^16]
+  // floor(2^46 / root) by two divisions of 32 bits.
+  const uint32_t quotient = (uint32_t{1} << 31) / root;
+  const uint32_t rest = (uint32_t{1} << 31) - quotient * root;
+  const uint32_t inverse = (quotient << 15) + (rest << 15) / root;
+  const int k = up / 2 + 9;
+  return {static_cast<uint32_t>(params.width) << k, (uint32_t{0} - moments.sum) << k,
+          static_cast<int32_t>(inverse >> (23 - params.normalised_bits))};
+}
+
+inline int8_t Normalise(int32_t x, const Normaliser& by, int16_t gamma, int32_t beta) {
+  const int32_t centred = static_cast<int32_t>(static_cast<uint32_t>(x) * by.factor + by.offset);
+  const int32_t normalised = MultiplyHighRounded(centred, by.inverse);
+  return SaturateInt8(MultiplyAddHigh(normalised, gamma, beta) >> 8);
 }
 
 }  // namespace
 
 template <typename T>
-void LayerNorm(const LayerNormParams& params, const T* input, const int16_t* gamma,
+void LayerNorm(const LayerNormParams& params, int tokens, const T* input, const int16_t* gamma,
                const int32_t* beta, int8_t* output) {
   const int width = params.width;
-  for (int token = 0; token < params.tokens; ++token, input += width, output += width) {
-    int32_t sum = 0;
-    uint64_t squares = 0;
-    for (int i = 0; i < width; ++i) {
-      const int32_t x = input[i];
-      sum += x;
-      squares += static_cast<uint32_t>(x * x);
+  for (int token = 0; token < tokens; ++token, input += width, output += width) {
+    const Normaliser by = NormaliserOf(params, MomentsOf(input, width));
+    int i = 0;
+    // Unrolled by the compiler, since the inner loop's length is fixed.
+    for (; i + kUnroll <= width; i += kUnroll) {
+      for (int j = i; j < i + kUnroll; ++j) output[j] = Normalise(input[j], by, gamma[j], beta[j]);
     }
-    const uint64_t variance = static_cast<uint64_t>(width) * squares -
-                              static_cast<uint64_t>(static_cast<int64_t>(sum) * sum) +
-                              static_cast<uint64_t>(params.epsilon);
-    InverseRoot scale = {0, 1};
-    if (variance != 0) scale = InvertRoot(variance, params.iterations);
-    const int64_t half = int64_t{1} << (scale.right - 1);
-    for (int i = 0; i < width; ++i) {
-      const int64_t centred = static_cast<int64_t>(width) * input[i] - sum;
-      const int64_t normalised = Saturate<int16_t>((centred * scale.inverse + half) >> scale.right);
-      const int32_t accumulator = Saturate<int32_t>(normalised * gamma[i] + beta[i]);
-      output[i] =
-          Saturate<int8_t>(static_cast<int64_t>(MultiplyByQuantizedMultiplier(
-                               accumulator, params.output.multiplier, params.output.shift)) +
-                           params.output_zero_point);
-    }
+    for (; i < width; ++i) output[i] = Normalise(input[i], by, gamma[i], beta[i]);
   }
 }
 
-template void LayerNorm<int8_t>(const LayerNormParams&, const int8_t*, const int16_t*,
+template void LayerNorm<int8_t>(const LayerNormParams&, int, const int8_t*, const int16_t*,
                                 const int32_t*, int8_t*);
-template void LayerNorm<int16_t>(const LayerNormParams&, const int16_t*, const int16_t*,
+template void LayerNorm<int16_t>(const LayerNormParams&, int, const int16_t*, const int16_t*,
                                  const int32_t*, int8_t*);
 
 }  // namespace mcuformer

@@ -7,62 +7,77 @@ namespace mcuformer {
 namespace {
 
 constexpr char kName[] = "McuformerLayerNorm";
-constexpr int kMaxIterations = 32;
 
-using Data = NodeData<LayerNormParams>;
+struct LayerNormData {
+  LayerNormParams params;
+  int tokens;  // of the output: the leading ones of the input
+};
+using Data = NodeData<LayerNormData>;
+
+bool CheckTensors(TfLiteContext* context, TfLiteNode* node, LayerNormData* data) {
+  const TfLiteEvalTensor* input = Input(context, node, 0);
+  const TfLiteEvalTensor* output = Output(context, node);
+  TfLiteEvalTensor* beta = Input(context, node, 2);
+  int rows = 0, width = 0;
+  if (!CheckMatrix(kName, "input", input, kInt8 | kInt16, &rows, &data->params.width) ||
+      !CheckSize(kName, "input", "width", data->params.width, 1, kLayerNormMaxWidth) ||
+      !CheckMatrix(kName, "output", output, kInt8, &data->tokens, &width) ||
+      !CheckSize(kName, "output", "rows", data->tokens, 1, rows) ||
+      !CheckSize(kName, "output", "width", width, data->params.width, data->params.width) ||
+      !CheckConstant(kName, "gamma", Input(context, node, 1), kTfLiteInt16, width) ||
+      !CheckConstant(kName, "beta", beta, kTfLiteInt32, width)) {
+    return false;
+  }
+  const auto* values = static_cast<const int32_t*>(tflm::Data(beta));
+  for (int i = 0; i < width; ++i) {
+    if (values[i] > kLayerNormMaxBeta || values[i] < -kLayerNormMaxBeta) {
+      MCUFORMER_LOG("%s: beta holds a value beyond 2^30", kName);
+      return false;
+    }
+  }
+  return true;
+}
 
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   auto* data = static_cast<Data*>(node->user_data);
   MCUFORMER_ENSURE(data != nullptr, kName, "no memory");
-  LayerNormParams& params = data->params;
-  const TfLiteEvalTensor* input = Input(context, node, 0);
-  const TfLiteEvalTensor* output = Output(context, node);
-  int rows = 0, width = 0;
-  MCUFORMER_ENSURE(MatrixShape(input, &params.tokens, &params.width) &&
-                       (input->type == kTfLiteInt8 || input->type == kTfLiteInt16) &&
-                       params.width <= kLayerNormMaxWidth,
-                   kName, "bad input");
-  MCUFORMER_ENSURE(MatrixShape(output, &rows, &width) && output->type == kTfLiteInt8 &&
-                       rows == params.tokens && width == params.width,
-                   kName, "bad output");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 1), kTfLiteInt16, params.width), kName,
-                   "bad gamma");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 2), kTfLiteInt32, params.width), kName,
-                   "bad beta");
+  LayerNormParams& params = data->params.params;
   const Options options(data->options, data->options_size);
-  MCUFORMER_ENSURE(GetMultiplier(options, "multiplier", "shift", &params.output) &&
-                       GetZeroPoint(options, "output_zero_point", &params.output_zero_point) &&
-                       options.Get("epsilon", &params.epsilon) && params.epsilon >= 0 &&
-                       options.Get("iterations", &params.iterations) && params.iterations >= 0 &&
-                       params.iterations <= kMaxIterations,
-                   kName, "bad options");
+  if (!CheckTensors(context, node, &data->params) ||
+      !CheckOption(kName, options, "normalised_bits", 0, kLayerNormMaxNormalisedBits,
+                   &params.normalised_bits) ||
+      !CheckOption(kName, options, "epsilon", 0, INT32_MAX, &params.epsilon) ||
+      !CheckOption(kName, options, "iterations", 0, kLayerNormMaxIterations, &params.iterations)) {
+    return kTfLiteError;
+  }
+  return kTfLiteOk;
+}
+
+template <typename T>
+TfLiteStatus EvalAs(TfLiteContext* context, TfLiteNode* node) {
+  const LayerNormData& data = static_cast<Data*>(node->user_data)->params;
+  const auto* input = static_cast<const T*>(tflm::Data(Input(context, node, 0)));
+  auto* output = static_cast<int8_t*>(tflm::Data(Output(context, node)));
+  const int64_t size = static_cast<int64_t>(data.tokens) * data.params.width;
+  if (!CheckAliasing(kName, "input", input, size * static_cast<int64_t>(sizeof(T)), output, size,
+                     true)) {
+    return kTfLiteError;
+  }
+  LayerNorm(data.params, data.tokens, input,
+            static_cast<const int16_t*>(tflm::Data(Input(context, node, 1))),
+            static_cast<const int32_t*>(tflm::Data(Input(context, node, 2))), output);
   return kTfLiteOk;
 }
 
 TfLiteStatus Eval(TfLiteContext* context, TfLiteNode* node) {
-  const LayerNormParams& params = static_cast<Data*>(node->user_data)->params;
-  TfLiteEvalTensor* input = Input(context, node, 0);
-  const void* source = tflm::Data(input);
-  auto* output = static_cast<int8_t*>(tflm::Data(Output(context, node)));
-  const auto* gamma = static_cast<const int16_t*>(tflm::Data(Input(context, node, 1)));
-  const auto* beta = static_cast<const int32_t*>(tflm::Data(Input(context, node, 2)));
-  const int64_t size = static_cast<int64_t>(params.tokens) * params.width;
-  const bool wide = input->type == kTfLiteInt16;
-  MCUFORMER_ENSURE(
-      !Overlap(source, wide ? 2 * size : size, output, size) || (!wide && source == output), kName,
-      "the plan lays the output over the input");
-  if (wide) {
-    LayerNorm(params, static_cast<const int16_t*>(source), gamma, beta, output);
-  } else {
-    LayerNorm(params, static_cast<const int8_t*>(source), gamma, beta, output);
-  }
-  return kTfLiteOk;
+  return Input(context, node, 0)->type == kTfLiteInt16 ? EvalAs<int16_t>(context, node)
+                                                       : EvalAs<int8_t>(context, node);
 }
 
 }  // namespace
 
 TFLMRegistration Register_MCUFORMER_LAYER_NORM() {
-  return MakeRegistration(kName, InitNode<LayerNormParams>, Prepare, Eval);
+  return MakeRegistration(kName, InitNode<LayerNormData>, Prepare, Eval);
 }
 
 }  // namespace mcuformer

@@ -6,6 +6,19 @@ namespace {
 constexpr int64_t kMaxElements = int64_t{1} << 30;
 constexpr int kMaxShift = 31;
 
+const char* TypeName(int type) {
+  switch (type) {
+    case kTfLiteInt8:
+      return "int8";
+    case kTfLiteInt16:
+      return "int16";
+    case kTfLiteInt32:
+      return "int32";
+    default:
+      return "of another type";
+  }
+}
+
 }  // namespace
 
 TfLiteEvalTensor* Input(TfLiteContext* context, const TfLiteNode* node, int position) {
@@ -16,6 +29,82 @@ TfLiteEvalTensor* Input(TfLiteContext* context, const TfLiteNode* node, int posi
 TfLiteEvalTensor* Output(TfLiteContext* context, const TfLiteNode* node) {
   if (node->outputs->size != 1) return nullptr;
   return tflm::GetEvalTensor(context, node->outputs->data[0]);
+}
+
+bool CheckMatrix(const char* name, const char* which, const TfLiteEvalTensor* tensor,
+                 uint32_t types, int* rows, int* width) {
+  if (tensor == nullptr) {
+    MCUFORMER_LOG("%s: %s is missing", name, which);
+    return false;
+  }
+  const int type = static_cast<int>(tensor->type);
+  if (type < 0 || type > 31 || ((types >> type) & 1) == 0) {
+    MCUFORMER_LOG("%s: %s is %s (type %d); allowed:%s%s%s", name, which, TypeName(type), type,
+                  types & kInt8 ? " int8" : "", types & kInt16 ? " int16" : "",
+                  types & kInt32 ? " int32" : "");
+    return false;
+  }
+  if (MatrixShape(tensor, rows, width)) return true;
+  MCUFORMER_LOG(
+      "%s: the shape of %s is not allowed: rank 1 or more, no size below 1, at most "
+      "2^30 elements",
+      name, which);
+  return false;
+}
+
+bool CheckSize(const char* name, const char* which, const char* size_name, int size, int low,
+               int high) {
+  if (size >= low && size <= high) return true;
+  MCUFORMER_LOG("%s: %s has %s %d; allowed: %d to %d", name, which, size_name, size, low, high);
+  return false;
+}
+
+bool CheckConstant(const char* name, const char* which, TfLiteEvalTensor* tensor, TfLiteType type,
+                   int64_t elements) {
+  int rows = 0, width = 0;
+  if (!CheckMatrix(name, which, tensor, TypeBit(type), &rows, &width)) return false;
+  if (tflm::Data(tensor) == nullptr) {
+    MCUFORMER_LOG("%s: %s must be a constant", name, which);
+    return false;
+  }
+  if (static_cast<int64_t>(rows) * width == elements) return true;
+  MCUFORMER_LOG("%s: %s has %d elements; needed: %d", name, which, rows * width,
+                static_cast<int>(elements));
+  return false;
+}
+
+bool CheckOption(const char* name, const Options& options, const char* option, int32_t low,
+                 int32_t high, int32_t* value) {
+  if (!options.Get(option, value)) {
+    MCUFORMER_LOG("%s: option %s is missing or no 32-bit integer", name, option);
+    return false;
+  }
+  if (*value >= low && *value <= high) return true;
+  MCUFORMER_LOG("%s: option %s is %d; allowed: %d to %d", name, option, static_cast<int>(*value),
+                static_cast<int>(low), static_cast<int>(high));
+  return false;
+}
+
+bool CheckZeroPoint(const char* name, const Options& options, const char* option, TfLiteType type,
+                    int32_t* value) {
+  const bool narrow = type == kTfLiteInt8;
+  return CheckOption(name, options, option, narrow ? INT8_MIN : INT16_MIN,
+                     narrow ? INT8_MAX : INT16_MAX, value);
+}
+
+bool CheckMultiplier(const char* name, const Options& options, const char* multiplier_option,
+                     const char* shift_option, QuantizedMultiplier* factor) {
+  return CheckOption(name, options, multiplier_option, 0, INT32_MAX, &factor->multiplier) &&
+         CheckOption(name, options, shift_option, -kMaxShift, kMaxShift, &factor->shift);
+}
+
+bool CheckAliasing(const char* name, const char* which, const void* input, int64_t input_bytes,
+                   const void* output, int64_t output_bytes, bool may_start) {
+  if (may_start && input == output) return true;
+  if (!Overlap(input, input_bytes, output, output_bytes)) return true;
+  MCUFORMER_LOG("%s: the memory plan lays the output over %s; allowed: %s", name, which,
+                may_start ? "apart, or the same start" : "apart");
+  return false;
 }
 
 bool MatrixShape(const TfLiteEvalTensor* tensor, int* rows, int* width) {

@@ -21,6 +21,36 @@ namespace mcuformer {
 TfLiteEvalTensor* Input(TfLiteContext* context, const TfLiteNode* node, int position);
 TfLiteEvalTensor* Output(TfLiteContext* context, const TfLiteNode* node);
 
+// The checks below log which tensor or option of the operator `name` is wrong, and what is
+// allowed, and return false.
+
+// A set of types for CheckMatrix.
+constexpr uint32_t TypeBit(TfLiteType type) { return uint32_t{1} << type; }
+constexpr uint32_t kInt8 = TypeBit(kTfLiteInt8);
+constexpr uint32_t kInt16 = TypeBit(kTfLiteInt16);
+constexpr uint32_t kInt32 = TypeBit(kTfLiteInt32);
+
+// Whether a tensor is a matrix (see MatrixShape) of one of the types; gives rows and width.
+bool CheckMatrix(const char* name, const char* which, const TfLiteEvalTensor* tensor,
+                 uint32_t types, int* rows, int* width);
+// Whether rows or width of a tensor lie within bounds.
+bool CheckSize(const char* name, const char* which, const char* size_name, int size, int low,
+               int high);
+// Whether a tensor is a constant of that type with exactly that many elements.
+bool CheckConstant(const char* name, const char* which, TfLiteEvalTensor* tensor, TfLiteType type,
+                   int64_t elements);
+// Whether there is such an option within [low, high]; gives its value.
+bool CheckOption(const char* name, const Options& options, const char* option, int32_t low,
+                 int32_t high, int32_t* value);
+// The same for a zero point of a type, and for a multiplier with its shift.
+bool CheckZeroPoint(const char* name, const Options& options, const char* option, TfLiteType type,
+                    int32_t* value);
+bool CheckMultiplier(const char* name, const Options& options, const char* multiplier_option,
+                     const char* shift_option, QuantizedMultiplier* factor);
+// Whether the output lies apart from an input or, where `may_start` says so, starts with it.
+bool CheckAliasing(const char* name, const char* which, const void* input, int64_t input_bytes,
+                   const void* output, int64_t output_bytes, bool may_start);
+
 // Rows and width of a tensor seen as a matrix: the last dimension and all before it. False if
 // a dimension is not positive or the whole exceeds 2^30 elements.
 bool MatrixShape(const TfLiteEvalTensor* tensor, int* rows, int* width);

@@ -75,7 +75,7 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
             if len(operator.inputs) > 5:
                 return OperatorMemory((), _by_rows(graph, operator, 5))
             return OperatorMemory()
-        case "McuformerGelu":
+        case "McuformerGelu" | "McuformerLayerNorm":
             return OperatorMemory((), _by_rows(graph, operator, 0))
         case "McuformerPatchEmbed":
             return OperatorMemory((4 * graph.tensors[operator.inputs[1]].shape[0],))
@@ -95,7 +95,8 @@ def _by_rows(graph: ModelGraph, operator: Operator, position: int) -> InPlace:
     # Token overwriting (paper, section 3.2): rows that grow are walked last to first.
     index = operator.inputs[position]
     source, output = graph.tensors[index], graph.tensors[operator.outputs[0]]
-    rows = math.prod(source.shape[:-1])
-    read, written = source.size // rows, output.size // rows
+    # An output of fewer rows takes the leading ones of the input.
+    rows = math.prod(output.shape[:-1])
+    read, written = source.size // math.prod(source.shape[:-1]), output.size // rows
     order: Order = "descending" if written > read else "ascending"
     return InPlace(index, Walk(order, rows, read, written))

@@ -1,6 +1,10 @@
 """Runs one of our operators alone in TFLM."""
 
+import os
+import tempfile
+
 import numpy as np
+import pytest
 
 from mcuformer_tflm.convert.graph import Graph
 from mcuformer_tflm.convert.quantization import Quantization
@@ -31,3 +35,19 @@ def run(custom_code, activations, constants, output_shape, options, output_dtype
         interpreter.set_input(np.ascontiguousarray(x), index)
     interpreter.invoke()
     return interpreter.get_output(0)
+
+
+def rejection(custom_code, activations, constants, output_shape, options, output_dtype="int8"):
+    """Returns what the operator's Prepare says on standard error as it refuses the model."""
+    model = build(custom_code, activations, constants, output_shape, options, output_dtype)
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            with pytest.raises(RuntimeError):
+                open_interpreter(model, _ARENA)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        said.seek(0)
+        return said.read().decode()

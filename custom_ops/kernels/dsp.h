@@ -1,0 +1,74 @@
+// Single instructions of the Arm DSP extension, and the same in C++ for every other core.
+#ifndef MCUFORMER_KERNELS_DSP_H_
+#define MCUFORMER_KERNELS_DSP_H_
+
+#include <cstdint>
+
+#if defined(__ARM_FEATURE_DSP)
+#include <arm_acle.h>
+
+#include <cstring>
+#endif
+
+namespace mcuformer {
+
+#if defined(__ARM_FEATURE_DSP)
+
+// One LDR, aligned or not.
+inline int32_t LoadWord(const void* data) {
+  int32_t word;
+  std::memcpy(&word, data, sizeof(word));
+  return word;
+}
+
+// Bytes 1 and 3, widened; __sxtb16 gives bytes 0 and 2.
+inline int16x2_t OddBytes(int32_t word) {
+  int16x2_t odd;  // GCC does not fold a rotation into the intrinsic
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(word));
+  return odd;
+}
+
+#endif
+
+// round(a * b / 2^32), ties upwards.
+inline int32_t MultiplyHighRounded(int32_t a, int32_t b) {
+#if defined(__ARM_FEATURE_DSP)
+  int32_t high;  // no intrinsic of ACLE
+  __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
+  return high;
+#else
+  return static_cast<int32_t>((static_cast<int64_t>(a) * b + (int64_t{1} << 31)) >> 32);
+#endif
+}
+
+// start + floor(a * b / 2^16); the sum must fit 32 bits.
+inline int32_t MultiplyAddHigh(int32_t a, int16_t b, int32_t start) {
+#if defined(__ARM_FEATURE_DSP)
+  return __smlawb(a, b, start);
+#else
+  return start + static_cast<int32_t>((static_cast<int64_t>(a) * b) >> 16);
+#endif
+}
+
+inline int8_t SaturateInt8(int32_t x) {
+#if defined(__ARM_FEATURE_DSP)
+  return static_cast<int8_t>(__ssat(x, 8));
+#else
+  return static_cast<int8_t>(x < -128 ? -128 : (x > 127 ? 127 : x));
+#endif
+}
+
+// Bits that x occupies: 0 for 0, else floor(log2 x) + 1.
+inline int BitWidth(uint32_t x) {
+#if defined(__GNUC__)
+  return x == 0 ? 0 : 32 - __builtin_clz(x);
+#else
+  int bits = 0;
+  for (; x != 0; x >>= 1) ++bits;
+  return bits;
+#endif
+}
+
+}  // namespace mcuformer
+
+#endif  // MCUFORMER_KERNELS_DSP_H_
