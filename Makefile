@@ -32,7 +32,7 @@ $(VENV)/.python: $(VENV)/.packages pyproject.toml
 	@touch $@
 
 # The editable install built the operators once; this rebuilds what has changed since.
-OPERATOR_SOURCES := $(wildcard custom_ops/CMakeLists.txt custom_ops/kernels/* custom_ops/tflm/*)
+OPERATOR_SOURCES := $(wildcard custom_ops/CMakeLists.txt custom_ops/kernels/* custom_ops/kernels/cortex_m/* custom_ops/tflm/*)
 $(VENV)/.ready: $(VENV)/.python $(OPERATOR_SOURCES)
 	@$(VENV)/bin/cmake -S custom_ops -B build/cmake -G Ninja \
 	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
@@ -57,16 +57,18 @@ sanitize: setup
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops
 
+CPP_SOURCES = $(shell git ls-files '*.h' '*.cc')
+
 lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	clang-format --dry-run --Werror custom_ops/kernels/*.h custom_ops/kernels/*.cc custom_ops/tflm/*.h custom_ops/tflm/*.cc
+	clang-format --dry-run --Werror $(CPP_SOURCES)
 
 format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	clang-format -i custom_ops/kernels/*.h custom_ops/kernels/*.cc custom_ops/tflm/*.h custom_ops/tflm/*.cc
+	clang-format -i $(CPP_SOURCES)
 
 wheel: setup
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .

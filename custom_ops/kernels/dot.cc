@@ -2,9 +2,14 @@
 
 #include <cstring>
 
+#include "kernels/cortex_m/target.h"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
+
+// Where MCUFORMER_CORTEX_M_DOT is set, cortex_m/dot.S holds the inner loops.
+#if !defined(MCUFORMER_CORTEX_M_DOT)
 
 namespace {
 
@@ -109,21 +114,55 @@ void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps,
 
 }  // extern "C"
 
+#endif  // !MCUFORMER_CORTEX_M_DOT
+
 namespace mcuformer {
+namespace {
+
+// The pair (x0, x2) goes to `even`, (x1, x3) to where the odd pairs of the step lie.
+inline void WidenFour(const int8_t* x, int16_t* even) {
+  int16_t* odd = even + 2 * kBlockTokens;
+#ifdef MCUFORMER_CORTEX_M_DSP
+  uint32_t word, first, second;
+  std::memcpy(&word, x, sizeof(word));  // from any address
+  asm("sxtb16 %0, %1" : "=r"(first) : "r"(word));
+  asm("sxtb16 %0, %1, ror #8" : "=r"(second) : "r"(word));
+  std::memcpy(even, &first, sizeof(first));
+  std::memcpy(odd, &second, sizeof(second));
+#else
+  even[0] = x[0];
+  even[1] = x[2];
+  odd[0] = x[1];
+  odd[1] = x[3];
+#endif
+}
+
+template <int kTokens>
+inline void WidenSteps(const int8_t* rows, int stride, int steps, int16_t* block) {
+  const int16_t* end = block + steps * kStepOfInt8 * kBlockTokens;
+  for (; block != end; block += kStepOfInt8 * kBlockTokens, rows += kStepOfInt8) {
+    for (int token = 0; token < kTokens; ++token) {
+      WidenFour(rows + token * stride, block + 2 * token);
+    }
+  }
+}
+
+}  // namespace
 
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block) {
-  const int padded = RoundUp(width, kStepOfInt4);
-  if (tokens < kBlockTokens || padded != width) std::memset(block, 0, TokenBlockBytes(width));
-  for (int token = 0; token < tokens; ++token, rows += stride) {
-    int16_t* even = block + 2 * token;
-    int value = 0;
-    for (; value + 4 <= width; value += 4, even += 4 * kBlockTokens) {
-      even[0] = rows[value];
-      even[1] = rows[value + 2];
-      even[2 * kBlockTokens] = rows[value + 1];
-      even[2 * kBlockTokens + 1] = rows[value + 3];
+  const int whole = width & -kStepOfInt8;
+  const int begin = tokens < kBlockTokens ? 0 : whole;  // of what the padding is part of
+  std::memset(block + begin * kBlockTokens, 0,
+              TokenBlockBytes(width) - sizeof(int16_t) * begin * kBlockTokens);
+  if (tokens == kBlockTokens) {
+    WidenSteps<kBlockTokens>(rows, stride, whole / kStepOfInt8, block);
+  } else {
+    for (int token = 0; token < tokens; ++token) {
+      WidenSteps<1>(rows + token * stride, stride, whole / kStepOfInt8, block + 2 * token);
     }
-    for (; value < width; ++value) block[BlockIndex(token, value)] = rows[value];
+  }
+  for (int token = 0; token < tokens; ++token) {
+    for (int i = whole; i < width; ++i) block[BlockIndex(token, i)] = rows[token * stride + i];
   }
 }
 

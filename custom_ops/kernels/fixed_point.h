@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cortex_m/target.h"
+
 namespace mcuformer {
 
 // A positive real factor: multiplier * 2^(shift - 31), shift in [-31, 31].
@@ -31,14 +33,93 @@ inline int32_t RoundingDivideByPot(int32_t x, int exponent) {
   return (x >> exponent) + ((x & mask) > threshold ? 1 : 0);
 }
 
+// round(x * multiplier / 2^31), ties up; multiplier >= 0. TFLite nudges by the product's sign and
+// truncates, which comes to the same for every product.
+inline int32_t RoundingDoublingHigh(int32_t x, int32_t multiplier) {
+  return static_cast<int32_t>((static_cast<int64_t>(x) * multiplier + (int64_t{1} << 30)) >> 31);
+}
+
 // round(x * multiplier * 2^(shift - 31)); a left shift saturates.
 inline int32_t MultiplyByQuantizedMultiplier(int32_t x, int32_t multiplier, int shift) {
   if (shift > 0) x = Saturate<int32_t>(static_cast<int64_t>(x) * (int64_t{1} << shift));
-  const int64_t product = static_cast<int64_t>(x) * multiplier;
-  const int64_t nudge = product >= 0 ? (int64_t{1} << 30) : 1 - (int64_t{1} << 30);
-  const int32_t high = static_cast<int32_t>((product + nudge) / (int64_t{1} << 31));
-  return RoundingDivideByPot(high, shift < 0 ? -shift : 0);
+  return RoundingDivideByPot(RoundingDoublingHigh(x, multiplier), shift < 0 ? -shift : 0);
 }
+
+// A multiplier and a shift made ready for many sums: MultiplyByQuantizedMultiplier, also with a
+// zero point and saturated to T. AnyRescale serves all constants; RescaleDown those of nearly
+// every layer, shift < 0 and multiplier >= 2^30, in a few instructions.
+class AnyRescale {
+ public:
+  AnyRescale(int32_t multiplier, int32_t shift) : multiplier_(multiplier), shift_(shift) {}
+
+  int32_t operator()(int32_t sum) const {
+    return MultiplyByQuantizedMultiplier(sum, multiplier_, shift_);
+  }
+
+  template <typename T>
+  int32_t To(int32_t sum, int32_t zero_point) const {
+    return Saturated<T>(sum, multiplier_, shift_, zero_point);
+  }
+
+ private:
+  // Large, and rare where RescaleDown serves: kept out of its caller.
+  template <typename T>
+  [[gnu::noinline]] static int32_t Saturated(int32_t sum, int32_t multiplier, int32_t shift,
+                                             int32_t zero_point) {
+    return Saturate<T>(static_cast<int64_t>(MultiplyByQuantizedMultiplier(sum, multiplier, shift)) +
+                       zero_point);
+  }
+
+  int32_t multiplier_;
+  int32_t shift_;
+};
+
+class RescaleDown {
+ public:
+  static bool Serves(int32_t multiplier, int32_t shift) {
+    return (Doubled(multiplier) & shift) < 0;  // both top bits
+  }
+
+  RescaleDown(int32_t multiplier, int32_t shift)
+      : fraction_(Doubled(multiplier)), right_(-1 - shift) {}
+
+  int32_t operator()(int32_t sum) const { return (Shifted(sum) + 1) >> 1; }
+
+  template <typename T>
+  int32_t To(int32_t sum, int32_t zero_point) const {
+    const int32_t round = 2 * zero_point + 1;
+#ifdef MCUFORMER_CORTEX_M_DSP
+    int32_t result;
+    asm("qadd %0, %1, %2" : "=r"(result) : "r"(Shifted(sum)), "r"(round));
+    asm("ssat %0, %1, %2, asr #1" : "=r"(result) : "I"(8 * sizeof(T)), "r"(result));
+    return result;
+#else
+    return Saturate<T>((static_cast<int64_t>(Shifted(sum)) + round) >> 1);
+#endif
+  }
+
+ private:
+  static int32_t Doubled(int32_t multiplier) {
+    return static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1);
+  }
+
+  // Half of this plus one is the product rounded with ties away from zero: below zero it is
+  // taken from one less than the high half.
+  int32_t Shifted(int32_t sum) const {
+    // The multiplier is 2^31 + fraction_, over 2^31 it adds the sum itself.
+#ifdef MCUFORMER_CORTEX_M_DSP
+    int32_t high;
+    asm("smmlar %0, %1, %2, %1" : "=r"(high) : "r"(sum), "r"(fraction_));
+#else
+    const int64_t product = static_cast<int64_t>(sum) * fraction_ + (int64_t{1} << 31);
+    const int32_t high = static_cast<int32_t>(product >> 32) + sum;
+#endif
+    return (high + (high >> 31)) >> right_;
+  }
+
+  int32_t fraction_;  // 2 multiplier - 2^32
+  int32_t right_;
+};
 
 // How a residual of another scale joins an accumulator.
 struct ResidualScale {

@@ -43,9 +43,14 @@ class Struct:
 
 
 @functools.cache
-def emulated_machine(core: str) -> Machine:
-    """Returns the machine of a core, with the kernels compiled once a process."""
-    return Machine(core, build_kernels(core))
+def emulated_machine(core: str, portable: bool = False) -> Machine:
+    """Returns the machine of a core, with the kernels compiled once a process.
+
+    Args:
+        core: ``cortex-m4`` or ``cortex-m7``.
+        portable: Without the code that is tuned for the core.
+    """
+    return Machine(core, build_kernels(core, portable))
 
 
 class Machine:

@@ -72,8 +72,13 @@ def core_flags(core: str) -> tuple[str, ...]:
     return CORE_FLAGS[core]
 
 
-def build_kernels(core: str) -> KernelImage:
+def build_kernels(core: str, portable: bool = False, also: tuple[Path, ...] = ()) -> KernelImage:
     """Compiles and links all kernels for a core.
+
+    Args:
+        core: One of ``CORE_FLAGS``.
+        portable: Leave the code that is tuned for the core out.
+        also: Further source files to link in.
 
     Raises:
         ToolchainError: If the compiler is missing or fails.
@@ -87,7 +92,8 @@ def build_kernels(core: str) -> KernelImage:
         _run(
             find_tool(COMPILER), *flags, *COMPILE_FLAGS, f"-I{_source_folder()}", "-nostartfiles",
             "--specs=nano.specs", "-Wl,-Ttext=0x1000,-Tdata=0x20000000,-e,0x1001",
-            *map(str, kernel_sources()), "-o", str(output),
+            *(["-DMCUFORMER_PORTABLE"] if portable else []),
+            *map(str, [*kernel_sources(), *also]), "-o", str(output),
         )  # fmt: skip
         names = _run(find_tool("arm-none-eabi-nm"), "-C", "--defined-only", str(output))
         with output.open("rb") as file:

@@ -3,12 +3,14 @@ import pytest
 from drawn import int8, int16, seeds
 from hypothesis import given
 from hypothesis import strategies as st
+from on_cortex_m import assert_equals_twin
 
 from mcuformer_tflm.custom_ops.reference.dot import INT4_OFFSET, pack_weights, unpack_weights
-from mcuformer_tflm.emulator.machine import Buffer, emulated_machine
+from mcuformer_tflm.emulator.machine import Buffer
 
 sizes = st.integers(1, 40)
-cores = pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+# Long enough for whole and broken rounds of the unrolled loops.
+widths = st.integers(1, 150)
 
 
 def token_block(rows):
@@ -27,20 +29,22 @@ def test_packed_weights_unpack_to_themselves(rng, units, width, weight_bits):
     np.testing.assert_array_equal(unpack_weights(packed, units, width, weight_bits), weights)
 
 
-@cores
-@given(seeds, sizes, st.integers(1, 4))
-def test_widened_tokens_have_the_layout_of_a_block(core, rng, width, tokens):
-    rows = int8(rng, tokens, width)
+@given(seeds, widths, st.integers(1, 4), st.integers(0, 9), st.integers(0, 3))
+def test_widened_tokens_have_the_layout_of_a_block(rng, width, tokens, gap, offset):
+    rows = int8(rng, tokens, width + gap)
     block = Buffer(int16(rng, 4 * -(-width // 8) * 8))
-    emulated_machine(core).call("mcuformer::WidenTokens", rows, width, tokens, width, block)
-    np.testing.assert_array_equal(block.data, token_block(rows))
+    # Rows may start at any byte: in place, they lie where an output will.
+    source = Buffer(rows, offset)
+    assert_equals_twin(
+        token_block(rows[:, :width]),
+        "mcuformer::WidenTokens", source, width + gap, tokens, width, block,
+    )  # fmt: skip
 
 
-@cores
 @pytest.mark.parametrize("weight_bits", [8, 4])
 @pytest.mark.parametrize("tokens", [4, 1])
-@given(rng=seeds, width=sizes)
-def test_inner_loop_adds_the_products(core, weight_bits, tokens, rng, width):
+@given(rng=seeds, width=widths)
+def test_inner_loop_adds_the_products(weight_bits, tokens, rng, width):
     rows = int16(rng, tokens, width) >> rng.integers(1, 8)
     weights = int8(rng, 2, width) >> (8 - weight_bits)
     start = rng.integers(-(2**20), 2**20, (2, tokens), dtype=np.int32)
@@ -48,8 +52,16 @@ def test_inner_loop_adds_the_products(core, weight_bits, tokens, rng, width):
     wanted = (weights.astype(np.int64) + offset) @ rows.T.astype(np.int64) + start
     function = f"McuformerDot{tokens}x2" + ("Int4" if weight_bits == 4 else "")
     steps = -(-width // (8 if weight_bits == 4 else 4))
-    sums = Buffer(start)
-    emulated_machine(core).call(
-        function, token_block(rows), pack_weights(weights, weight_bits), steps, sums
-    )
-    np.testing.assert_array_equal(sums.data, wanted)
+    block, packed = token_block(rows), pack_weights(weights, weight_bits)
+    assert_equals_twin(wanted, function, block, packed, steps, Buffer(start))
+
+
+@given(rng=seeds, token=st.integers(0, 3), width=widths)
+def test_inner_loop_for_one_token_takes_any_of_a_block(rng, token, width):
+    rows, weights = int8(rng, 4, width).astype(np.int16), int8(rng, 2, width)
+    block = np.append(token_block(rows)[2 * token :], np.zeros(2 * token, np.int16))
+    wanted = weights.astype(np.int64) @ rows[token].astype(np.int64)
+    assert_equals_twin(
+        wanted, "McuformerDot1x2", block, pack_weights(weights), -(-width // 4),
+        Buffer(np.zeros(2, np.int32)),
+    )  # fmt: skip

@@ -1,13 +1,20 @@
+import functools
+from pathlib import Path
+
 import numpy as np
 import pytest
+from drawn import multipliers, zero_points
 from hypothesis import given
 from hypothesis import strategies as st
+from on_cortex_m import BUILDS, builds
 
 from mcuformer_tflm.custom_ops.reference.fixed_point import (
     multiply_by_quantized_multiplier,
     quantize_multiplier,
     rounding_divide_by_pot,
 )
+from mcuformer_tflm.emulator.machine import Buffer, Machine
+from mcuformer_tflm.emulator.toolchain import build_kernels
 
 
 @given(st.floats(1e-9, 1e6))
@@ -32,3 +39,56 @@ def test_left_shift_saturates_instead_of_wrapping():
 @pytest.mark.parametrize(("x", "wanted"), [(5, 3), (-5, -3), (4, 2), (-6, -3), (7, 4), (0, 0)])
 def test_ties_round_away_from_zero(x, wanted):
     assert rounding_divide_by_pot(np.array([x]), 1)[0] == wanted
+
+
+PROBE = Path(__file__).parent / "fixed_point_probe.cc"
+edges = [0, 1, -1, 2**30, -(2**30), 2**31 - 1, -(2**31), 2**31 - 2, -(2**31) + 1]
+sums = st.lists(st.integers(-(2**31), 2**31 - 1), max_size=20).map(
+    lambda drawn: np.array([*edges, *drawn], np.int32)
+)
+
+
+@functools.cache
+def probe(build):
+    core, portable = BUILDS[build]
+    return Machine(core, build_kernels(core, portable, (PROBE,)))
+
+
+def rescaled_by(build, function, sums, multiplier, shift, zero_point):
+    results = Buffer(np.zeros((len(sums), 3), np.int32))
+    probe(build).call(
+        f"mcuformer::{function}", sums, len(sums), multiplier, shift, zero_point, results
+    )
+    return results.data
+
+
+def rescaled_by_twin(sums, multiplier, shift, zero_point):
+    wanted = multiply_by_quantized_multiplier(sums, multiplier, shift)
+    shifted = wanted + zero_point
+    return np.stack([wanted, shifted.clip(-128, 127), shifted.clip(-(2**15), 2**15 - 1)], -1)
+
+
+@builds
+@given(sums, st.integers(0, 2**31 - 1), st.integers(-31, 31), zero_points)
+def test_kernels_rescale_any_sum_by_any_factor_as_the_twin(
+    build, sums, multiplier, shift, zero_point
+):
+    found = rescaled_by(build, "ProbeAnyRescale", sums, multiplier, shift, zero_point)
+    np.testing.assert_array_equal(found, rescaled_by_twin(sums, multiplier, shift, zero_point))
+
+
+@builds
+@given(sums, multipliers, st.integers(-31, -1), zero_points)
+def test_the_short_way_down_gives_the_same_for_every_sum(
+    build, sums, multiplier, shift, zero_point
+):
+    found = rescaled_by(build, "ProbeRescaleDown", sums, multiplier, shift, zero_point)
+    np.testing.assert_array_equal(found, rescaled_by_twin(sums, multiplier, shift, zero_point))
+
+
+@builds
+@given(st.integers(0, 2**31 - 1), st.integers(-31, 31))
+def test_the_short_way_serves_normalised_factors_below_one(build, multiplier, shift):
+    sums = np.array([2**30], np.int32)
+    found = rescaled_by(build, "ProbeRescaleDown", sums, multiplier, shift, 1)
+    assert bool(found.any()) == (shift < 0 and multiplier >= 2**30)

@@ -1,0 +1,32 @@
+// Calls the inline functions of kernels/fixed_point.h on the emulator.
+#include "kernels/fixed_point.h"
+
+namespace mcuformer {
+namespace {
+
+template <typename Rescale>
+void Run(const Rescale& rescale, const int32_t* x, int size, int32_t zero_point,
+         int32_t (*results)[3]) {
+  for (int i = 0; i < size; ++i) {
+    results[i][0] = rescale(x[i]);
+    results[i][1] = rescale.template To<int8_t>(x[i], zero_point);
+    results[i][2] = rescale.template To<int16_t>(x[i], zero_point);
+  }
+}
+
+}  // namespace
+
+// results: int32[size, 3], the rescaled x, and that plus the zero point in int8 and int16.
+void ProbeAnyRescale(const int32_t* x, int size, int32_t multiplier, int32_t shift,
+                     int32_t zero_point, int32_t (*results)[3]) {
+  Run(AnyRescale(multiplier, shift), x, size, zero_point, results);
+}
+
+void ProbeRescaleDown(const int32_t* x, int size, int32_t multiplier, int32_t shift,
+                      int32_t zero_point, int32_t (*results)[3]) {
+  if (RescaleDown::Serves(multiplier, shift)) {
+    Run(RescaleDown(multiplier, shift), x, size, zero_point, results);
+  }
+}
+
+}  // namespace mcuformer
