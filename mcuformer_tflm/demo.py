@@ -28,7 +28,8 @@ from mcuformer_tflm.search.memory import eq5_bytes
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 from mcuformer_tflm.search.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
-from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SubnetTuner, SupernetTuner
+from mcuformer_tflm.search.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SupernetTuner
 
 MODEL_FILE = "model.tflite"
 REPORT_FILE = "report.json"
@@ -187,28 +188,29 @@ def _search(
     shown = settings.search_images
     train = batches(images[:shown], classes[:shown], settings.batch_size, seed)
     spaces = SpaceEvolution(settings.space, settings.starts, settings.steps, epochs=1, seed=seed)
-    spaces.verbose = 0  # our own progress bars tell more
-    # Told before training starts, rather than after: whether anything can fit at all.
-    SubnetEvolution(settings.space, budget.fits, str(budget), population=2, seed=seed)
     supernet_tuner = SupernetTuner(
         spaces,
-        budget.fits,
-        ScoreSettings(accuracy_samples=4, fit_samples=200, learning_rate=settings.learning_rate),
-        progress,
-        seed,
-        directory=str(project),
+        budget,
+        ScoreSettings(accuracy_samples=4, fit_samples=200),
+        TrainingRecipe(learning_rate=settings.learning_rate),
+        seed=seed,
+        report=progress,
+        directory=project,
         project_name="spaces",
     )
     supernet_tuner.search(train, validation_data=validation)
     best = spaces.best_space(lambda space: budget.fits(space.smallest()))
     supernet, _ = supernet_tuner.load_supernet(best)
     subnets = SubnetEvolution(
-        best, budget.fits, str(budget), settings.population,
-        max(2, settings.population // 2), settings.generations, seed,
-    )  # fmt: skip
-    subnets.verbose = 0
+        best,
+        budget,
+        population=settings.population,
+        parents=max(2, settings.population // 2),
+        generations=settings.generations,
+        seed=seed,
+    )
     subnet_tuner = SubnetTuner(
-        subnets, supernet, progress, directory=str(project), project_name="subnets"
+        subnets, supernet, report=progress, directory=project, project_name="subnets"
     )
     subnet_tuner.search(validation_data=validation)
     return supernet.extract(subnets.best_architecture())

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 Point = tuple[int, int]
 Update = Literal["ascend", "paper"]
 
+# A plane is trusted so many steps from where it was fitted.
+MAX_STRIDE = 2
+# How far around the best space "ascend" looks, in steps, before it is content with it.
+REACH = 3
 _RIDGE = 1e-3
+
+
+class Visit(NamedTuple):
+    """One scored visit of a space.
+
+    Attributes:
+        point: (patch_size, rank_ratio) as indices into the space's values.
+        epochs: Total epochs that its supernet had been trained for.
+        score: S = A + eta R.
+        walker: Who went there.
+    """
+
+    point: Point
+    epochs: int
+    score: float
+    walker: int
+
+
+def neighbourhood(
+    point: Point, epochs: int, history: Sequence[Visit], step_epochs: int, k: int
+) -> list[Visit]:
+    """Returns the k visits nearest to a point whose total epochs are equal (Eq. 4).
+
+    Where no other space has as many, those with ``step_epochs`` fewer are taken, the point's
+    own among them, so that unequal epochs are never compared. Distance counts in steps.
+    """
+
+    def nearest(total: int) -> list[Visit]:
+        equal = [visit for visit in history if visit.epochs == total]
+        return sorted(equal, key=lambda visit: math.dist(point, visit.point))[:k]
+
+    found = nearest(epochs)
+    if all(visit.point == point for visit in found):
+        found = nearest(epochs - step_epochs) or found
+    return found
 
 
 def fit_plane(points: Sequence[Point], scores: Sequence[float]) -> tuple[float, float]:
@@ -34,12 +74,6 @@ def fit_plane(points: Sequence[Point], scores: Sequence[float]) -> tuple[float, 
     return float(slopes[0]), float(slopes[1])
 
 
-def nearest(point: Point, others: Sequence[Point], k: int) -> list[int]:
-    """Returns the indices of the k points nearest to one, itself included if present."""
-    distance = [math.dist(point, other) for other in others]
-    return sorted(range(len(others)), key=lambda i: (distance[i], i))[:k]
-
-
 def evolve(
     point: Point,
     slopes: tuple[float, float],
@@ -54,13 +88,69 @@ def evolve(
         slopes: Of the score, per step.
         thresholds: h: a slope this steep moves one step.
         limits: Number of values of each factor.
-        update: ``"ascend"`` climbs the score, rounding towards zero. ``"paper"`` is the
-            printed equation, which subtracts floor(w / h) steps: with w the slope of a score
-            it descends, and its floor makes any slope below zero a whole step.
+        update: ``"ascend"`` climbs the score, rounding towards zero, at most ``MAX_STRIDE``
+            steps. ``"paper"`` is the printed equation, which subtracts floor(w / h) steps: with
+            w the slope of a score it descends, and its floor makes any slope below zero a whole
+            step.
     """
     moved = []
     for index, slope, threshold, count in zip(point, slopes, thresholds, limits, strict=True):
         ratio = slope / threshold
-        steps = math.trunc(ratio) if update == "ascend" else -math.floor(ratio)
+        if update == "ascend":
+            steps = math.trunc(min(max(ratio, -MAX_STRIDE), MAX_STRIDE))
+        else:
+            steps = -math.floor(ratio)
         moved.append(min(max(index + steps, 0), count - 1))
     return moved[0], moved[1]
+
+
+def look_around(
+    scores: Mapping[Point, float], limits: Point, k: int, taken: Collection[Point] = ()
+) -> Point:
+    """Returns the most promising unscored neighbour of the best space, or the best space.
+
+    Neighbours one step away, diagonals included, come before those further away, up to
+    ``REACH``; among equal ones the plane over the k scored spaces nearest to the best decides.
+    Neighbours that a concave score could not let win (``concave_bound``) are left out. When none
+    is left the best space is the answer.
+
+    Args:
+        scores: Of every space that has one, after equal epochs.
+        limits: Number of values of each factor.
+        k: Neighbours of the plane.
+        taken: Spaces that are not to be chosen: under way, or failed.
+    """
+    best = max(scores, key=lambda point: scores[point])
+    near = sorted(scores, key=lambda point: math.dist(best, point))[:k]
+    slopes = fit_plane(near, [scores[point] for point in near])
+    for radius in range(1, REACH + 1):
+        rows, columns = (
+            range(max(index - radius, 0), min(index + radius, count - 1) + 1)
+            for index, count in zip(best, limits, strict=True)
+        )
+        ring = [
+            point
+            for point in itertools.product(rows, columns)
+            if point not in scores
+            and point not in taken
+            and concave_bound(point, scores) > scores[best]
+        ]
+        if ring:
+            return max(ring, key=lambda point: float(np.dot(slopes, np.subtract(point, best))))
+    return best
+
+
+def concave_bound(point: Point, scores: Mapping[Point, float]) -> float:
+    """Returns the most that a concave score can be at a point, given others' scores.
+
+    On a line through the point and two scored ones on its same side, the score lies below the
+    straight line through those two. Infinite where no such line is.
+    """
+    away = np.subtract(list(scores), point)
+    values = np.asarray(list(scores.values()))
+    length = np.hypot(away[:, 0], away[:, 1])
+    crossed = np.outer(away[:, 0], away[:, 1])
+    in_line = (crossed == crossed.T) & (away @ away.T > 0)
+    near, far = np.nonzero(in_line & (length[:, None] < length[None, :]))
+    slope = (values[near] - values[far]) / (length[far] - length[near])
+    return float(np.min(values[near] + slope * length[near], initial=math.inf))

@@ -21,15 +21,19 @@ def declare_subnets(space: SearchSpace) -> keras_tuner.HyperParameters:
     return hp
 
 
-def values_from_architecture(architecture: Architecture) -> dict[str, Any]:
-    """Returns the value of each hyperparameter that the network uses."""
+def values_from_architecture(architecture: Architecture, space: SearchSpace) -> dict[str, Any]:
+    """Returns the value of each hyperparameter, the first for blocks beyond the depth.
+
+    keras-tuner would draw those at random, and the same network would look like two.
+    """
     values: dict[str, Any] = {
         field: getattr(architecture, field)
         for field in ("patch_size", "rank_ratio", "embed_dim", "depth")
     }
-    for block in range(architecture.depth):
-        values[f"num_heads_{block}"] = architecture.num_heads[block]
-        values[f"mlp_ratio_{block}"] = architecture.mlp_ratio[block]
+    for block in range(max(space.depth)):
+        used = block < architecture.depth
+        values[f"num_heads_{block}"] = architecture.num_heads[block] if used else space.num_heads[0]
+        values[f"mlp_ratio_{block}"] = architecture.mlp_ratio[block] if used else space.mlp_ratio[0]
     return values
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class SearchSpace:
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draws every factor uniformly."""
         depth = int(rng.choice(self.depth))
-        return self._build(
+        return self.build(
             int(rng.choice(self.patch_size)),
             float(rng.choice(self.rank_ratio)),
             int(rng.choice(self.embed_dim)),
@@ -124,7 +125,7 @@ class SearchSpace:
                 heads[block] = int(rng.choice(self.num_heads))
             if rng.random() < block_probability:
                 ratios[block] = float(rng.choice(self.mlp_ratio))
-        return self._build(
+        return self.build(
             architecture.patch_size, architecture.rank_ratio, embed_dim, tuple(heads),
             tuple(ratios),
         )  # fmt: skip
@@ -142,7 +143,27 @@ class SearchSpace:
             if rng.random() < 0.5:
                 ratios[block] = other.mlp_ratio[block]
         embed_dim = other.embed_dim if rng.random() < 0.5 else one.embed_dim
-        return self._build(one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios))
+        return self.build(one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios))
+
+    def smaller(self, architecture: Architecture) -> list[Architecture]:
+        """Returns the networks that are one value smaller in one factor, blocks together."""
+        arch = architecture
+        lower = []
+        below = [value for value in self.embed_dim if value < arch.embed_dim]
+        if below:
+            lower.append(dataclasses.replace(arch, embed_dim=below[-1]))
+        depths = [value for value in self.depth if value < arch.depth]
+        if depths:
+            lower.append(dataclasses.replace(
+                arch,
+                num_heads=arch.num_heads[: depths[-1]],
+                mlp_ratio=arch.mlp_ratio[: depths[-1]],
+            ))  # fmt: skip
+        heads = tuple(_next_lower(self.num_heads, value) for value in arch.num_heads)
+        ratios = tuple(_next_lower(self.mlp_ratio, value) for value in arch.mlp_ratio)
+        lower.append(dataclasses.replace(arch, num_heads=heads))
+        lower.append(dataclasses.replace(arch, mlp_ratio=ratios))
+        return [smaller for smaller in lower if smaller != arch]
 
     def contains(self, architecture: Architecture) -> bool:
         """Whether a network belongs to the space."""
@@ -166,12 +187,12 @@ class SearchSpace:
 
     def _extreme(self, size: int, patch: int) -> Architecture:
         depth = self.depth[size]
-        return self._build(
+        return self.build(
             self.patch_size[patch], self.rank_ratio[size], self.embed_dim[size],
             (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth,
         )  # fmt: skip
 
-    def _build(
+    def build(
         self,
         patch_size: int,
         rank_ratio: float,
@@ -179,10 +200,15 @@ class SearchSpace:
         num_heads: tuple[int, ...],
         mlp_ratio: tuple[float, ...],
     ) -> Architecture:
+        """Returns a network of these values, with the image, classes and heads of the space."""
         return Architecture(
             self.image_size, self.channels, self.num_classes, patch_size, rank_ratio,
             self.head_dim, embed_dim, num_heads, mlp_ratio,
         )  # fmt: skip
+
+
+def _next_lower(values: tuple, value: float) -> Any:
+    return values[max(values.index(value) - 1, 0)]
 
 
 FASHION_MNIST_SPACE = SearchSpace(

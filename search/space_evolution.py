@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,28 +11,48 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
-from mcuformer_tflm.search.evolution_step import Point, Update, evolve, fit_plane, nearest
+from mcuformer_tflm.search.evolution_step import (
+    Point,
+    Update,
+    Visit,
+    evolve,
+    fit_plane,
+    look_around,
+    neighbourhood,
+)
+from mcuformer_tflm.search.resumable_oracle import ResumableOracle
 from mcuformer_tflm.search.space import SearchSpace
 
 OBJECTIVE = "score"
+# A space that fails so often is given up; its walker looks elsewhere.
+_MAX_FAILURES = 2
 
 
-class SpaceEvolution(keras_tuner.Oracle):
+class SpaceEvolution(ResumableOracle):
     """Moves pairs of patch size and rank ratio towards a better score S = A + eta R (Eq. 2).
 
     Algorithm:
-      - ``starts`` walkers begin at random pairs. A trial trains the supernet of a walker's pair
-        for ``epochs`` more epochs (the pair's earlier visits count: its checkpoint is resumed)
-        and reports S.
-      - From S and those of the ``k`` nearest pairs with the same total of epochs (or, where
-        there is no other, one visit fewer) a plane is fitted; the walker moves along its slope
-        (``evolution_step.evolve``).
+      - ``starts`` walkers begin at random pairs and take turns. A trial trains the supernet of
+        a walker's pair for ``epochs`` more epochs (the pair's earlier visits count: its
+        checkpoint is resumed) and reports S.
+      - Before its next turn a walker fits a plane to S at the ``k`` nearest pairs with the same
+        total of epochs (or, where there is no other, ``epochs`` fewer) and moves along its
+        slope (Eq. 3 and 4).
+      - With ``update="ascend"`` a walker that the plane would leave in place, or send to a pair
+        that has a score already, goes instead to the most promising pair without a score
+        around the best one, and once all of those have one, to the best pair itself
+        (``evolution_step.look_around``). Eq. 3 alone stops where rounding makes its step zero.
       - After ``steps`` trials a walker rests. The best pair is the one visited most often,
         ties broken by score.
+      - A failed trial takes no step: the pair is tried once more, then given up, and its walker
+        looks elsewhere.
 
-    A pure state machine: ``get_state`` holds all of it, so that a reloaded oracle goes on as
-    the first would have. Trials carry ``patch_size``, ``rank_ratio`` and ``epochs``, the
-    pair's total to reach.
+    A pure state machine: what it answers follows from the seed and the scores alone, and
+    ``get_state`` holds all of it. Trials carry ``patch_size``, ``rank_ratio`` and ``epochs``,
+    the pair's total to reach.
+
+    The paper leaves the number of steps open. The default of 5 starts with 6 steps trains for
+    half as many times as its space has pairs.
 
     Args:
         space: What to search.
@@ -39,10 +60,11 @@ class SpaceEvolution(keras_tuner.Oracle):
         steps: Trials of each walker.
         epochs: Epochs of one step, t.
         k: Neighbours of the plane.
-        thresholds: h1, h2: slope of S per step of patch size and rank ratio that moves one
-            step.
+        thresholds: h1, h2: slope of S, which lies in [0, 1 + eta], per step of patch size and
+            rank ratio that moves one step.
         update: ``"ascend"`` or, literally as printed, ``"paper"``.
         seed: Of the starting pairs.
+        worker_timeout: Seconds after which a silent worker's trial is handed out again.
 
     Raises:
         ConfigError: If a number is out of range.
@@ -52,76 +74,80 @@ class SpaceEvolution(keras_tuner.Oracle):
         self,
         space: SearchSpace,
         starts: int = 5,
-        steps: int = 4,
+        steps: int = 6,
         epochs: int = 30,
         k: int = 5,
         thresholds: tuple[float, float] = (0.01, 0.01),
         update: Update = "ascend",
         seed: int = 0,
+        worker_timeout: float = 60.0,
     ) -> None:
         """Draws the starting pairs."""
         for field, value in (("starts", starts), ("steps", steps), ("epochs", epochs), ("k", k)):
             if value < 1:
                 raise ConfigError(f"{field} is {value}; it must be at least 1.")
-        if min(thresholds) <= 0:
-            raise ConfigError(f"thresholds is {thresholds}; both must be positive.")
+        if len(thresholds) != 2 or not all(threshold > 0 for threshold in thresholds):
+            raise ConfigError(f"thresholds is {thresholds}; it must be two positive numbers.")
         if update not in ("ascend", "paper"):
             raise ConfigError(f"update is {update!r}; allowed are 'ascend' and 'paper'.")
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}; it must be at least 0.")
         hp = keras_tuner.HyperParameters()
         hp.Choice("patch_size", list(space.patch_size))
         hp.Choice("rank_ratio", list(space.rank_ratio))
         hp.Int("epochs", 1, max(2, starts * steps * epochs))
-        super().__init__(
-            objective=keras_tuner.Objective(OBJECTIVE, "max"),
-            hyperparameters=hp,
-            seed=seed + 1,  # 0 would mean a random one
-        )
+        super().__init__(OBJECTIVE, hp, seed, worker_timeout)
         self.space = space
-        self.steps, self.epochs, self.k = steps, epochs, k
+        self.starts, self.steps, self.epochs, self.k = starts, steps, epochs, k
         self.thresholds, self.update = thresholds, update
-        limits = (len(space.patch_size), len(space.rank_ratio))
-        chosen = np.random.default_rng(seed).permutation(limits[0] * limits[1])
-        self._points = [divmod(int(chosen[i % len(chosen)]), limits[1]) for i in range(starts)]
-        self._taken = [0] * starts
-        self._running: dict[str, int] = {}
-        self._history: list[tuple[Point, int, float]] = []
+        self._limits = (len(space.patch_size), len(space.rank_ratio))
+        chosen = np.random.default_rng(seed).permutation(self._limits[0] * self._limits[1])
+        self._order = [divmod(int(index), self._limits[1]) for index in chosen]
+        self._history: list[Visit] = []
+        self._running: dict[str, tuple[int, Point]] = {}
+        self._failures: dict[Point, int] = {}
+
+    @property
+    def history(self) -> list[Visit]:
+        """All scored visits, in the order in which their trials ended."""
+        return list(self._history)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Hands out the trial of the first walker that is free to take a step."""
-        busy = {self._points[walker] for walker in self._running.values()}
-        waiting = False
-        for walker, point in enumerate(self._points):
-            if self._taken[walker] >= self.steps:
+        """Hands out the trial of the free walker that has taken the fewest steps."""
+        walking = {walker for walker, _ in self._running.values()}
+        busy = {point for _, point in self._running.values()}
+        taken = [sum(visit.walker == walker for visit in self._history)
+                 for walker in range(self.starts)]  # fmt: skip
+        for walker in sorted(range(self.starts), key=lambda walker: taken[walker]):
+            if walker in walking or taken[walker] >= self.steps:
                 continue
-            if walker in self._running.values() or point in busy:
-                waiting = True
+            point = self._next_point(walker, busy)
+            if point is None:
                 continue
-            self._running[trial_id] = walker
+            self._running[trial_id] = (walker, point)
             values = {
                 "patch_size": self.space.patch_size[point[0]],
                 "rank_ratio": self.space.rank_ratio[point[1]],
                 "epochs": self._epochs_seen(point) + self.epochs,
             }
             return {"status": TrialStatus.RUNNING, "values": values}
-        return {"status": TrialStatus.IDLE if waiting else TrialStatus.STOPPED, "values": None}
+        status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
+        return {"status": status, "values": None}
 
-    @keras_tuner.synchronized
-    def end_trial(self, trial: Trial) -> None:
-        """Takes a finished trial's score in and moves its walker."""
-        super().end_trial(trial)
-        if trial.status not in (TrialStatus.COMPLETED, TrialStatus.FAILED, TrialStatus.INVALID):
-            return
-        walker = self._running.pop(trial.trial_id, None)
-        if walker is None or trial.trial_id in self._retry_queue:
-            return
-        point = self._points[walker]
-        self._taken[walker] += 1
+    def trial_ended(self, trial: Trial) -> None:
+        """Takes a score in; a failure takes no step of its walker."""
+        walker, point = self._running.pop(trial.trial_id)
         if trial.status == TrialStatus.COMPLETED:
             total = trial.hyperparameters.values["epochs"]
-            score = self.get_trial(trial.trial_id).score
-            self._history.append((point, total, score))
-            self._points[walker] = self._next_point(point, total)
-        self.save()
+            self._history.append(Visit(point, total, trial.score, walker))
+            return
+        self._failures[point] = self._failures.get(point, 0) + 1
+        given_up = self._failures[point] >= _MAX_FAILURES
+        print(
+            f"Trial {trial.trial_id} (patch_size {self.space.patch_size[point[0]]}, rank_ratio "
+            f"{self.space.rank_ratio[point[1]]}) failed; "
+            + ("the search goes on without that pair." if given_up else "it is tried once more.")
+        )
 
     def best_space(self, accept: Callable[[SearchSpace], bool] | None = None) -> SearchSpace:
         """Returns the pair visited most often, ties broken by its best score.
@@ -136,13 +162,9 @@ class SpaceEvolution(keras_tuner.Oracle):
         """
         if not self._history:
             raise ConfigError("No space has been scored yet; run the search first.")
-        visits: dict[Point, list[float]] = {}
-        for point, _, score in self._history:
-            visits.setdefault(point, []).append(score)
-        order = sorted(visits, key=lambda point: (-len(visits[point]), -max(visits[point])))
         spaces = [
             self.space.at(self.space.patch_size[point[0]], self.space.rank_ratio[point[1]])
-            for point in order
+            for point in self._ranking()
         ]
         for space in spaces:
             if accept is None or accept(space):
@@ -154,34 +176,73 @@ class SpaceEvolution(keras_tuner.Oracle):
             "the space."
         )
 
-    def get_state(self) -> dict[str, Any]:
-        """Returns everything that the next answer depends on, ready for JSON."""
+    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
+        """Returns the last trial of each pair, best pair first (``best_space``)."""
+        done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
+        done.sort(key=lambda trial: -trial.hyperparameters.values["epochs"])
+        best = []
+        for point in self._ranking():
+            pair = self.space.patch_size[point[0]], self.space.rank_ratio[point[1]]
+            for trial in done:
+                values = trial.hyperparameters.values
+                if (values["patch_size"], values["rank_ratio"]) == pair:
+                    best.append(trial)
+                    break
+        return best[:num_trials]
+
+    def configuration(self) -> dict[str, Any]:
+        """Returns the arguments that a resumed search must share."""
+        fields = ("starts", "steps", "epochs", "k", "thresholds", "update", "seed")
         return {
-            **super().get_state(),
-            "points": self._points,
-            "taken": self._taken,
-            "running": self._running,
-            "history": self._history,
+            "space": dataclasses.asdict(self.space),
+            **{field: getattr(self, field) for field in fields},
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from ``get_state``."""
-        super().set_state(state)
-        self._points = [(point[0], point[1]) for point in state["points"]]
-        self._taken = list(state["taken"])
-        self._running = dict(state["running"])
+    def decisions(self) -> dict[str, Any]:
+        """Returns what the next answer depends on, ready for JSON."""
+        return {
+            "history": self._history,
+            "running": self._running,
+            "failures": list(self._failures.items()),
+        }
+
+    def set_decisions(self, decisions: dict[str, Any]) -> None:
+        """Continues from ``decisions``."""
         self._history = [
-            ((point[0], point[1]), total, score) for point, total, score in state["history"]
+            Visit((point[0], point[1]), epochs, score, walker)
+            for point, epochs, score, walker in decisions["history"]
         ]
+        self._running = {
+            name: (walker, (point[0], point[1]))
+            for name, (walker, point) in decisions["running"].items()
+        }
+        self._failures = {(point[0], point[1]): count for point, count in decisions["failures"]}
 
     def _epochs_seen(self, point: Point) -> int:
-        return max((total for other, total, _ in self._history if other == point), default=0)
+        return max((visit.epochs for visit in self._history if visit.point == point), default=0)
 
-    def _next_point(self, point: Point, total: int) -> Point:
-        equal = [entry for entry in self._history if entry[1] == total]
-        if len(equal) < 2:
-            equal = equal + [e for e in self._history if e[1] == total - self.epochs]
-        chosen = nearest(point, [entry[0] for entry in equal], self.k)
-        slopes = fit_plane([equal[i][0] for i in chosen], [equal[i][2] for i in chosen])
-        limits = (len(self.space.patch_size), len(self.space.rank_ratio))
-        return evolve(point, slopes, self.thresholds, limits, self.update)
+    def _ranking(self) -> list[Point]:
+        scores: dict[Point, list[float]] = {}
+        for visit in self._history:
+            scores.setdefault(visit.point, []).append(visit.score)
+        return sorted(scores, key=lambda point: (-len(scores[point]), -max(scores[point])))
+
+    def _next_point(self, walker: int, busy: set[Point]) -> Point | None:
+        """Returns where a walker goes, or None if it must wait or has nowhere to go."""
+        failed = {point for point, count in self._failures.items() if count >= _MAX_FAILURES}
+        own = [visit for visit in self._history if visit.walker == walker]
+        first = [visit for visit in self._history if visit.epochs == self.epochs]
+        scores = {visit.point: visit.score for visit in first}
+        if not own:
+            point = self._order[walker % len(self._order)]
+            if point in failed:
+                point = next((p for p in self._order if p not in failed | busy), point)
+        else:
+            last = own[-1]
+            chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
+            slopes = fit_plane([v.point for v in chosen], [v.score for v in chosen])
+            point = evolve(last.point, slopes, self.thresholds, self._limits, self.update)
+            known = point in scores or point in failed or point in busy
+            if self.update == "ascend" and known:
+                point = look_around(scores, self._limits, self.k, failed | busy)
+        return None if point in failed | busy else point

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import keras_tuner
-import numpy as np
-from keras_tuner.engine.trial import Trial, TrialStatus
-
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
-from mcuformer_tflm.search.hyperparameters import declare_subnets, values_from_architecture
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.fit import Memory
 from mcuformer_tflm.search.space import SearchSpace
-
-OBJECTIVE = "accuracy"
-# Draws before a generation is given up as exhausted: small spaces run out of new subnets.
-_MAX_DRAWS = 2000
+from mcuformer_tflm.search.subnet_oracle import SubnetOracle
 
 
-class SubnetEvolution(keras_tuner.Oracle):
+class SubnetEvolution(SubnetOracle):
     """Random subnets that fit, then generations of crossover and mutation of the best.
 
-    Never proposes a subnet twice, nor one that does not fit. A pure state machine, as
-    ``SpaceEvolution``.
+    Algorithm:
+      - The first generation is ``population`` random subnets that fit.
+      - Each further one is half children of two parents, half mutants of one, parents being
+        drawn from the ``parents`` most accurate subnets of all so far.
+      - Never a subnet twice, never one that does not fit, measured as ``memory`` says.
+
+    A pure state machine, as ``SpaceEvolution``. Defaults are the paper's; it does not give the
+    number of parents, which is AutoFormer's.
 
     Args:
         space: The space of one supernet (one patch size, one rank ratio).
-        fits: Whether a network fits the budget.
-        budget: The budget in words, for errors.
+        budget: SRAM and flash.
+        memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
         population: Random subnets at the start, and new ones a generation.
         parents: Best subnets that breed.
         generations: Generations after the first.
+        whole_probability: P_d, with which a mutation redraws depth, and ``embed_dim``.
+        block_probability: P_m, with which it redraws a block's heads, and its MLP.
         seed: Of all draws.
+        worker_timeout: Seconds after which a silent worker's trial is handed out again.
 
     Raises:
         BudgetError: If no subnet of the space fits.
@@ -42,128 +44,72 @@ class SubnetEvolution(keras_tuner.Oracle):
     def __init__(
         self,
         space: SearchSpace,
-        fits: Callable[[Architecture], bool],
-        budget: str,
+        budget: Budget,
+        memory: Memory = "arena",
         population: int = 50,
         parents: int = 10,
         generations: int = 20,
+        whole_probability: float = 0.2,
+        block_probability: float = 0.4,
         seed: int = 0,
+        worker_timeout: float = 60.0,
     ) -> None:
-        """Draws the first generation."""
-        if population < 2 or parents < 1 or generations < 0:
-            raise ConfigError(
-                f"population is {population}, parents {parents}, generations {generations}; they "
-                "must be at least 2, 1 and 0."
-            )
-        super().__init__(
-            objective=keras_tuner.Objective(OBJECTIVE, "max"),
-            hyperparameters=declare_subnets(space),
-            seed=seed + 1,
-        )
-        self.space, self.fits = space, fits
+        """Checks the numbers."""
+        for field, value, least in (
+            ("population", population, 2),
+            ("parents", parents, 1),
+            ("generations", generations, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"{field} is {value}; it must be at least {least}.")
+        for field, share in (
+            ("whole_probability", whole_probability),
+            ("block_probability", block_probability),
+        ):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"{field} is {share}; it must lie in [0, 1].")
+        super().__init__(space, budget, memory, seed, worker_timeout)
         self.population, self.parents, self.generations = population, parents, generations
-        self._rng = np.random.default_rng(seed)
-        self._generation = 0
-        self._proposed: set[str] = set()
-        self._running: dict[str, str] = {}
-        self._scores: dict[str, float] = {}
-        self._pending = self._draw(population, lambda: space.sample(self._rng))
-        smallest = space.smallest()
-        if not self._pending and fits(smallest):
-            self._pending = [smallest.to_json()]
-            self._proposed.add(self._pending[0])
-        if not self._pending:
-            raise BudgetError(
-                f"No subnet of this space fits {budget}: not even the smallest (embed_dim "
-                f"{smallest.embed_dim}, depth {smallest.depth}, patch_size "
-                f"{smallest.patch_size}, rank_ratio {smallest.rank_ratio}). Choose a larger "
-                "board, a larger patch_size, or a space with smaller embed_dim and depth."
-            )
+        self.whole_probability, self.block_probability = whole_probability, block_probability
+        self.total = population * (generations + 1)
+        self._generation = -1
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Hands out the next subnet, breeding a generation when the last one is scored."""
-        if not self._pending:
-            if self._running:
-                return {"status": TrialStatus.IDLE, "values": None}
-            self._breed()
-        if not self._pending:
-            return {"status": TrialStatus.STOPPED, "values": None}
-        text = self._pending.pop(0)
-        self._running[trial_id] = text
-        values = values_from_architecture(Architecture.from_json(text))
-        return {"status": TrialStatus.RUNNING, "values": values}
-
-    @keras_tuner.synchronized
-    def end_trial(self, trial: Trial) -> None:
-        """Takes a finished trial's accuracy in."""
-        super().end_trial(trial)
-        if trial.trial_id in self._retry_queue:
-            return
-        text = self._running.pop(trial.trial_id, None)
-        if text is not None and trial.status == TrialStatus.COMPLETED:
-            self._scores[text] = self.get_trial(trial.trial_id).score
-        self.save()
-
-    def best_architecture(self) -> Architecture:
-        """Returns the most accurate subnet so far.
-
-        Raises:
-            ConfigError: If none has been scored.
-        """
-        if not self._scores:
-            raise ConfigError("No subnet has been scored yet; run the search first.")
-        return Architecture.from_json(self._ranking()[0])
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns everything that the next answer depends on, ready for JSON."""
-        return {
-            **super().get_state(),
-            "rng": self._rng.bit_generator.state,
-            "generation": self._generation,
-            "proposed": sorted(self._proposed),
-            "running": self._running,
-            "scores": self._scores,
-            "pending": self._pending,
-        }
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continues from ``get_state``."""
-        super().set_state(state)
-        self._rng.bit_generator.state = state["rng"]
-        self._generation = state["generation"]
-        self._proposed = set(state["proposed"])
-        self._running = dict(state["running"])
-        self._scores = dict(state["scores"])
-        self._pending = list(state["pending"])
-
-    def _ranking(self) -> list[str]:
-        return sorted(self._scores, key=lambda text: (-self._scores[text], text))
-
-    def _breed(self) -> None:
-        if self._generation >= self.generations or not self._scores:
-            return
+    def more(self) -> list[str]:
+        """Returns the next generation."""
+        if self._generation >= self.generations:
+            return []
         self._generation += 1
-        best = [Architecture.from_json(text) for text in self._ranking()[: self.parents]]
+        if not self._scores:
+            return self.draw_random(self.population) if self._generation == 0 else []
+        best = [Architecture.from_json(text) for text in self.ranking()[: self.parents]]
 
         def parent() -> Architecture:
             return best[int(self._rng.integers(len(best)))]
 
-        half = self.population // 2
-        self._pending = self._draw(
-            half, lambda: self.space.crossover(parent(), parent(), self._rng)
-        )
-        self._pending += self._draw(
-            self.population - half, lambda: self.space.mutate(parent(), self._rng)
-        )
+        def child() -> Architecture:
+            return self.space.crossover(parent(), parent(), self._rng)
 
-    def _draw(self, count: int, make: Callable[[], Architecture]) -> list[str]:
-        drawn: list[str] = []
-        for _ in range(_MAX_DRAWS):
-            if len(drawn) == count:
-                break
-            architecture = make()
-            text = architecture.to_json()
-            if text not in self._proposed and self.fits(architecture):
-                self._proposed.add(text)
-                drawn.append(text)
-        return drawn
+        def mutant() -> Architecture:
+            return self.space.mutate(
+                parent(), self._rng, self.whole_probability, self.block_probability
+            )
+
+        half = self.population // 2
+        return self.draw(half, child) + self.draw(self.population - half, mutant)
+
+    def configuration(self) -> dict[str, Any]:
+        """Returns the arguments that a resumed search must share."""
+        fields = ("population", "parents", "generations", "whole_probability", "block_probability")
+        return {
+            **super().configuration(),
+            **{field: getattr(self, field) for field in fields},
+        }
+
+    def decisions(self) -> dict[str, Any]:
+        """Returns what the next answer depends on, ready for JSON."""
+        return {**super().decisions(), "generation": self._generation}
+
+    def set_decisions(self, decisions: dict[str, Any]) -> None:
+        """Continues from ``decisions``."""
+        super().set_decisions(decisions)
+        self._generation = decisions["generation"]

@@ -1,179 +1,313 @@
-"""Tuners that score spaces and subnets with trained supernets."""
+"""The tuner that trains and scores supernets."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras_tuner.engine.base_tuner import BaseTuner
+import tf_keras
 from keras_tuner.engine.trial import Trial
 
-from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.batches import Batches
+from mcuformer_tflm.keras_models.batches import Batches, as_batches, check_num_classes
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
+from mcuformer_tflm.keras_models.exceptions import CheckpointError, DataError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
-from mcuformer_tflm.search import space_evolution, subnet_evolution
-from mcuformer_tflm.search.hyperparameters import architecture_from_values
+from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.fit import Fit, Memory
+from mcuformer_tflm.search.progress import Report
+from mcuformer_tflm.search.scoring import ScoreSettings, fitting_share, mean_accuracy
+from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
 from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.search.space_evolution import OBJECTIVE, SpaceEvolution
 
-_IDLE_SECONDS = 0.2
-Report = Callable[[str, int, int], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreSettings:
-    """How a space is scored: S = A + eta R (Eq. 2).
-
-    Attributes:
-        eta: Weight of R against A.
-        accuracy_samples: N_acc, subnets whose mean accuracy is A.
-        fit_samples: N_ratio, subnets whose share that fits is R.
-        learning_rate: Peak of each step's schedule.
-    """
-
-    eta: float = 0.1
-    accuracy_samples: int = 50
-    fit_samples: int = 500
-    learning_rate: float = 2e-3
+__all__ = ["ScoreSettings", "SupernetTuner"]
 
 
-class SupernetTuner(BaseTuner):
+class SupernetTuner(SearchTuner):
     """Trains and scores the supernets that ``SpaceEvolution`` asks for.
 
-    ``search(train, validation_data=(images, classes))`` as in keras-tuner; ``train`` comes
-    from ``batches``, or is a ``tf.data.Dataset`` of one epoch's batches. Each supernet's weights
-    are kept under the project's folder and resumed when its space is visited again.
+    ``tuner.search(train, validation_data=(images, classes))``, as in keras-tuner. Each
+    supernet's state is kept in the project's folder ``supernets`` after every epoch, and gone on
+    with when its space is visited again or the search was interrupted: what is lost is the
+    epoch under way. Each visit has a warm-up and a cosine of its own.
 
     Args:
         oracle: A ``SpaceEvolution``.
-        fits: Whether a network fits the board.
+        budget: What subnets must fit for R.
         settings: How a space is scored.
-        report: Called with (what is being done, done, total).
-        seed: Of the sampled subnets.
-        **kwargs: As for keras-tuner's BaseTuner: directory, project_name, overwrite.
+        recipe: How supernets are trained.
+        memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
+        seed: Of first weights and sampled subnets.
+        strategy: Of ``tf.distribute``: trains each supernet on several devices or machines.
+        report: As for ``SearchTuner``.
+        **kwargs: ``directory``, ``project_name`` and ``overwrite``, as for keras-tuner.
+
+    Raises:
+        BudgetError: If no subnet of the space fits.
+        ConfigError: If the project is another search's, or cannot be written.
     """
+
+    title = "spaces scored"
 
     def __init__(
         self,
-        oracle: space_evolution.SpaceEvolution,
-        fits: Callable[[Architecture], bool],
+        oracle: SpaceEvolution,
+        budget: Budget,
         settings: ScoreSettings | None = None,
-        report: Report | None = None,
+        recipe: TrainingRecipe | None = None,
+        memory: Memory = "arena",
         seed: int = 0,
+        strategy: tf.distribute.Strategy | None = None,
+        report: Report | None = None,
         **kwargs: Any,
     ) -> None:
         """Makes the tuner, resuming the project's state if there is one."""
-        super().__init__(oracle, **kwargs)
-        self.fits = fits
+        self.space, self.fit = oracle.space, Fit(budget, memory)
+        self.fit.require(oracle.space)
         self.settings = settings or ScoreSettings()
-        self.report = report
+        self.recipe = recipe or TrainingRecipe()
         self.seed = seed
+        self.strategy = strategy
+        super().__init__(oracle, report, **kwargs)
 
-    def run_trial(
+    def search(
+        self,
+        train: Batches | tf.data.Dataset,
+        validation_data: Validation,
+        callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+        **kwargs: Any,
+    ) -> None:
+        """Evolves the space.
+
+        Args:
+            train: From ``batches`` or a loader; or a ``tf.data.Dataset`` of one epoch's
+                batches, which is only gone on with exactly if its order never changes.
+            validation_data: float32[n, height, width, channels] in [-1, 1) and int32[n], held
+                out of training.
+            callbacks: tf_keras callbacks; each trial gets copies. Their ``logs`` hold ``loss``
+                and ``val_accuracy``, that of the largest subnet.
+            **kwargs: ``verbose=1`` prints keras-tuner's tables too.
+
+        Raises:
+            DataError: If the data are not those of the space.
+            DivergedError: If a loss is no number; the last checkpoint stays.
+        """
+        check_validation(validation_data, self.space)
+        check_training(train, self.space)
+        super().search(train=train, validation_data=validation_data, callbacks=callbacks, **kwargs)
+
+    def measure(
         self,
         trial: Trial,
+        report: Report,
         train: Batches | tf.data.Dataset,
-        validation_data: tuple[np.ndarray, np.ndarray],
+        validation_data: Validation,
+        callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     ) -> dict[str, float]:
-        """Trains one supernet up to the trial's epochs and returns its score and parts."""
+        """Trains one supernet up to the trial's epochs and returns its score and parts.
+
+        Returns:
+            ``score``, ``accuracy`` A, ``share_that_fits`` R, and ``median_margin``.
+        """
         values = trial.hyperparameters.values
-        space = self.oracle.space.at(values["patch_size"], values["rank_ratio"])
-        supernet, trained = self.load_supernet(space)
-        epochs = values["epochs"] - trained
-        title = f"patch {values['patch_size']}, rank {values['rank_ratio']}"
-        rng = np.random.default_rng([self.seed, values["patch_size"], trained])
-        trainer = SupernetTrainer(
-            supernet,
-            TrainingRecipe(learning_rate=self.settings.learning_rate),
-            max(1, epochs) * len(train),
-            self.seed,
-        )
-        trainer.epoch = trained
-        for epoch in range(epochs):
-            label = f"train supernet {title}, epoch {trained + epoch + 1}"
-            trainer.train(train, space, self._progress(label))
-        save_weights(supernet, self._checkpoint(space), values["epochs"])
-        accuracies = [
-            trainer.accuracy(space.sample(rng), *validation_data)
-            for _ in range(self.settings.accuracy_samples)
-        ]
-        fitting = [self.fits(space.sample(rng)) for _ in range(self.settings.fit_samples)]
-        accuracy, share = float(np.mean(accuracies)), float(np.mean(fitting))
-        return {
-            space_evolution.OBJECTIVE: accuracy + self.settings.eta * share,
-            "accuracy": accuracy,
-            "share_that_fits": share,
-        }
+        space = self.space.at(values["patch_size"], values["rank_ratio"])
+        target = values["epochs"]
+        with self.summaries(trial.trial_id).as_default():
+            trainer = self._train(
+                space, self._checkpoint(space), target - self.local_oracle.epochs, target, train,
+                validation_data, callbacks, report,
+            )  # fmt: skip
+            seed = [self.seed, *self._pair(space), target]
+            averaged = self.recipe.ema_decay is not None
+            with trainer.averaged_weights() if averaged else contextlib.nullcontext():
+                accuracy = mean_accuracy(
+                    trainer, space, self.settings.accuracy_samples, validation_data, seed
+                )
+                if averaged:
+                    save_weights(trainer.supernet, _averaged(self._checkpoint(space)), target)
+            share, margin = fitting_share(space, self.fit, self.settings.fit_samples, seed)
+            results = {
+                OBJECTIVE: accuracy + self.settings.eta * share,
+                "accuracy": accuracy,
+                "share_that_fits": share,
+                "median_margin": margin,
+            }
+            for name, value in results.items():
+                tf.summary.scalar(name, value, step=target)
+        return results
 
     def load_supernet(self, space: SearchSpace) -> tuple[Supernet, int]:
         """Returns the supernet of a space and the epochs that it has been trained for."""
+        supernet, trained = Supernet(space.largest()), self._checkpoint(space)
+        for path in (_averaged(trained), trained):
+            if path.exists():
+                return supernet, load_weights(supernet, path)
+        return supernet, 0
+
+    def train_further(
+        self,
+        space: SearchSpace,
+        train: Batches | tf.data.Dataset,
+        validation_data: Validation,
+        epochs: int,
+        report: Report,
+    ) -> Supernet:
+        """Trains the chosen space's supernet on, towards convergence; resumes as ``search``.
+
+        Args:
+            space: Of one supernet; ``best_space`` of the oracle.
+            train: As for ``search``.
+            validation_data: As for ``search``.
+            epochs: Epochs after those of the search.
+            report: Called with (what is being done, done, total, what came out).
+        """
+        searched = self._checkpoint(space)
+        path = searched.with_name(f"chosen-{searched.name}")
         supernet = Supernet(space.largest())
-        path = self._checkpoint(space)
-        return supernet, load_weights(supernet, path) if path.exists() else 0
+        start = load_weights(supernet, searched)
+        if not path.exists():
+            save_weights(supernet, path, start)
+        trainer = self._train(
+            space, path, start, start + epochs, train, validation_data, (), report
+        )
+        if self.recipe.ema_decay is not None:
+            with trainer.averaged_weights():
+                save_weights(trainer.supernet, _averaged(path), start + epochs)
+            load_weights(trainer.supernet, _averaged(path))
+        return trainer.supernet
 
     def load_model(self, trial: Trial) -> Supernet:
         """Returns the supernet of a trial; ``get_best_models`` calls this."""
         values = trial.hyperparameters.values
-        space = self.oracle.space.at(values["patch_size"], values["rank_ratio"])
-        return self.load_supernet(space)[0]
+        return self.load_supernet(self.space.at(values["patch_size"], values["rank_ratio"]))[0]
 
-    def pre_create_trial(self) -> None:
-        """Rests a moment: an idle oracle is asked again at once otherwise."""
-        if self.oracle.ongoing_trials:
-            time.sleep(_IDLE_SECONDS)
+    def news(self) -> tuple[int, str]:
+        """Returns how many trials there will be, and the best space so far."""
+        oracle = self.local_oracle
+        info = str(self.fit.budget)
+        best = oracle.get_best_trials(1)
+        if best:
+            values, metrics = best[0].hyperparameters.values, best[0].metrics
+            info = (
+                f"best: patch {values['patch_size']}, rank {values['rank_ratio']}, accuracy "
+                f"{metrics.get_best_value('accuracy'):.3f}, "
+                f"{metrics.get_best_value('share_that_fits'):.0%} fit {self.fit.budget.name}"
+            )
+        return oracle.starts * oracle.steps, info
+
+    def configuration(self) -> dict[str, Any]:
+        """Returns the arguments that a resumed search must share."""
+        return {
+            "settings": dataclasses.asdict(self.settings),
+            "recipe": dataclasses.asdict(self.recipe),
+            "arena": self.fit.budget.arena,
+            "flash": self.fit.budget.flash,
+            "memory": self.fit.memory,
+            "seed": self.seed,
+        }
+
+    def _train(
+        self,
+        space: SearchSpace,
+        path: Path,
+        start: int,
+        target: int,
+        train: Batches | tf.data.Dataset,
+        validation_data: Validation,
+        callbacks: Sequence[tf_keras.callbacks.Callback],
+        report: Report,
+    ) -> SupernetTrainer:
+        """Trains from ``start`` epochs to ``target``, or on from wherever between it was."""
+        # The first weights of a space are the same whatever was trained before it.
+        tf_keras.utils.set_random_seed(_mixed([self.seed, *self._pair(space)]))
+        strategy = self.strategy or tf.distribute.get_strategy()
+        with strategy.scope():
+            supernet = Supernet(space.largest())
+        trainer = SupernetTrainer(
+            supernet, self.recipe, (target - start) * len(as_batches(train)),
+            _mixed([self.seed, *self._pair(space), start]), strategy=self.strategy,
+        )  # fmt: skip
+        there = load_weights(supernet, path) if path.exists() else 0
+        if not start <= there <= target:
+            raise CheckpointError(
+                f"{path} is behind or ahead of the search: it holds {there} epochs, where "
+                f"{start} to {target} are expected. Put the right file back, or start anew with "
+                "overwrite=True."
+            )
+        if there > start:
+            trainer.restore(path)
+        trainer.epoch = there
+        patch, rank = space.patch_size[0], space.rank_ratio[0]
+        hooks = tf_keras.callbacks.CallbackList(
+            [copy.deepcopy(callback) for callback in callbacks], model=supernet,
+            epochs=target, steps=len(as_batches(train)),
+        )  # fmt: skip
+        hooks.on_train_begin()
+        info = ""
+        for epoch in range(there, target):
+            label = f"train patch {patch}, rank {rank}, epoch {epoch + 1}"
+            hooks.on_epoch_begin(epoch)
+            loss = trainer.train(train, space, _each_batch(hooks, report, label, info))
+            trainer.save(path)
+            logs = {"loss": loss, "val_accuracy": trainer.accuracy(
+                supernet.largest, *validation_data)}  # fmt: skip
+            for name, value in logs.items():
+                tf.summary.scalar(name, value, step=epoch + 1)
+            info = f"loss {loss:.3f}, accuracy {logs['val_accuracy']:.3f}"
+            report(label, len(as_batches(train)), len(as_batches(train)), info)
+            hooks.on_epoch_end(epoch, logs)
+        hooks.on_train_end()
+        return trainer
+
+    def _pair(self, space: SearchSpace) -> tuple[int, int]:
+        return (
+            self.space.patch_size.index(space.patch_size[0]),
+            self.space.rank_ratio.index(space.rank_ratio[0]),
+        )
 
     def _checkpoint(self, space: SearchSpace) -> Path:
         name = f"patch{space.patch_size[0]}-rank{space.rank_ratio[0]}.npz"
         return Path(self.project_dir) / "supernets" / name
 
-    def _progress(self, label: str) -> Callable[[int, int], None] | None:
-        report = self.report
-        return None if report is None else lambda done, total: report(label, done, total)
 
+def check_training(train: Batches | tf.data.Dataset, space: SearchSpace) -> None:
+    """Checks that training data are those of a space.
 
-class SubnetTuner(BaseTuner):
-    """Scores the subnets that ``SubnetEvolution`` proposes with a trained supernet's weights.
-
-    Args:
-        oracle: A ``SubnetEvolution``.
-        supernet: The trained supernet.
-        report: Called with (what is being done, done, total).
-        **kwargs: As for keras-tuner's BaseTuner.
+    Raises:
+        DataError: If they are not.
     """
+    data = as_batches(train)
+    check_num_classes(data, space.num_classes)
+    shape = tuple(data.epoch(0).element_spec[0].shape[1:])
+    wanted = (space.image_size, space.image_size, space.channels)
+    if shape != wanted:
+        raise DataError(
+            f"The training images have the shape {shape}, the space {wanted}; give the space the "
+            "data's image_size and channels."
+        )
 
-    def __init__(
-        self,
-        oracle: subnet_evolution.SubnetEvolution,
-        supernet: Supernet,
-        report: Report | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Makes the tuner."""
-        super().__init__(oracle, **kwargs)
-        self.supernet = supernet
-        self.report = report
-        self._trainer = SupernetTrainer(supernet)
 
-    def run_trial(
-        self, trial: Trial, validation_data: tuple[np.ndarray, np.ndarray]
-    ) -> dict[str, float]:
-        """Returns the accuracy of one subnet."""
-        oracle = self.oracle
-        if self.report is not None:
-            total = oracle.population * (oracle.generations + 1)
-            self.report("subnets scored", len(oracle.start_order), total)
-        architecture = architecture_from_values(trial.hyperparameters.values, oracle.space)
-        return {subnet_evolution.OBJECTIVE: self._trainer.accuracy(architecture, *validation_data)}
+def _averaged(path: Path) -> Path:
+    return path.with_suffix(".averaged.npz")
 
-    def load_model(self, trial: Trial) -> Subnet:
-        """Returns the subnet of a trial as a model of its own."""
-        values = trial.hyperparameters.values
-        return self.supernet.extract(architecture_from_values(values, self.oracle.space))
+
+def _mixed(parts: list[int]) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _each_batch(
+    hooks: tf_keras.callbacks.CallbackList, report: Report, label: str, info: str
+) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        report(label, done, total, info)
+        hooks.on_train_batch_end(done - 1, {})
+
+    return progress

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/dsp.h"
+#include "kernels/cortex_m/target.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -123,8 +123,10 @@ namespace {
 inline void WidenFour(const int8_t* x, int16_t* even) {
   int16_t* odd = even + 2 * kBlockTokens;
 #ifdef MCUFORMER_CORTEX_M_DSP
-  const int32_t word = LoadWord(x);
-  const int16x2_t first = __sxtb16(word), second = OddBytes(word);
+  uint32_t word, first, second;
+  std::memcpy(&word, x, sizeof(word));  // from any address
+  asm("sxtb16 %0, %1" : "=r"(first) : "r"(word));
+  asm("sxtb16 %0, %1, ror #8" : "=r"(second) : "r"(word));
   std::memcpy(even, &first, sizeof(first));
   std::memcpy(odd, &second, sizeof(second));
 #else

@@ -1,14 +1,10 @@
 // Single instructions of the Arm DSP extension, and the same in C++ for every other core.
-// MCUFORMER_CORTEX_M_DSP (kernels/cortex_m/target.h) tells the two apart.
 #ifndef MCUFORMER_KERNELS_DSP_H_
 #define MCUFORMER_KERNELS_DSP_H_
 
 #include <cstdint>
-#include <limits>
 
-#include "kernels/cortex_m/target.h"
-
-#ifdef MCUFORMER_CORTEX_M_DSP
+#if defined(__ARM_FEATURE_DSP)
 #include <arm_acle.h>
 
 #include <cstring>
@@ -16,7 +12,7 @@
 
 namespace mcuformer {
 
-#ifdef MCUFORMER_CORTEX_M_DSP
+#if defined(__ARM_FEATURE_DSP)
 
 // One LDR, aligned or not.
 inline int32_t LoadWord(const void* data) {
@@ -36,7 +32,7 @@ inline int16x2_t OddBytes(int32_t word) {
 
 // round(a * b / 2^32), ties upwards.
 inline int32_t MultiplyHighRounded(int32_t a, int32_t b) {
-#ifdef MCUFORMER_CORTEX_M_DSP
+#if defined(__ARM_FEATURE_DSP)
   int32_t high;  // no intrinsic of ACLE
   __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
   return high;
@@ -45,35 +41,9 @@ inline int32_t MultiplyHighRounded(int32_t a, int32_t b) {
 #endif
 }
 
-// start + round(a * b / 2^32), ties upwards; must fit 32 bits.
-inline int32_t MultiplyAddHighRounded(int32_t a, int32_t b, int32_t start) {
-#ifdef MCUFORMER_CORTEX_M_DSP
-  int32_t sum;
-  __asm__("smmlar %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(start));
-  return sum;
-#else
-  return start + MultiplyHighRounded(a, b);
-#endif
-}
-
-// saturate(floor((a + b) / 2)), T int8_t or int16_t.
-template <typename T>
-inline int32_t HalfSumSaturated(int32_t a, int32_t b) {
-#ifdef MCUFORMER_CORTEX_M_DSP
-  int32_t half;
-  __asm__("ssat %0, %1, %2, asr #1" : "=r"(half) : "I"(8 * sizeof(T)), "r"(__qadd(a, b)));
-  return half;
-#else
-  constexpr int64_t kMin = std::numeric_limits<T>::min();
-  constexpr int64_t kMax = std::numeric_limits<T>::max();
-  const int64_t half = (int64_t{a} + b) >> 1;
-  return static_cast<int32_t>(half < kMin ? kMin : (half > kMax ? kMax : half));
-#endif
-}
-
 // start + floor(a * b / 2^16); the sum must fit 32 bits.
 inline int32_t MultiplyAddHigh(int32_t a, int16_t b, int32_t start) {
-#ifdef MCUFORMER_CORTEX_M_DSP
+#if defined(__ARM_FEATURE_DSP)
   return __smlawb(a, b, start);
 #else
   return start + static_cast<int32_t>((static_cast<int64_t>(a) * b) >> 16);
@@ -81,7 +51,7 @@ inline int32_t MultiplyAddHigh(int32_t a, int16_t b, int32_t start) {
 }
 
 inline int8_t SaturateInt8(int32_t x) {
-#ifdef MCUFORMER_CORTEX_M_DSP
+#if defined(__ARM_FEATURE_DSP)
   return static_cast<int8_t>(__ssat(x, 8));
 #else
   return static_cast<int8_t>(x < -128 ? -128 : (x > 127 ? 127 : x));

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/dsp.h"
+#include "kernels/cortex_m/target.h"
 
 namespace mcuformer {
 
@@ -87,7 +87,15 @@ class RescaleDown {
 
   template <typename T>
   int32_t To(int32_t sum, int32_t zero_point) const {
-    return HalfSumSaturated<T>(Shifted(sum), 2 * zero_point + 1);
+    const int32_t round = 2 * zero_point + 1;
+#ifdef MCUFORMER_CORTEX_M_DSP
+    int32_t result;
+    asm("qadd %0, %1, %2" : "=r"(result) : "r"(Shifted(sum)), "r"(round));
+    asm("ssat %0, %1, %2, asr #1" : "=r"(result) : "I"(8 * sizeof(T)), "r"(result));
+    return result;
+#else
+    return Saturate<T>((static_cast<int64_t>(Shifted(sum)) + round) >> 1);
+#endif
   }
 
  private:
@@ -98,8 +106,14 @@ class RescaleDown {
   // Half of this plus one is the product rounded with ties away from zero: below zero it is
   // taken from one less than the high half.
   int32_t Shifted(int32_t sum) const {
-    // Twice the multiplier is 2^32 + fraction_.
-    const int32_t high = MultiplyAddHighRounded(sum, fraction_, sum);
+    // The multiplier is 2^31 + fraction_, over 2^31 it adds the sum itself.
+#ifdef MCUFORMER_CORTEX_M_DSP
+    int32_t high;
+    asm("smmlar %0, %1, %2, %1" : "=r"(high) : "r"(sum), "r"(fraction_));
+#else
+    const int64_t product = static_cast<int64_t>(sum) * fraction_ + (int64_t{1} << 31);
+    const int32_t high = static_cast<int32_t>(product >> 32) + sum;
+#endif
     return (high + (high >> 31)) >> right_;
   }
 

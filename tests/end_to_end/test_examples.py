@@ -5,10 +5,10 @@ from pathlib import Path
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_keras_tuner_search_chooses_a_subnet(tmp_path):
+def test_search_on_fashion_mnist_chooses_a_subnet(tmp_path):
     result = subprocess.run(
-        [sys.executable, EXAMPLES / "keras_tuner_search.py", "--images", "1280", "--starts", "1",
-         "--steps", "1", "--directory", tmp_path],
+        [sys.executable, EXAMPLES / "search_fashion_mnist.py", "--images", "1280", "--starts", "1",
+         "--steps", "1", "--population", "4", "--generations", "1", "--directory", tmp_path],
         capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

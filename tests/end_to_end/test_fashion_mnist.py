@@ -35,7 +35,8 @@ def finished(fashion_mnist, tmp_path_factory):
     budget = Budget.of_board(get_board("stm32f427"), arena=12_000)
     seen = {}
     report = run_demo(
-        fashion_mnist, budget, out, lambda label, done, total: seen.update({label: (done, total)}),
+        fashion_mnist, budget, out,
+        lambda label, done, total, info="": seen.update({label: (done, total)}),
         settings=SETTINGS,
     )  # fmt: skip
     return out, report, seen

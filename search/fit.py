@@ -1,0 +1,87 @@
+"""How a network stands to the memory of a board."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
+from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes
+from mcuformer_tflm.search.space import SearchSpace
+
+Memory = Literal["arena", "eq5"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """A budget, and which memory figure is held against it.
+
+    Attributes:
+        budget: Bytes of SRAM and flash.
+        memory: ``"arena"``: the predicted tensor arena. ``"eq5"``: the paper's Eq. 5, which
+            stages weights in SRAM and is no arena; for comparison with the paper only.
+    """
+
+    budget: Budget
+    memory: Memory = "arena"
+
+    def __post_init__(self) -> None:
+        """Checks the figure's name.
+
+        Raises:
+            ConfigError: If there is no such figure.
+        """
+        if self.memory not in ("arena", "eq5"):
+            raise ConfigError(f"memory is {self.memory!r}; allowed are 'arena' and 'eq5'.")
+
+    def __call__(self, architecture: Architecture) -> bool:
+        """Whether a network fits."""
+        if self.memory == "arena":
+            return self.budget.fits(architecture)
+        return self.margin(architecture) >= 0
+
+    def memory_bytes(self, architecture: Architecture) -> int:
+        """Returns the bytes of SRAM by the chosen figure."""
+        return (arena_bytes if self.memory == "arena" else eq5_bytes)(architecture)
+
+    def margin(self, architecture: Architecture) -> float:
+        """Returns the share of SRAM or flash, whichever is less, left; negative: too large."""
+        sram = self.memory_bytes(architecture) / self.budget.arena
+        return 1 - max(sram, flash_bytes(architecture) / self.budget.flash)
+
+    def miss(self, architecture: Architecture) -> str:
+        """Returns in words by how much a network is too large."""
+        name = "arena" if self.memory == "arena" else "memory (Eq. 5)"
+        figures = (
+            (name, self.memory_bytes(architecture), self.budget.arena),
+            ("flash", flash_bytes(architecture), self.budget.flash),
+        )
+        return " and ".join(
+            f"{what} by {size - limit:,} bytes ({size:,} of {limit:,})"
+            for what, size, limit in figures
+            if size > limit
+        )
+
+    def require(self, space: SearchSpace) -> None:
+        """Checks that a space holds a network that fits.
+
+        Raises:
+            BudgetError: If it does not: names the nearest network and what it misses by.
+        """
+        # Every factor but the patch, which trades tokens for weights, is least in the smallest.
+        smallest = [
+            space.at(patch_size, space.rank_ratio[0]).smallest() for patch_size in space.patch_size
+        ]
+        if any(map(self, smallest)):
+            return
+        nearest = max(smallest, key=self.margin)
+        raise BudgetError(
+            f"No subnet of this space fits {self.budget}. The nearest (patch_size "
+            f"{nearest.patch_size}, rank_ratio {nearest.rank_ratio}, embed_dim "
+            f"{nearest.embed_dim}, depth {nearest.depth}, num_heads {nearest.num_heads[0]}, "
+            f"mlp_ratio {nearest.mlp_ratio[0]}) exceeds {self.miss(nearest)}. Choose a larger "
+            "board, or give the space a larger patch_size or smaller values of the others."
+        )

@@ -1,0 +1,65 @@
+"""Progress bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class Report(Protocol):
+    """Is told how far something has come."""
+
+    def __call__(self, label: str, done: int, total: int, info: str = "") -> None:
+        """Takes in progress.
+
+        Args:
+            label: What is being done; one label is one bar.
+            done: How much of it is done.
+            total: How much there is.
+            info: What has come out so far, such as an accuracy.
+        """
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Report]:
+    """Yields a function (what is being done, done, total, info) that shows a bar for each task.
+
+    Where the console is no terminal, a line is printed at each quarter of a task, and whenever
+    there is news to tell.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[info]}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    quarters: dict[str, int] = {}
+    told: dict[str, str] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+
+        def report(label: str, done: int, total: int, info: str = "") -> None:
+            if not console.is_terminal:
+                quarter = 4 * done // max(total, 1)
+                news = bool(info) and info != told.get(label)
+                if quarter > quarters.get(label, 0) or news:
+                    quarters[label], told[label] = quarter, info
+                    console.print(f"{label}: {done}/{total} {info}".rstrip())
+                return
+            if label not in tasks:
+                tasks[label] = bars.add_task(label, total=total, info=info)
+            bars.update(tasks[label], completed=done, info=info)
+
+        yield report

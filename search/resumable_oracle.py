@@ -1,0 +1,207 @@
+"""What our oracles add to keras-tuner's: whole state files, and trials that outlive workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+
+class ResumableOracle(keras_tuner.Oracle):
+    """An oracle that a kill at any moment leaves whole.
+
+    How:
+      - ``oracle.json`` is the truth. It is replaced once at the end of ``create_trial`` and of
+        ``end_trial``, never half way through either.
+      - Trials have files of their own, written before. On reload those that ``oracle.json``
+        does not know are dropped, and those that it knows as unfinished run again.
+      - A worker that has not been heard of for ``worker_timeout`` seconds is taken for dead:
+        its trial goes to the next worker that asks. ``get_trial`` is the sign of life, since
+        it is a call that keras-tuner's protocol has.
+
+    Subclasses decide in ``populate_space`` and ``trial_ended``, keep their state in
+    ``decisions`` and ``set_decisions``, and describe their arguments in ``configuration``.
+
+    Args:
+        objective: Name of the metric to maximise.
+        hyperparameters: What trials carry.
+        seed: Of the oracle.
+        worker_timeout: Seconds of silence after which a worker's trial is handed out again.
+        clock: Seconds; for tests.
+    """
+
+    trials: dict[str, Trial]
+
+    def __init__(
+        self,
+        objective: str,
+        hyperparameters: keras_tuner.HyperParameters,
+        seed: int,
+        worker_timeout: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Makes an oracle without trials."""
+        super().__init__(
+            objective=keras_tuner.Objective(objective, "max"),
+            hyperparameters=hyperparameters,
+            seed=seed + 1,  # 0 would mean a random one
+        )
+        self.worker_timeout = worker_timeout
+        self._clock = clock
+        self._heard: dict[str, float] = {}
+        self._in_step = False
+
+    def configuration(self) -> dict[str, Any]:
+        """Returns the arguments that a resumed search must share, ready for JSON."""
+        raise NotImplementedError
+
+    def decisions(self) -> dict[str, Any]:
+        """Returns what the next answer depends on, ready for JSON."""
+        raise NotImplementedError
+
+    def set_decisions(self, decisions: dict[str, Any]) -> None:
+        """Continues from ``decisions``."""
+        raise NotImplementedError
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Takes in a trial that is ``COMPLETED``, with a score, or ``FAILED`` for good."""
+        raise NotImplementedError
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Hands out a trial; first one whose worker has fallen silent."""
+        self._take_back_from_silent_workers(tuner_id)
+        with self._step():
+            trial = super().create_trial(tuner_id)
+            self._heard[trial.trial_id] = self._clock()
+        return trial
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial: Trial) -> None:
+        """Takes in a trial's result, once, whoever brings it."""
+        if trial.trial_id in self.end_order:
+            return  # a worker that was taken for dead, and whose trial another has finished
+        with self._step():
+            if trial.trial_id in self._retry_queue:
+                self._retry_queue.remove(trial.trial_id)
+            super().end_trial(trial)
+            if trial.trial_id not in self._retry_queue:
+                self.trial_ended(self.trials[trial.trial_id])
+
+    def get_trial(self, trial_id: str) -> Trial:
+        """Returns a trial, and notes that its worker lives."""
+        self._heard[trial_id] = self._clock()
+        return super().get_trial(trial_id)
+
+    def save(self) -> None:
+        """Writes ``oracle.json``, unless a step is under way that will."""
+        if not self._in_step:
+            write_whole(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+
+    def reload(self) -> None:
+        """Goes on from ``oracle.json``; trials that it does not hold as ended run again.
+
+        Raises:
+            ConfigError: If the project is that of another search.
+        """
+        super().reload()
+        self.trials = {name: self.trials[name] for name in self.start_order}
+        for name in set(self.start_order) - set(self.end_order):
+            self._forget_result(name)
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns everything that the next answer depends on, ready for JSON."""
+        return {
+            **super().get_state(),
+            "configuration": self.configuration(),
+            "decisions": self.decisions(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from ``get_state``.
+
+        Raises:
+            ConfigError: If the state is that of another search.
+        """
+        check_same_search(state["configuration"], self.configuration(), self._project_dir)
+        super().set_state(state)
+        self.set_decisions(state["decisions"])
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        self._in_step = True
+        try:
+            yield
+        finally:
+            self._in_step = False
+        self.save()
+
+    def _save_trial(self, trial: Trial) -> None:
+        path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+        write_whole(path, json.dumps(trial.get_state()))
+
+    def _take_back_from_silent_workers(self, asking: str) -> None:
+        now = self._clock()
+        for tuner_id, trial in list(self.ongoing_trials.items()):
+            heard = self._heard.setdefault(trial.trial_id, now)
+            if tuner_id != asking and now - heard > self.worker_timeout:
+                print(
+                    f"Worker {tuner_id} has been silent for {now - heard:.0f} s; its trial "
+                    f"{trial.trial_id} is handed out again."
+                )
+                del self.ongoing_trials[tuner_id]
+                self.tuner_ids.discard(tuner_id)
+                self._forget_result(trial.trial_id)
+                self._retry_queue.append(trial.trial_id)
+
+    def _forget_result(self, trial_id: str) -> None:
+        values = self.trials[trial_id].hyperparameters
+        self.trials[trial_id] = Trial(values, trial_id, TrialStatus.RUNNING)
+
+
+def check_same_search(there: dict[str, Any], here: dict[str, Any], project: str) -> None:
+    """Compares the arguments of a saved search with those of this one.
+
+    Raises:
+        ConfigError: If they differ; names the first argument that does.
+    """
+    here = json.loads(json.dumps(here))
+    for field in here:
+        theirs, ours = there.get(field), here[field]
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            check_same_search(theirs, ours, project)
+        elif theirs != ours:
+            raise ConfigError(
+                f"The project in {project} belongs to another search: {field} is {theirs} there "
+                f"and {ours} here. Choose another project_name, or overwrite=True to start anew."
+            )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replaces a file at once: at any moment it holds the old text or the new.
+
+    Raises:
+        ConfigError: If the folder cannot be written to.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigError(
+            f"The search cannot write {path} ({error.strerror}); give a directory that can be "
+            "written to, on a disk with room."
+        ) from error
