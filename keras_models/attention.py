@@ -13,7 +13,7 @@ from mcuformer_tflm.keras_models.quantizers import (
 )
 
 # The integer operator subtracts logits in steps of this size, in nats, and looks the
-# exponential up in 256 entries; a probability is a multiple of 1/256.
+# exponential up in 256 entries; a probability is a multiple of 2^-15.
 LOGIT_STEP = 0.05
 _LOGIT_LIMIT = LOGIT_STEP * (2**15 - 1)
 
@@ -40,7 +40,7 @@ class Attention(QuantizableLayer):
         """Creates the quantizers."""
         fixed = FixedRangeQuantizer
         self.add_quantizer("logits", fixed(16, -_LOGIT_LIMIT, _LOGIT_LIMIT, True))
-        self.add_quantizer("probabilities", fixed(8, 0.0, 255 / 256, False))
+        self.add_quantizer("probabilities", fixed(15, 0.0, 1 - 2**-15, False))
         self.add_quantizer("output", CalibratedQuantizer())
         super().build(input_shape)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 _ALIGNMENT = 16
 # Sizes of TFLM's structures where pointers have 4 bytes.
 _EVAL_TENSOR_BYTES = 12
 _NODE_BYTES = 32
-_NODE_DATA_BYTES = 64
+_NODE_DATA_BYTES = 128
 _ALLOCATION_INFO_BYTES = 24
 _PLANNER_ENTRY_BYTES = 40
 # TFLM's own objects; measured on a 64-bit machine at 850 to 900, so an upper bound.
@@ -40,15 +41,13 @@ def arena_bytes(architecture: Architecture) -> int:
         architecture: The network.
     """
     depth = architecture.depth
-    operators = 10 * depth + 4
-    fully_connected, layer_norms = 6 * depth + 1, 2 * depth + 1
+    operators, scratch = 3 * depth + 4, 3 * depth + 3
     activations = operators + 1
-    constants = 5 + 4 * fully_connected + 2 * layer_norms + depth + 1
-    scratch = 5 * depth + 3
+    constants = 4 + 17 * depth + 4
     tail = (
         _EVAL_TENSOR_BYTES * (activations + constants)
         + _NODE_BYTES * operators
-        + _NODE_DATA_BYTES * (fully_connected + layer_norms + 2 * depth + 2)
+        + _NODE_DATA_BYTES * operators
         + _FIXED_BYTES
     )
     planning = (
@@ -62,32 +61,31 @@ def arena_bytes(architecture: Architecture) -> int:
 def live_bytes(architecture: Architecture) -> Iterator[tuple[str, int]]:
     """Yields (operator, bytes alive while it runs) in execution order."""
     arch, n = architecture, architecture.num_tokens
-    dim, rank = arch.embed_dim, arch.rank
+    dim = arch.embed_dim
     stream = _aligned(n * dim)
-    image = _aligned(arch.image_size**2 * arch.channels)
-    yield "patch_embed", image + stream + _aligned(4 * dim)
+    yield "patch_embed", _patch_embed_bytes(arch)
     for block in range(arch.depth):
-        prefix = f"block_{block}_"
-        attention, hidden = arch.attention_dim(block), arch.hidden_dim(block)
-        qkv, context = _aligned(3 * n * attention), _aligned(n * attention)
-        yield prefix + "norm_1", stream + _aligned(n * dim)
-        yield prefix + "qkv", stream + _in_place(n, dim, 3 * attention)
-        yield prefix + "attention", stream + qkv + context + _aligned(4 * n)
-        yield prefix + "projection", stream + context
-        yield prefix + "norm_2", stream + _aligned(n * dim)
-        yield prefix + "fc1_u", stream + _in_place(n, dim, rank)
-        yield prefix + "fc1_v", stream + _in_place(n, rank, hidden)
-        yield prefix + "gelu", stream + _aligned(n * hidden)
-        yield prefix + "fc2_u", stream + _in_place(n, hidden, rank)
-        yield prefix + "fc2_v", stream + _aligned(n * rank)
-    yield "norm", stream + _aligned(n * dim)
-    yield "mean_pool", _aligned(n * dim) + _aligned(4 * dim)
-    yield "head", _in_place(1, dim, arch.num_classes)
+        prefix, attention_dim = f"block_{block}_", arch.attention_dim(block)
+        context = _aligned(n * attention_dim)
+        streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
+        yield prefix + "attention", stream + context + streamed
+        projection = _aligned(fully_connected.scratch_bytes(attention_dim))
+        yield prefix + "projection", stream + context + projection
+        hidden = _aligned(mlp.scratch_bytes(dim, arch.hidden_dim(block), arch.rank))
+        yield prefix + "mlp", stream + hidden
+    yield "norm", stream
+    yield "mean_pool", stream + _aligned(4 * dim)
+    head = _aligned(fully_connected.scratch_bytes(dim))
+    yield "head", _aligned(max(dim, arch.num_classes)) + head
 
 
-def _in_place(rows: int, before: int, after: int) -> int:
-    # The output takes the input's place; one input row is copied out first.
-    return _aligned(rows * max(before, after)) + _aligned(before)
+def _patch_embed_bytes(arch: Architecture, tile: int = 4) -> int:
+    size, patch, channels = arch.image_size, arch.patch_size, arch.channels
+    image, tokens = _aligned(size**2 * channels), _aligned(arch.num_tokens * arch.embed_dim)
+    in_place = patch_embed.tokens_may_overwrite(size, patch, channels, arch.embed_dim)
+    held = arch.grid_size if in_place else 0
+    scratch = _aligned(patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held))
+    return scratch + (max(image, tokens) if in_place else image + tokens)
 
 
 def _aligned(size: int) -> int:

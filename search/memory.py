@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
 
-# Per output channel: int32 bias, int32 multiplier, int8 shift.
-_BYTES_PER_CHANNEL = 9
+# Per output channel: int32 bias, multiplier and shift.
+_BYTES_PER_CHANNEL = 12
 _GELU_TABLE_BYTES = 256
 _EXP_TABLE_BYTES = 512
 
@@ -54,9 +55,11 @@ def weight_bytes(architecture: Architecture) -> int:
     """
     arch = architecture
     total = sum(
-        units * (width + _BYTES_PER_CHANNEL) for _, units, width in fully_connected_shapes(arch)
+        packed_weight_bytes(units, width) + units * _BYTES_PER_CHANNEL
+        for _, units, width in fully_connected_shapes(arch)
     )
-    total += arch.embed_dim * (arch.patch_size**2 * arch.channels + _BYTES_PER_CHANNEL)
+    total += packed_weight_bytes(arch.embed_dim, arch.patch_size**2 * arch.channels)
+    total += arch.embed_dim * _BYTES_PER_CHANNEL
     total += arch.num_tokens * arch.embed_dim
     # Two norms a block and one at the end: int16 gamma, int32 beta.
     total += (2 * arch.depth + 1) * 6 * arch.embed_dim

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.table import Table
 
 from mcuformer_tflm.keras_models.architecture import Architecture
@@ -14,6 +16,10 @@ from mcuformer_tflm.search.memory import (
     num_parameters,
 )
 
+# Layers that one operator computes together.
+_OPERATORS = {"qkv": "attention", "fc": "mlp"}
+_OPERATOR_OF = re.compile(r"(qkv|fc)\w*$")
+
 
 def summary(architecture: Architecture) -> Table:
     """Returns one row an operator: bytes alive in the arena, bytes of weights in flash.
@@ -25,7 +31,10 @@ def summary(architecture: Architecture) -> Table:
         A table for ``rich.print``; its caption has the sums.
     """
     arch = architecture
-    weights = {name: units * width for name, units, width in fully_connected_shapes(arch)}
+    weights: dict[str, int] = {}
+    for name, units, width in fully_connected_shapes(arch):
+        operator = _OPERATOR_OF.sub(lambda match: _OPERATORS[match[1]], name)
+        weights[operator] = weights.get(operator, 0) + units * width
     weights["patch_embed"] = arch.embed_dim * arch.patch_size**2 * arch.channels
     table = Table(title=f"{arch.num_tokens} tokens of {arch.embed_dim}, {arch.depth} blocks")
     table.add_column("operator")

@@ -1,37 +1,53 @@
-// Scaled dot-product attention in integers, heads streamed: never more than one row of scores
-// is held. Twin: custom_ops/reference/attention.py.
+// Attention in integers, heads streamed: queries of four tokens, keys and values of one head,
+// scores of four rows are held, never the whole matrix of scores.
+// Twin: custom_ops/reference/attention.py.
 #ifndef MCUFORMER_KERNELS_ATTENTION_H_
 #define MCUFORMER_KERNELS_ATTENTION_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/fixed_point.h"
+#include "kernels/layer_norm.h"
+#include "kernels/packed_layer.h"
 
 namespace mcuformer {
 
-// The sum of a row of 16-bit exponentials must fit 32 bits.
+// The sum of a row of exponentials must fit 26 bits.
 constexpr int kAttentionMaxTokens = 2048;
 constexpr int kExpTableSize = 256;
 
 struct AttentionParams {
   int tokens;  // at most kAttentionMaxTokens
+  int width;   // of a token, where queries, keys and values are computed here
   int num_heads;
   int head_dim;
-  int32_t q_zero_point;
-  int32_t k_zero_point;
-  int32_t v_zero_point;
   int32_t output_zero_point;
   QuantizedMultiplier score;    // from q k products to integer logits
-  QuantizedMultiplier context;  // from 1/256 times value to the output's scale
+  QuantizedMultiplier context;  // from 2^-15 times value to the output's scale
+  int grid;                     // patches along one side, for the position bias
+  LayerNormParams norm;         // of the same width
 };
 
-constexpr size_t AttentionScratchBytes(int tokens) { return sizeof(int32_t) * tokens; }
+struct AttentionWeights {
+  // Of each head its queries, keys and values, each packed alone: [head_dim, width]. Without
+  // weights the input holds queries, keys and values: int8[tokens, 3, num_heads, head_dim].
+  PackedLayer qkv;
+  const int16_t* gamma;      // [width]; null where the input is normalised already
+  const int32_t* beta;       // [width]
+  const int16_t* exp_table;  // [kExpTableSize], 32767 exp(-d * step)
+  // int16[num_heads, 2 grid - 1, 2 grid - 1] in integer logits by (key row - query row, key
+  // column - query column), each counted from 1 - grid; or null. A class token has none.
+  const int16_t* position_bias;
+};
 
-// qkv: int8[tokens, 3, num_heads, head_dim]. exp_table: uint16[256], 65535 exp(-d * step).
-// output: int8[tokens, num_heads, head_dim], apart from qkv. scratch: int32[tokens].
-void Attention(const AttentionParams& params, const int8_t* qkv, const uint16_t* exp_table,
-               int32_t* scratch, int8_t* output);
+size_t AttentionScratchBytes(const AttentionParams& params, bool projects);
+
+// input: T[tokens, width], int8 (normalised or not) or int16 (not). output: int8[tokens,
+// num_heads, head_dim], apart from the input. scratch: 4-byte aligned. Queries, keys and
+// values have zero point 0.
+template <typename T>
+void Attention(const AttentionParams& params, const AttentionWeights& weights, const T* input,
+               int8_t* scratch, int8_t* output);
 
 }  // namespace mcuformer
 

@@ -33,7 +33,8 @@ constexpr int BlockIndex(int token, int value) {
 
 // Packed weights of 8 bits: [units / 2][width / 4][2 units][4 values]. Of 4 bits:
 // [units / 2][width / 8][2 units][4 bytes], the bytes w0 w1, w4 w5, w2 w3, w6 w7, low nibble
-// first. Both rounded up, padding zero (nibble 8).
+// first. Both rounded up; padding is zero, so that it
+// multiplies whatever lies in the padding of a block to zero.
 constexpr size_t PackedWeightBytes(int units, int width, int weight_bits) {
   return static_cast<size_t>(RoundUp(units, 2)) * (RoundUp(width, StepOf(weight_bits)) / 4) *
          (weight_bits == 4 ? 2 : 4);
@@ -59,14 +60,6 @@ void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps,
 // Widens up to four rows of int8, `stride` bytes apart, into a token block; rows that are
 // missing become zero.
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block);
-
-// start + sum of a[i] * b[i].
-inline int32_t Dot(const int8_t* a, const int8_t* b, int size, int32_t start) {
-  // Unsigned, so that a sum out of range wraps instead of being undefined.
-  uint32_t sum = static_cast<uint32_t>(start);
-  for (int i = 0; i < size; ++i) sum += static_cast<uint32_t>(int32_t{a[i]} * int32_t{b[i]});
-  return static_cast<int32_t>(sum);
-}
 
 }  // namespace mcuformer
 

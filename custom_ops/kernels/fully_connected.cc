@@ -2,63 +2,80 @@
 
 #include <cstring>
 
-#include "kernels/dot.h"
+#include "kernels/gelu.h"
 
 namespace mcuformer {
 namespace {
 
-void Row(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
-         const int8_t* input, int8_t* output) {
-  for (int unit = 0; unit < params.units; ++unit) {
-    const int32_t accumulator =
-        Dot(input, weights.weights + unit * params.width, params.width, weights.bias[unit]);
-    output[unit] =
-        Saturate<int8_t>(static_cast<int64_t>(MultiplyByQuantizedMultiplier(
-                             accumulator, weights.multiplier[unit], weights.shift[unit])) +
-                         params.output_zero_point);
+// Calls store(token, unit, sum, constants) with the last layer's sums, four tokens at a time.
+template <typename Store>
+void Walk(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
+          const int8_t* input, int8_t* scratch, bool backwards, Store store) {
+  auto* block = reinterpret_cast<int16_t*>(scratch);
+  auto* ranks = reinterpret_cast<int16_t*>(scratch + TokenBlockBytes(params.width));
+  if (params.rank > 0) std::memset(ranks, 0, TokenBlockBytes(params.rank));
+  const int last = (params.tokens - 1) / kBlockTokens * kBlockTokens;
+  for (int step = 0; step <= last; step += kBlockTokens) {
+    const int first = backwards ? last - step : step;
+    const int tokens = params.tokens - first < kBlockTokens ? params.tokens - first : kBlockTokens;
+    WidenTokens(input + first * params.width, params.width, tokens, params.width, block);
+    const auto output = [&](int token, int unit, int32_t sum, const UnitConstants& constants) {
+      store(first + token, unit, sum, constants);
+    };
+    if (params.rank == 0) {
+      MultiplyBlock(block, tokens, params.width, params.units, weights.layer, output);
+      continue;
+    }
+    MultiplyBlock(block, tokens, params.width, params.rank, weights.layer,
+                  [&](int token, int unit, int32_t sum, const UnitConstants& constants) {
+                    ranks[BlockIndex(token, unit)] =
+                        Requantize(sum, constants, params.rank_zero_point);
+                  });
+    MultiplyBlock(ranks, tokens, params.rank, params.units, weights.second, output);
   }
 }
 
 }  // namespace
 
 void FullyConnected(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
-                    const int8_t* input, int8_t* output) {
-  for (int token = 0; token < params.tokens; ++token) {
-    Row(params, weights, input + token * params.width, output + token * params.units);
+                    const int8_t* input, int8_t* scratch, int8_t* output) {
+  const int units = params.units;
+  const int32_t zero_point = params.output_zero_point;
+  const bool grows = units > params.width;
+  if (weights.gelu_table != nullptr) {
+    const int8_t* table = weights.gelu_table;
+    Walk(params, weights, input, scratch, grows,
+         [=](int token, int unit, int32_t sum, const UnitConstants& constants) {
+           output[token * units + unit] = GeluOf(Requantize(sum, constants, zero_point), table);
+         });
+    return;
   }
-}
-
-void FullyConnectedInPlace(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
-                           int8_t* scratch, int8_t* buffer) {
-  const bool grows = params.units > params.width;
-  for (int i = 0; i < params.tokens; ++i) {
-    const int token = grows ? params.tokens - 1 - i : i;
-    std::memcpy(scratch, buffer + token * params.width, params.width);
-    Row(params, weights, scratch, buffer + token * params.units);
-  }
+  Walk(params, weights, input, scratch, grows,
+       [=](int token, int unit, int32_t sum, const UnitConstants& constants) {
+         output[token * units + unit] = Requantize(sum, constants, zero_point);
+       });
 }
 
 template <typename T>
 void FullyConnectedResidual(const FullyConnectedParams& params,
                             const FullyConnectedWeights& weights, const ResidualScale& scale,
-                            const int8_t* input, const T* residual, T* output) {
-  for (int token = 0; token < params.tokens; ++token, input += params.width) {
-    for (int unit = 0; unit < params.units; ++unit) {
-      const int32_t accumulator =
-          Dot(input, weights.weights + unit * params.width, params.width, weights.bias[unit]);
-      *output++ =
-          Saturate<T>(static_cast<int64_t>(ResidualAdd(accumulator, weights.multiplier[unit],
-                                                       weights.shift[unit], *residual++, scale)) +
-                      params.output_zero_point);
-    }
-  }
+                            const int8_t* input, const T* residual, int8_t* scratch, T* output) {
+  const int units = params.units;
+  Walk(params, weights, input, scratch, false,
+       [&](int token, int unit, int32_t sum, const UnitConstants& constants) {
+         const int at = token * units + unit;
+         output[at] =
+             Saturate<T>(static_cast<int64_t>(ResidualAdd(sum, constants.multiplier,
+                                                          constants.shift, residual[at], scale)) +
+                         params.output_zero_point);
+       });
 }
 
 template void FullyConnectedResidual<int8_t>(const FullyConnectedParams&,
                                              const FullyConnectedWeights&, const ResidualScale&,
-                                             const int8_t*, const int8_t*, int8_t*);
+                                             const int8_t*, const int8_t*, int8_t*, int8_t*);
 template void FullyConnectedResidual<int16_t>(const FullyConnectedParams&,
                                               const FullyConnectedWeights&, const ResidualScale&,
-                                              const int8_t*, const int16_t*, int16_t*);
+                                              const int8_t*, const int16_t*, int8_t*, int16_t*);
 
 }  // namespace mcuformer

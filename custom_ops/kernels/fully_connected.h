@@ -1,12 +1,12 @@
-// Fully connected layer, in place where wanted (token overwriting, paper section 3.2).
-// Twin: custom_ops/reference/fully_connected.py.
+// Fully connected layer, in place where wanted (token overwriting, paper section 3.2), or a
+// low-rank pair of them (Eq. 1). Twin: custom_ops/reference/fully_connected.py.
 #ifndef MCUFORMER_KERNELS_FULLY_CONNECTED_H_
 #define MCUFORMER_KERNELS_FULLY_CONNECTED_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/fixed_point.h"
+#include "kernels/packed_layer.h"
 
 namespace mcuformer {
 
@@ -14,35 +14,36 @@ struct FullyConnectedParams {
   int tokens;
   int width;  // of the input
   int units;  // of the output
+  int rank;   // between the two layers of a low-rank pair, or 0 for one layer
+  int32_t rank_zero_point;
   int32_t output_zero_point;
 };
 
-// Constants of one layer. bias has -input zero point * sum(weights) folded in.
 struct FullyConnectedWeights {
-  const int8_t* weights;      // [units, width], symmetric
-  const int32_t* bias;        // [units]
-  const int32_t* multiplier;  // [units]
-  const int8_t* shift;        // [units], each in [-31, 31]
+  PackedLayer layer;         // [units, width]; of a pair U, [rank, width]
+  PackedLayer second;        // V of a pair, [units, rank]
+  const int8_t* gelu_table;  // int8[256] applied to the output (kernels/gelu.h), or null
 };
 
-constexpr size_t FullyConnectedInPlaceScratchBytes(int width) { return width; }
+// Four tokens widened to 16 bits, and between the layers of a pair four more.
+constexpr size_t FullyConnectedScratchBytes(int width, int rank) {
+  return TokenBlockBytes(width) + TokenBlockBytes(rank);
+}
 
-// input: int8[tokens, width]. output: int8[tokens, units], apart from the input.
+// input: int8[tokens, width]. output: int8[tokens, units], apart from the input or starting
+// where it starts. scratch: FullyConnectedScratchBytes, 4-byte aligned. Four tokens are copied
+// out before their outputs are written; growing rows are walked last to first, shrinking rows
+// first to last: so no row is overwritten before it was read.
 void FullyConnected(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
-                    const int8_t* input, int8_t* output);
-
-// buffer: int8[tokens, width] becomes int8[tokens, units]. Each input row is copied to
-// `scratch` (int8[width]) before its output row takes its place. Growing rows are walked last
-// to first, shrinking rows first to last: so no row is overwritten before it was read.
-void FullyConnectedInPlace(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
-                           int8_t* scratch, int8_t* buffer);
+                    const int8_t* input, int8_t* scratch, int8_t* output);
 
 // output = residual + layer(input), T int8 or int16. residual, output: T[tokens, units]; may
-// be the same. The multipliers include 2^kResidualFractionBits.
+// be the same. The multipliers of the last layer include 2^kResidualFractionBits; its GELU
+// table is not used.
 template <typename T>
 void FullyConnectedResidual(const FullyConnectedParams& params,
                             const FullyConnectedWeights& weights, const ResidualScale& scale,
-                            const int8_t* input, const T* residual, T* output);
+                            const int8_t* input, const T* residual, int8_t* scratch, T* output);
 
 }  // namespace mcuformer
 

@@ -6,8 +6,10 @@
 
 namespace mcuformer {
 
-// input, output: int8[size]; may be the same. table: int8[256], the entry of v at v + 128.
-// Scratch: none.
+// table: int8[256], the entry of v at v + 128.
+inline int8_t GeluOf(int8_t value, const int8_t* table) { return table[value + 128]; }
+
+// input, output: int8[size]; may be the same. Scratch: none.
 void Gelu(int size, const int8_t* input, const int8_t* table, int8_t* output);
 
 }  // namespace mcuformer

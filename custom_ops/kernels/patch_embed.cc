@@ -1,6 +1,6 @@
 #include "kernels/patch_embed.h"
 
-#include "kernels/dot.h"
+#include <cstring>
 
 namespace mcuformer {
 namespace {
@@ -8,67 +8,170 @@ namespace {
 int Least(int a, int b) { return a < b ? a : b; }
 int Greatest(int a, int b) { return a > b ? a : b; }
 
-// The part of one patch's row from column `first` to `last` that lies inside the image; what
-// lies outside has the value of the zero point.
-void AddRow(const PatchEmbedParams& params, const int8_t* weights, const int8_t* image, int y,
-            int x, int row, int first, int last, int32_t* sums) {
-  const int channels = params.channels;
-  const int row_size = params.patch_size * channels;
-  const bool inside = y + row >= 0 && y + row < params.height;
-  const int begin = inside ? Least(Greatest(first, -x), last) : last;
-  const int end = inside ? Greatest(Least(last, params.width - x), begin) : last;
-  const int8_t* pixels =
-      inside && end > begin ? image + ((y + row) * params.width + x + begin) * channels : nullptr;
-  for (int unit = 0; unit < params.embed_dim; ++unit) {
-    const int8_t* filter = weights + (unit * params.patch_size + row) * row_size;
-    int32_t outside = 0;
-    for (int i = first * channels; i < begin * channels; ++i) outside += filter[i];
-    for (int i = end * channels; i < last * channels; ++i) outside += filter[i];
-    sums[unit] += outside * params.input_zero_point;
-    sums[unit] = Dot(pixels, filter + begin * channels, (end - begin) * channels, sums[unit]);
+constexpr int kSumsOfPair = 2 * kBlockTokens;
+
+size_t SumsBytes(int embed_dim) { return sizeof(int32_t) * kBlockTokens * RoundUp(embed_dim, 2); }
+
+// The rows of the image that lie at hand: `pixels` is the start of row `first`.
+struct Rows {
+  const int8_t* pixels;
+  int first;
+};
+
+// One tile of the patch, and where the patch lies in the image.
+struct Tile {
+  int y, x, height, width;
+};
+
+// Widens the tile's pixels of up to four patches side by side into a token block.
+void GatherTile(const PatchEmbedParams& params, const Rows& rows, const Tile& tile, int top,
+                int left, int tokens, int16_t* block) {
+  for (int token = 0; token < tokens; ++token, left += params.patch_size) {
+    int value = 0;
+    for (int y = top + tile.y; y < top + tile.y + tile.height; ++y) {
+      const bool inside = y >= 0 && y < params.height;
+      const int x = left + tile.x;
+      const int8_t* pixel =
+          rows.pixels + (inside ? (y - rows.first) * params.width * params.channels : 0);
+      for (int i = x * params.channels; i < (x + tile.width) * params.channels; ++i, ++value) {
+        block[BlockIndex(token, value)] = static_cast<int16_t>(
+            inside && i >= 0 && i < params.width * params.channels ? pixel[i]
+                                                                   : params.input_zero_point);
+      }
+    }
   }
 }
 
-}  // namespace
+void StartSums(const PatchEmbedParams& params, const PackedLayer& layer, int32_t* sums) {
+  for (int unit = 0; unit < params.embed_dim; ++unit) {
+    for (int token = 0; token < kBlockTokens; ++token) {
+      sums[unit * kBlockTokens + token] = layer.constants[unit].bias;
+    }
+  }
+}
+
+// Adds one partial convolution to the sums of up to four tokens.
+void AddTile(const PatchEmbedParams& params, const int8_t* weights, const int16_t* block,
+             int values, int32_t* sums) {
+  const int steps = RoundUp(values, kStepOfInt8) / kStepOfInt8;
+  for (int unit = 0; unit < params.embed_dim; unit += 2, sums += kSumsOfPair) {
+    McuformerDot4x2(block, weights, steps, sums);
+    weights += 8 * steps;
+  }
+}
 
 template <typename T>
-void PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
-                const int8_t* image, int32_t* scratch, T* output) {
-  const int patch = params.patch_size;
-  const int rows = PatchesAlong(params.height, patch);
-  const int columns = PatchesAlong(params.width, patch);
-  const int top = (rows * patch - params.height) / 2;
-  const int left = (columns * patch - params.width) / 2;
-  const int8_t* position = weights.position;
-  for (int token = 0; token < rows * columns; ++token) {
-    const int y = token / columns * patch - top;
-    const int x = token % columns * patch - left;
-    for (int unit = 0; unit < params.embed_dim; ++unit) scratch[unit] = weights.bias[unit];
-    for (int tile_y = 0; tile_y < patch; tile_y += params.tile) {
-      for (int tile_x = 0; tile_x < patch; tile_x += params.tile) {
-        const int last = Least(tile_x + params.tile, patch);
-        for (int row = tile_y; row < Least(tile_y + params.tile, patch); ++row) {
-          AddRow(params, weights.weights, image, y, x, row, tile_x, last, scratch);
-        }
-      }
-    }
+void Finish(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const int32_t* sums,
+            int tokens, const int8_t* position, T* output) {
+  for (int token = 0; token < tokens; ++token) {
     for (int unit = 0; unit < params.embed_dim; ++unit) {
-      const ResidualScale scale = {0, params.position};
-      const int32_t summed = position != nullptr
-                                 ? ResidualAdd(scratch[unit], weights.multiplier[unit],
-                                               weights.shift[unit], *position++, scale)
-                                 : RoundingDivideByPot(MultiplyByQuantizedMultiplier(
-                                                           scratch[unit], weights.multiplier[unit],
-                                                           weights.shift[unit]),
-                                                       kResidualFractionBits);
+      const int32_t sum = sums[unit * kBlockTokens + token];
+      const UnitConstants& constants = weights.layer.constants[unit];
+      const int32_t summed =
+          position != nullptr ? ResidualAdd(sum, constants.multiplier, constants.shift, *position++,
+                                            {0, params.position})
+                              : RoundingDivideByPot(MultiplyByQuantizedMultiplier(
+                                                        sum, constants.multiplier, constants.shift),
+                                                    kResidualFractionBits);
       *output++ = Saturate<T>(static_cast<int64_t>(summed) + params.output_zero_point);
     }
   }
 }
 
-template void PatchEmbed<int8_t>(const PatchEmbedParams&, const PatchEmbedWeights&, const int8_t*,
-                                 int32_t*, int8_t*);
-template void PatchEmbed<int16_t>(const PatchEmbedParams&, const PatchEmbedWeights&, const int8_t*,
-                                  int32_t*, int16_t*);
+// Embeds one row of patches, four at a time.
+template <typename T>
+void EmbedRow(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const Rows& rows,
+              int patch_row, int8_t* scratch, T* output) {
+  const int patch = params.patch_size;
+  const int columns = PatchesAlong(params.width, patch);
+  const int top = patch_row * patch - PaddingBefore(params.height, patch);
+  auto* sums = reinterpret_cast<int32_t*>(scratch);
+  auto* block = reinterpret_cast<int16_t*>(scratch + SumsBytes(params.embed_dim));
+  for (int column = 0; column < columns; column += kBlockTokens) {
+    const int tokens = Least(kBlockTokens, columns - column);
+    const int left = column * patch - PaddingBefore(params.width, patch);
+    StartSums(params, weights.layer, sums);
+    const int8_t* packed = weights.layer.weights;
+    for (int y = 0; y < patch; y += params.tile) {
+      for (int x = 0; x < patch; x += params.tile) {
+        const Tile tile = {y, x, Least(params.tile, patch - y), Least(params.tile, patch - x)};
+        const int values = tile.height * tile.width * params.channels;
+        std::memset(block, 0, TokenBlockBytes(values));
+        GatherTile(params, rows, tile, top, left, tokens, block);
+        AddTile(params, packed, block, values, sums);
+        packed += PackedWeightBytes(params.embed_dim, values, 8);
+      }
+    }
+    const int first = patch_row * columns + column;
+    const int8_t* position =
+        weights.position == nullptr ? nullptr : weights.position + first * params.embed_dim;
+    Finish(params, weights, sums, tokens, position, output + column * params.embed_dim);
+  }
+}
+
+size_t TileBytes(const PatchEmbedParams& params) {
+  const int side = Least(params.tile, params.patch_size);
+  return TokenBlockBytes(side * side * params.channels);
+}
+
+}  // namespace
+
+bool PatchEmbedMayOverwrite(const PatchEmbedParams& params, int element_size, bool class_token) {
+  const int patch = params.patch_size;
+  const int rows = PatchesAlong(params.height, patch);
+  const int64_t token = static_cast<int64_t>(params.embed_dim) * element_size;
+  for (int row = 0; row < rows; ++row) {
+    const int64_t written = token * ((row + 1) * PatchesAlong(params.width, patch) + class_token);
+    const int needed =
+        Least(Greatest((row + 1) * patch - PaddingBefore(params.height, patch), 0), params.height);
+    if (row + 1 < rows && written > static_cast<int64_t>(needed) * params.width * params.channels) {
+      return false;
+    }
+  }
+  return true;
+}
+
+size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size) {
+  size_t bytes = SumsBytes(params.embed_dim) + TileBytes(params);
+  if (params.mode == ImageMode::kInPlace) {
+    bytes += static_cast<size_t>(PatchesAlong(params.width, params.patch_size)) * params.embed_dim *
+             element_size;
+  }
+  return bytes;
+}
+
+template <typename T>
+bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
+                const ImageSource& source, int8_t* scratch, T* output) {
+  const int patch = params.patch_size;
+  const int row_size = PatchesAlong(params.width, patch) * params.embed_dim;
+  auto* held = reinterpret_cast<T*>(scratch + SumsBytes(params.embed_dim) + TileBytes(params));
+  T* target = output + (weights.class_token == nullptr ? 0 : params.embed_dim);
+  for (int row = 0; row < PatchesAlong(params.height, patch); ++row, target += row_size) {
+    Rows rows = {source.pixels, 0};
+    if (params.mode == ImageMode::kStrips) {
+      const int top = row * patch - PaddingBefore(params.height, patch);
+      rows.first = Greatest(top, 0);
+      const int count = Least(top + patch, params.height) - rows.first;
+      if (!source.read(source.context, rows.first, count, source.pixels)) return false;
+    }
+    if (params.mode == ImageMode::kInPlace) {
+      // Other patches of the row still need the pixels that its tokens will overwrite.
+      EmbedRow(params, weights, rows, row, scratch, held);
+      std::memcpy(target, held, row_size * sizeof(T));
+    } else {
+      EmbedRow(params, weights, rows, row, scratch, target);
+    }
+  }
+  if (weights.class_token != nullptr) {
+    std::memcpy(output, weights.class_token, params.embed_dim * sizeof(T));
+  }
+  return true;
+}
+
+template bool PatchEmbed<int8_t>(const PatchEmbedParams&, const PatchEmbedWeights&,
+                                 const ImageSource&, int8_t*, int8_t*);
+template bool PatchEmbed<int16_t>(const PatchEmbedParams&, const PatchEmbedWeights&,
+                                  const ImageSource&, int8_t*, int16_t*);
 
 }  // namespace mcuformer

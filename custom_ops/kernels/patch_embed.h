@@ -1,14 +1,20 @@
-// Patch embedding, decomposed into partial convolutions (paper, section 3.2).
-// Twin: custom_ops/reference/patch_embed.py.
+// Patch embedding, decomposed into partial convolutions (paper, section 3.2), from a whole
+// image or from strips of its rows. Twin: custom_ops/reference/patch_embed.py.
 #ifndef MCUFORMER_KERNELS_PATCH_EMBED_H_
 #define MCUFORMER_KERNELS_PATCH_EMBED_H_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/fixed_point.h"
+#include "kernels/packed_layer.h"
 
 namespace mcuformer {
+
+enum class ImageMode {
+  kWhole,    // the output lies apart from the image
+  kInPlace,  // the output starts where the image starts (PatchEmbedMayOverwrite)
+  kStrips,   // rows come from a callback, a row of patches at a time
+};
 
 struct PatchEmbedParams {
   int height;
@@ -20,27 +26,48 @@ struct PatchEmbedParams {
   int32_t input_zero_point;
   int32_t output_zero_point;
   QuantizedMultiplier position;  // position scale / output scale * 2^kResidualFractionBits
+  ImageMode mode;
 };
 
 struct PatchEmbedWeights {
-  const int8_t* weights;      // [embed_dim, patch_size, patch_size, channels], symmetric
-  const int32_t* bias;        // [embed_dim], with -input zero point * sum(weights)
-  const int32_t* multiplier;  // [embed_dim], including 2^kResidualFractionBits
-  const int8_t* shift;        // [embed_dim], each in [-31, 31]
-  const int8_t* position;     // [tokens, embed_dim] with zero point 0, or null
+  // Packed tile by tile, row by row of tiles, each [embed_dim, tile height * tile width *
+  // channels]. The multipliers include 2^kResidualFractionBits.
+  PackedLayer layer;
+  const int8_t* position;   // [patches, embed_dim] with zero point 0, or null
+  const void* class_token;  // T[embed_dim] that becomes the first token as it is, or null
+};
+
+// Where the pixels come from. Whole: pixels is int8[height, width, channels]. In strips: pixels
+// is room for int8[patch_size, width, channels], into which read(context, row, rows, pixels)
+// puts the rows from `row` on, each row of the image once and in order, and tells whether it
+// could.
+struct ImageSource {
+  int8_t* pixels;
+  bool (*read)(void* context, int row, int rows, int8_t* pixels);
+  void* context;
 };
 
 constexpr int PatchesAlong(int size, int patch_size) {
   return (size + patch_size - 1) / patch_size;
 }
-constexpr size_t PatchEmbedScratchBytes(int embed_dim) { return sizeof(int32_t) * embed_dim; }
+// Pixels of padding above or left of the image: the smaller half comes first.
+constexpr int PaddingBefore(int size, int patch_size) {
+  return (PatchesAlong(size, patch_size) * patch_size - size) / 2;
+}
 
-// image: int8[height, width, channels]; padded with its zero point, the smaller half first,
-// where it is no multiple of the patch. output: T[tokens, embed_dim], int8 or int16.
-// scratch: int32[embed_dim], the sums of one token.
+// Whether tokens of `element_size` bytes may overwrite the image: whether each row of patches
+// gives no more bytes than the pixels that no later row needs.
+bool PatchEmbedMayOverwrite(const PatchEmbedParams& params, int element_size, bool class_token);
+
+// Sums of four tokens, their pixels of one tile, and what the mode needs beside.
+size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size);
+
+// output: T[class token + patches, embed_dim], int8 or int16, patches row by row; pixels
+// outside the image have the value of the zero point. scratch: 4-byte aligned. False if a
+// strip could not be read.
 template <typename T>
-void PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
-                const int8_t* image, int32_t* scratch, T* output);
+bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
+                const ImageSource& source, int8_t* scratch, T* output);
 
 }  // namespace mcuformer
 

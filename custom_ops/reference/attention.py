@@ -4,24 +4,54 @@ from __future__ import annotations
 
 import numpy as np
 
+from mcuformer_tflm.custom_ops.reference.dot import (
+    BLOCK_TOKENS,
+    pack_weights,
+    packed_weight_bytes,
+    round_up,
+    token_block_bytes,
+)
 from mcuformer_tflm.custom_ops.reference.fixed_point import (
     multiply_by_quantized_multiplier,
     saturate,
 )
 
 MAX_TOKENS = 2048
-_TABLE_SIZE = 256
-_EXP_ONE = 65535
+TABLE_SIZE = 256
+# A probability of one, and the exponential of zero; both stay one below it.
+PROBABILITY_ONE = 1 << 15
 
 
 def exp_table(logit_step: float) -> np.ndarray:
-    """Returns uint16[256]: 65535 * exp(-d * logit_step) for d = 0 .. 255.
+    """Returns int16[256]: 32767 * exp(-d * logit_step) for d = 0 .. 255.
 
     Args:
         logit_step: Size of one integer logit, in nats.
     """
-    steps = np.arange(_TABLE_SIZE)
-    return np.rint(_EXP_ONE * np.exp(-steps * float(logit_step))).astype(np.uint16)
+    steps = np.arange(TABLE_SIZE)
+    return np.rint((PROBABILITY_ONE - 1) * np.exp(-steps * float(logit_step))).astype(np.int16)
+
+
+def row_softmax(logits: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Returns probabilities in units of 2^-15, at most 32767.
+
+    The exponential of a logit's distance from its row's greatest is looked up (0 beyond the
+    table's end is its last entry); the row's sum is inverted with 16 bits.
+
+    Args:
+        logits: int[..., tokens] within int16's range.
+        table: int16[256] (``exp_table``).
+    """
+    distance = logits.max(-1, keepdims=True) - logits
+    exponential = table[np.minimum(distance, TABLE_SIZE - 1)].astype(np.int64)
+    total = exponential.sum(-1, keepdims=True)
+    power = np.frexp(total.astype(np.float64))[1].astype(np.int64) - 1
+    normalised = np.where(
+        power >= 15, total >> np.maximum(power - 15, 0), total << np.maximum(15 - power, 0)
+    )
+    inverse = (1 << 31) // normalised
+    scaled = (exponential * inverse + (np.int64(1) << power)) >> (power + 1)
+    return np.minimum(scaled, PROBABILITY_ONE - 1)
 
 
 def attention(
@@ -29,49 +59,97 @@ def attention(
     table: np.ndarray,
     num_heads: int,
     head_dim: int,
-    q_zero_point: int,
-    k_zero_point: int,
-    v_zero_point: int,
     output_zero_point: int,
     score_multiplier: int,
     score_shift: int,
     context_multiplier: int,
     context_shift: int,
+    position_bias: np.ndarray | None = None,
+    grid: int = 0,
 ) -> np.ndarray:
     """Attends from every token to every token.
 
-    Scores become integer logits; the exponential of a logit's distance from its row's
-    greatest is looked up (0 beyond the table's end is its last entry); a probability is a
-    multiple of 1/256, at most 255/256.
+    Queries, keys and values have zero point 0. The operator computes them itself from the
+    tokens where it holds the weights: ``fully_connected`` on ``layer_norm``.
 
     Args:
         qkv: int8[tokens, 3 * num_heads * head_dim]: queries, keys, values, head by head.
-        table: uint16[256] (``exp_table``).
+        table: int16[256] (``exp_table``).
         num_heads: Number of heads.
         head_dim: Width of a head.
-        q_zero_point: Zero point of the queries.
-        k_zero_point: Zero point of the keys.
-        v_zero_point: Zero point of the values.
         output_zero_point: Zero point of the context.
         score_multiplier: From q k products to integer logits, 1/sqrt(head_dim) included.
         score_shift: Of that multiplier.
-        context_multiplier: From probability (1/256) times value to the output's scale.
+        context_multiplier: From 2^-15 times value to the output's scale.
         context_shift: Of that multiplier.
+        position_bias: int16[num_heads, 2 * grid - 1, 2 * grid - 1] added to the integer logits
+            of patches, by rows and columns from the query to the key; or None.
+        grid: Patches along one side of the image.
 
     Returns:
         int8[tokens, num_heads * head_dim].
     """
     tokens = len(qkv)
     parts = qkv.astype(np.int64).reshape(tokens, 3, num_heads, head_dim).transpose(1, 2, 0, 3)
-    query, key, value = parts[0] - q_zero_point, parts[1] - k_zero_point, parts[2] - v_zero_point
+    query, key, value = parts
     scores = query @ key.transpose(0, 2, 1)
     logits = multiply_by_quantized_multiplier(scores, score_multiplier, score_shift)
-    distance = logits.max(-1, keepdims=True) - logits
-    exponential = table[np.minimum(distance, _TABLE_SIZE - 1)].astype(np.int64)
-    total = exponential.sum(-1, keepdims=True)
-    probability = np.minimum((exponential * 256 + total // 2) // total, 255)
+    if position_bias is not None:
+        logits = logits + _bias_of_pairs(position_bias, tokens, grid)
+    probability = row_softmax(saturate(logits, np.int16).astype(np.int64), table)
     context = multiply_by_quantized_multiplier(
         probability @ value, context_multiplier, context_shift
     )
     context = context.transpose(1, 0, 2).reshape(tokens, num_heads * head_dim)
     return saturate(context + output_zero_point)
+
+
+def _bias_of_pairs(position_bias: np.ndarray, tokens: int, grid: int) -> np.ndarray:
+    rows, columns = np.divmod(np.arange(grid * grid), grid)
+    patches = position_bias[
+        :, rows[None] - rows[:, None] + grid - 1, columns[None] - columns[:, None] + grid - 1
+    ].astype(np.int64)
+    before = tokens - grid * grid
+    return np.pad(patches, ((0, 0), (before, 0), (before, 0)))
+
+
+def pack_qkv(
+    weights: np.ndarray,
+    constants: np.ndarray,
+    num_heads: int,
+    head_dim: int,
+    weight_bits: int = 8,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Packs the projections as the operator reads them: q, k, v of a head side by side.
+
+    Args:
+        weights: int8[3 * num_heads * head_dim, width]: queries, keys, values, head by head.
+        constants: int32[3 * num_heads * head_dim, 3] in the same order.
+        num_heads: Number of heads.
+        head_dim: Width of a head.
+        weight_bits: 8 or 4.
+
+    Returns:
+        int8[bytes] and int32[3 * num_heads * head_dim, 3].
+    """
+    parts = weights.reshape(3, num_heads, head_dim, -1).swapaxes(0, 1).reshape(
+        3 * num_heads, head_dim, -1
+    )  # fmt: skip
+    packed = [pack_weights(part, weight_bits).reshape(-1) for part in parts]
+    ordered = constants.reshape(3, num_heads, head_dim, 3).swapaxes(0, 1)
+    return np.concatenate(packed), np.ascontiguousarray(ordered.reshape(-1, 3))
+
+
+def scratch_bytes(tokens: int, head_dim: int, width: int = 0) -> int:
+    """Returns the kernel's scratch (``AttentionScratchBytes``).
+
+    Keys and values of one head, scores of four tokens, their queries; and four tokens of
+    ``width``, normalised, where the operator projects them itself.
+    """
+    return (
+        packed_weight_bytes(tokens, head_dim)
+        + packed_weight_bytes(head_dim, tokens)
+        + max(token_block_bytes(tokens), round_up(BLOCK_TOKENS * width, 16))
+        + token_block_bytes(head_dim)
+        + token_block_bytes(width)
+    )

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+BLOCK_TOKENS = 4
 INT4_OFFSET = 8
 # Order in which four bytes hold eight weights of 4 bits, low nibble first.
 _INT4_ORDER = (0, 1, 4, 5, 2, 3, 6, 7)
+
+
+def token_block_bytes(width: int) -> int:
+    """Returns the bytes of four tokens of that width at 16 bits (``TokenBlockBytes``)."""
+    return 2 * BLOCK_TOKENS * round_up(width, 8)
+
+
+def packed_weight_bytes(units: int, width: int, weight_bits: int = 8) -> int:
+    """Returns the bytes of packed weights (``PackedWeightBytes``)."""
+    if weight_bits == 4:
+        return round_up(units, 2) * round_up(width, 8) // 2
+    return round_up(units, 2) * round_up(width, 4)
+
+
+def round_up(value: int, multiple: int) -> int:
+    """Returns the least multiple that is not below a value."""
+    return -(-value // multiple) * multiple
 
 
 def pack_weights(weights: np.ndarray, weight_bits: int = 8) -> np.ndarray:
@@ -22,11 +40,12 @@ def pack_weights(weights: np.ndarray, weight_bits: int = 8) -> np.ndarray:
     """
     step = 8 if weight_bits == 4 else 4
     units, width = weights.shape
-    padded = np.pad(weights, ((0, units % 2), (0, -width % step)))
+    held = weights if weight_bits == 8 else weights + np.int8(INT4_OFFSET)
+    padded = np.pad(held, ((0, units % 2), (0, -width % step)))
     grouped = padded.reshape(len(padded) // 2, 2, -1, step).transpose(0, 2, 1, 3)
     if weight_bits == 8:
         return np.ascontiguousarray(grouped)
-    nibbles = (grouped + INT4_OFFSET).astype(np.uint8)[..., _INT4_ORDER]
+    nibbles = grouped.astype(np.uint8)[..., _INT4_ORDER]
     return (nibbles[..., ::2] | nibbles[..., 1::2] << 4).view(np.int8)
 
 

@@ -7,58 +7,115 @@ namespace mcuformer {
 namespace {
 
 constexpr char kName[] = "McuformerAttention";
+constexpr int kMaxHeadDim = 512;
+constexpr int kMaxHeads = 512;
+
+// Inputs by position; all but the first two may be absent.
+enum { kInput, kExpTable, kGamma, kBeta, kLayer, kPositionBias = kLayer + 2 };
 
 struct AttentionData {
   AttentionParams params;
+  int32_t weight_bits;
   int scratch;
 };
 using Data = NodeData<AttentionData>;
 
+bool CheckExpTable(TfLiteEvalTensor* table) {
+  if (!CheckConstant(kName, "exp table", table, kTfLiteInt16, kExpTableSize)) return false;
+  const auto* values = static_cast<const int16_t*>(tflm::Data(table));
+  bool valid = values[0] > 0;  // of each row's greatest logit: no sum is zero
+  for (int i = 0; i < kExpTableSize; ++i) valid = valid && values[i] >= 0;
+  if (!valid) MCUFORMER_LOG("%s: exp table must start above 0 and have nothing below", kName);
+  return valid;
+}
+
+bool CheckPositionBias(TfLiteContext* context, TfLiteNode* node, const Options& options,
+                       AttentionParams* params) {
+  params->grid = 0;
+  TfLiteEvalTensor* bias = Input(context, node, kPositionBias);
+  if (bias == nullptr) return true;
+  if (!CheckOption(kName, options, "grid", 1, kAttentionMaxTokens, &params->grid) ||
+      !CheckSize(kName, "input", "rows", params->tokens, params->grid * params->grid,
+                 kAttentionMaxTokens)) {
+    return false;
+  }
+  const int64_t side = 2 * params->grid - 1;
+  return CheckConstant(kName, "position bias", bias, kTfLiteInt16, params->num_heads * side * side);
+}
+
+// Queries, keys and values come from the tokens, through a layer for each part of each head.
+bool CheckProjection(TfLiteContext* context, TfLiteNode* node, const Options& options,
+                     AttentionData* data) {
+  AttentionParams& params = data->params;
+  const int parts = 3 * params.num_heads;
+  return CheckWeightBits(kName, options, &data->weight_bits) &&
+         CheckSize(kName, "input", "width", params.width, 1, kMaxLayerWidth) &&
+         CheckConstant(kName, "weights", Input(context, node, kLayer), kTfLiteInt8,
+                       parts * static_cast<int64_t>(PackedWeightBytes(params.head_dim, params.width,
+                                                                      data->weight_bits))) &&
+         CheckUnitConstants(kName, "constants", Input(context, node, kLayer + 1),
+                            parts * params.head_dim) &&
+         (Input(context, node, kGamma) == nullptr ||
+          CheckNorm(kName, context, node, kGamma, options, params.width, &params.norm));
+}
+
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
-  auto* data = static_cast<Data*>(node->user_data);
-  MCUFORMER_ENSURE(data != nullptr, kName, "no memory");
-  AttentionParams& params = data->params.params;
-  TfLiteEvalTensor* table = Input(context, node, 1);
-  const TfLiteEvalTensor* input = Input(context, node, 0);
-  const TfLiteEvalTensor* output = Output(context, node);
-  int rows = 0, width = 0, output_width = 0;
-  MCUFORMER_ENSURE(MatrixShape(input, &params.tokens, &width) && input->type == kTfLiteInt8 &&
-                       params.tokens <= kAttentionMaxTokens,
-                   kName, "bad input");
-  MCUFORMER_ENSURE(MatrixShape(output, &rows, &output_width) && output->type == kTfLiteInt8 &&
-                       rows == params.tokens && width % 3 == 0 && output_width == width / 3,
-                   kName, "bad output");
-  // Its first entry keeps the sum of a row, which divides, from being zero.
-  MCUFORMER_ENSURE(IsConstant(table, kTfLiteUInt16, kExpTableSize) &&
-                       static_cast<const uint16_t*>(tflm::Data(table))[0] != 0,
-                   kName, "bad table");
-  const Options options(data->options, data->options_size);
-  MCUFORMER_ENSURE(
-      options.Get("num_heads", &params.num_heads) && options.Get("head_dim", &params.head_dim) &&
-          params.num_heads > 0 && params.head_dim > 0 &&
-          static_cast<int64_t>(params.num_heads) * params.head_dim == output_width &&
-          GetZeroPoint(options, "q_zero_point", &params.q_zero_point) &&
-          GetZeroPoint(options, "k_zero_point", &params.k_zero_point) &&
-          GetZeroPoint(options, "v_zero_point", &params.v_zero_point) &&
-          GetZeroPoint(options, "output_zero_point", &params.output_zero_point) &&
-          GetMultiplier(options, "score_multiplier", "score_shift", &params.score) &&
-          GetMultiplier(options, "context_multiplier", "context_shift", &params.context),
-      kName, "bad options");
-  return tflm::RequestScratchBuffer(context, AttentionScratchBytes(params.tokens),
-                                    &data->params.scratch);
+  auto* node_data = static_cast<Data*>(node->user_data);
+  MCUFORMER_ENSURE(node_data != nullptr, kName, "no memory");
+  AttentionData& data = node_data->params;
+  AttentionParams& params = data.params;
+  const Options options(node_data->options, node_data->options_size);
+  const bool projects = Input(context, node, kLayer) != nullptr;
+  const bool normalises = projects && Input(context, node, kGamma) != nullptr;
+  int rows = 0, width = 0;
+  if (!CheckMatrix(kName, "input", Input(context, node, kInput),
+                   normalises ? kInt8 | kInt16 : kInt8, &params.tokens, &params.width) ||
+      !CheckSize(kName, "input", "rows", params.tokens, 1, kAttentionMaxTokens) ||
+      !CheckOption(kName, options, "num_heads", 1, kMaxHeads, &params.num_heads) ||
+      !CheckOption(kName, options, "head_dim", 1, kMaxHeadDim, &params.head_dim) ||
+      !CheckMatrix(kName, "output", Output(context, node), kInt8, &rows, &width) ||
+      !CheckSize(kName, "output", "rows", rows, params.tokens, params.tokens) ||
+      !CheckSize(kName, "output", "width", width, params.num_heads * params.head_dim,
+                 params.num_heads * params.head_dim) ||
+      !CheckExpTable(Input(context, node, kExpTable)) ||
+      !CheckZeroPoint(kName, options, "output_zero_point", kTfLiteInt8,
+                      &params.output_zero_point) ||
+      !CheckMultiplier(kName, options, "score_multiplier", "score_shift", &params.score) ||
+      !CheckMultiplier(kName, options, "context_multiplier", "context_shift", &params.context) ||
+      !CheckPositionBias(context, node, options, &params)) {
+    return kTfLiteError;
+  }
+  if (projects ? !CheckProjection(context, node, options, &data)
+               : !CheckSize(kName, "input", "width", params.width, 3 * width, 3 * width)) {
+    return kTfLiteError;
+  }
+  return tflm::RequestScratchBuffer(context, AttentionScratchBytes(params, projects),
+                                    &data.scratch);
+}
+
+template <typename T>
+TfLiteStatus EvalAs(TfLiteContext* context, TfLiteNode* node) {
+  const AttentionData& data = static_cast<Data*>(node->user_data)->params;
+  const AttentionParams& params = data.params;
+  const auto* input = DataAt<T>(context, node, kInput);
+  auto* output = static_cast<int8_t*>(tflm::Data(Output(context, node)));
+  const int64_t tokens = params.tokens;
+  if (!CheckAliasing(kName, "input", input, tokens * params.width * sizeof(T), output,
+                     tokens * params.num_heads * params.head_dim, false)) {
+    return kTfLiteError;
+  }
+  const AttentionWeights weights = {
+      LayerAt(context, node, kLayer, data.weight_bits), DataAt<int16_t>(context, node, kGamma),
+      DataAt<int32_t>(context, node, kBeta), DataAt<int16_t>(context, node, kExpTable),
+      DataAt<int16_t>(context, node, kPositionBias)};
+  auto* scratch = static_cast<int8_t*>(tflm::GetScratchBuffer(context, data.scratch));
+  Attention(params, weights, input, scratch, output);
+  return kTfLiteOk;
 }
 
 TfLiteStatus Eval(TfLiteContext* context, TfLiteNode* node) {
-  const AttentionData& data = static_cast<Data*>(node->user_data)->params;
-  const auto* qkv = static_cast<const int8_t*>(tflm::Data(Input(context, node, 0)));
-  auto* output = static_cast<int8_t*>(tflm::Data(Output(context, node)));
-  const int64_t size =
-      static_cast<int64_t>(data.params.tokens) * data.params.num_heads * data.params.head_dim;
-  MCUFORMER_ENSURE(!Overlap(qkv, 3 * size, output, size), kName,
-                   "the plan lays the output over the input");
-  Attention(data.params, qkv, static_cast<const uint16_t*>(tflm::Data(Input(context, node, 1))),
-            static_cast<int32_t*>(tflm::GetScratchBuffer(context, data.scratch)), output);
-  return kTfLiteOk;
+  return Input(context, node, kInput)->type == kTfLiteInt16 ? EvalAs<int16_t>(context, node)
+                                                            : EvalAs<int8_t>(context, node);
 }
 
 }  // namespace

@@ -7,110 +7,124 @@ namespace mcuformer {
 namespace {
 
 constexpr char kName[] = "McuformerFullyConnected";
-constexpr int kNoScratch = -1;
+
+// Inputs by position; residual, GELU table and the second layer may be absent.
+enum { kInput, kResidual, kGeluTable, kLayer, kSecond = kLayer + 2 };
 
 struct FullyConnectedData {
   FullyConnectedParams params;
   ResidualScale residual;
+  int32_t weight_bits;
+  bool in_place;
   int scratch;
 };
 using Data = NodeData<FullyConnectedData>;
 
-TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
-  auto* data = static_cast<Data*>(node->user_data);
-  MCUFORMER_ENSURE(data != nullptr, kName, "no memory");
-  FullyConnectedParams& params = data->params.params;
-  const TfLiteEvalTensor* input = Input(context, node, 0);
-  const TfLiteEvalTensor* output = Output(context, node);
-  const TfLiteEvalTensor* residual = Input(context, node, 5);
+// What an output without residual may have: a GELU table and the input's place.
+bool CheckPlain(TfLiteContext* context, TfLiteNode* node) {
   int rows = 0, width = 0;
-  MCUFORMER_ENSURE(MatrixShape(input, &params.tokens, &params.width) && input->type == kTfLiteInt8,
-                   kName, "bad input");
-  MCUFORMER_ENSURE(MatrixShape(output, &rows, &params.units) && rows == params.tokens, kName,
-                   "bad output");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 1), kTfLiteInt8,
-                              static_cast<int64_t>(params.units) * params.width),
-                   kName, "bad weights");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 2), kTfLiteInt32, params.units), kName,
-                   "bad bias");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 3), kTfLiteInt32, params.units), kName,
-                   "bad multiplier");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 4), kTfLiteInt8, params.units) &&
-                       AreShiftsValid(Input(context, node, 4), params.units),
-                   kName, "bad shift");
-  const Options options(data->options, data->options_size);
-  int32_t in_place = 0;
-  MCUFORMER_ENSURE(options.Get("in_place", &in_place), kName, "bad options");
-  data->params.scratch = kNoScratch;
-  if (residual == nullptr) {
-    MCUFORMER_ENSURE(output->type == kTfLiteInt8 &&
-                         GetZeroPoint(options, "output_zero_point", &params.output_zero_point),
-                     kName, "bad options");
-  } else {
-    MCUFORMER_ENSURE(MatrixShape(residual, &rows, &width) && rows == params.tokens &&
-                         width == params.units && residual->type == output->type &&
-                         (output->type == kTfLiteInt8 || output->type == kTfLiteInt16) &&
-                         in_place == 0,
-                     kName, "bad residual");
-    ResidualScale& scale = data->params.residual;
-    MCUFORMER_ENSURE(
-        options.Get("output_zero_point", &params.output_zero_point) &&
-            options.Get("residual_zero_point", &scale.zero_point) &&
-            scale.zero_point >= INT16_MIN && scale.zero_point <= INT16_MAX &&
-            GetMultiplier(options, "residual_multiplier", "residual_shift", &scale.rescale),
-        kName, "bad options");
-  }
-  if (in_place == 0) return kTfLiteOk;
-  return tflm::RequestScratchBuffer(context, FullyConnectedInPlaceScratchBytes(params.width),
-                                    &data->params.scratch);
+  TfLiteEvalTensor* table = Input(context, node, kGeluTable);
+  return CheckMatrix(kName, "output", Output(context, node), kInt8, &rows, &width) &&
+         (table == nullptr || CheckConstant(kName, "gelu table", table, kTfLiteInt8, 256));
 }
 
-TfLiteStatus EvalResidual(const FullyConnectedData& data, const FullyConnectedWeights& weights,
-                          const int8_t* input, TfLiteEvalTensor* residual,
-                          TfLiteEvalTensor* output) {
-  const void* source = tflm::Data(residual);
-  void* target = tflm::Data(output);
-  const int64_t size = static_cast<int64_t>(data.params.tokens) * data.params.units *
-                       (output->type == kTfLiteInt16 ? 2 : 1);
-  const int64_t input_size = static_cast<int64_t>(data.params.tokens) * data.params.width;
-  MCUFORMER_ENSURE(!Overlap(input, input_size, target, size), kName,
-                   "the plan lays the output over the input");
-  MCUFORMER_ENSURE(source == target || !Overlap(source, size, target, size), kName,
-                   "the plan shifts the output over the residual");
-  if (output->type == kTfLiteInt16) {
-    FullyConnectedResidual(data.params, weights, data.residual, input,
-                           static_cast<const int16_t*>(source), static_cast<int16_t*>(target));
-  } else {
-    FullyConnectedResidual(data.params, weights, data.residual, input,
-                           static_cast<const int8_t*>(source), static_cast<int8_t*>(target));
+bool CheckResidual(TfLiteContext* context, TfLiteNode* node, const Options& options,
+                   FullyConnectedData* data) {
+  const FullyConnectedParams& params = data->params;
+  const TfLiteType type = Output(context, node)->type;
+  int rows = 0, width = 0;
+  if (data->in_place || Input(context, node, kGeluTable) != nullptr) {
+    MCUFORMER_LOG("%s: a residual excludes in_place and a gelu table", kName);
+    return false;
   }
+  return CheckMatrix(kName, "residual", Input(context, node, kResidual), TypeBit(type), &rows,
+                     &width) &&
+         CheckSize(kName, "residual", "rows", rows, params.tokens, params.tokens) &&
+         CheckSize(kName, "residual", "width", width, params.units, params.units) &&
+         CheckResidualScale(kName, options, type, &data->residual);
+}
+
+bool CheckLayers(TfLiteContext* context, TfLiteNode* node, const Options& options,
+                 FullyConnectedData* data) {
+  FullyConnectedParams& params = data->params;
+  const int bits = data->weight_bits;
+  params.rank = 0;
+  if (Input(context, node, kSecond) == nullptr) {
+    return CheckLayer(kName, "layer", context, node, kLayer, params.units, params.width, bits);
+  }
+  params.rank = UnitsOf(context, node, kLayer);
+  return CheckLayer(kName, "first layer", context, node, kLayer, params.rank, params.width, bits) &&
+         CheckLayer(kName, "second layer", context, node, kSecond, params.units, params.rank,
+                    bits) &&
+         CheckZeroPoint(kName, options, "rank_zero_point", kTfLiteInt8, &params.rank_zero_point);
+}
+
+TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
+  auto* node_data = static_cast<Data*>(node->user_data);
+  MCUFORMER_ENSURE(node_data != nullptr, kName, "no memory");
+  FullyConnectedData& data = node_data->params;
+  FullyConnectedParams& params = data.params;
+  const Options options(node_data->options, node_data->options_size);
+  const TfLiteEvalTensor* output = Output(context, node);
+  int rows = 0;
+  int32_t in_place = 0;
+  if (!CheckMatrix(kName, "input", Input(context, node, kInput), kInt8, &params.tokens,
+                   &params.width) ||
+      !CheckMatrix(kName, "output", output, kInt8 | kInt16, &rows, &params.units) ||
+      !CheckSize(kName, "output", "rows", rows, params.tokens, params.tokens) ||
+      !CheckWeightBits(kName, options, &data.weight_bits) ||
+      !CheckOption(kName, options, "in_place", 0, 1, &in_place) ||
+      !CheckZeroPoint(kName, options, "output_zero_point", output->type,
+                      &params.output_zero_point) ||
+      !CheckLayers(context, node, options, &data)) {
+    return kTfLiteError;
+  }
+  data.in_place = in_place != 0;
+  const bool residual = Input(context, node, kResidual) != nullptr;
+  if (residual ? !CheckResidual(context, node, options, &data) : !CheckPlain(context, node)) {
+    return kTfLiteError;
+  }
+  return tflm::RequestScratchBuffer(context, FullyConnectedScratchBytes(params.width, params.rank),
+                                    &data.scratch);
+}
+
+template <typename T>
+TfLiteStatus EvalResidual(const FullyConnectedData& data, const FullyConnectedWeights& weights,
+                          const int8_t* input, const void* residual, int8_t* scratch,
+                          void* output) {
+  const FullyConnectedParams& params = data.params;
+  const int64_t size = static_cast<int64_t>(params.tokens) * params.units * sizeof(T);
+  if (!CheckAliasing(kName, "input", input, static_cast<int64_t>(params.tokens) * params.width,
+                     output, size, false) ||
+      !CheckAliasing(kName, "residual", residual, size, output, size, true)) {
+    return kTfLiteError;
+  }
+  FullyConnectedResidual(params, weights, data.residual, input, static_cast<const T*>(residual),
+                         scratch, static_cast<T*>(output));
   return kTfLiteOk;
 }
 
 TfLiteStatus Eval(TfLiteContext* context, TfLiteNode* node) {
   const FullyConnectedData& data = static_cast<Data*>(node->user_data)->params;
-  const FullyConnectedWeights weights = {
-      static_cast<const int8_t*>(tflm::Data(Input(context, node, 1))),
-      static_cast<const int32_t*>(tflm::Data(Input(context, node, 2))),
-      static_cast<const int32_t*>(tflm::Data(Input(context, node, 3))),
-      static_cast<const int8_t*>(tflm::Data(Input(context, node, 4)))};
-  const auto* input = static_cast<const int8_t*>(tflm::Data(Input(context, node, 0)));
+  const FullyConnectedParams& params = data.params;
+  const FullyConnectedWeights weights = {LayerAt(context, node, kLayer, data.weight_bits),
+                                         LayerAt(context, node, kSecond, data.weight_bits),
+                                         DataAt<int8_t>(context, node, kGeluTable)};
+  const auto* input = DataAt<int8_t>(context, node, kInput);
+  auto* scratch = static_cast<int8_t*>(tflm::GetScratchBuffer(context, data.scratch));
   TfLiteEvalTensor* output_tensor = Output(context, node);
-  TfLiteEvalTensor* residual = Input(context, node, 5);
-  if (residual != nullptr) return EvalResidual(data, weights, input, residual, output_tensor);
-  auto* output = static_cast<int8_t*>(tflm::Data(output_tensor));
-  const int64_t tokens = data.params.tokens;
-  if (input == output) {
-    MCUFORMER_ENSURE(data.scratch != kNoScratch, kName,
-                     "the plan lays the output over the input of an operator not in place");
-    FullyConnectedInPlace(data.params, weights,
-                          static_cast<int8_t*>(tflm::GetScratchBuffer(context, data.scratch)),
-                          output);
-    return kTfLiteOk;
+  void* output = tflm::Data(output_tensor);
+  if (const void* residual = DataAt<void>(context, node, kResidual)) {
+    return output_tensor->type == kTfLiteInt16
+               ? EvalResidual<int16_t>(data, weights, input, residual, scratch, output)
+               : EvalResidual<int8_t>(data, weights, input, residual, scratch, output);
   }
-  MCUFORMER_ENSURE(!Overlap(input, tokens * data.params.width, output, tokens * data.params.units),
-                   kName, "the plan shifts the output over the input");
-  FullyConnected(data.params, weights, input, output);
+  const int64_t tokens = params.tokens;
+  if (!CheckAliasing(kName, "input", input, tokens * params.width, output, tokens * params.units,
+                     data.in_place)) {
+    return kTfLiteError;
+  }
+  FullyConnected(params, weights, input, scratch, static_cast<int8_t*>(output));
   return kTfLiteOk;
 }
 

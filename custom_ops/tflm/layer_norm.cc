@@ -14,40 +14,17 @@ struct LayerNormData {
 };
 using Data = NodeData<LayerNormData>;
 
-bool CheckTensors(TfLiteContext* context, TfLiteNode* node, LayerNormData* data) {
-  const TfLiteEvalTensor* input = Input(context, node, 0);
-  const TfLiteEvalTensor* output = Output(context, node);
-  TfLiteEvalTensor* beta = Input(context, node, 2);
-  int rows = 0, width = 0;
-  if (!CheckMatrix(kName, "input", input, kInt8 | kInt16, &rows, &data->params.width) ||
-      !CheckSize(kName, "input", "width", data->params.width, 1, kLayerNormMaxWidth) ||
-      !CheckMatrix(kName, "output", output, kInt8, &data->tokens, &width) ||
-      !CheckSize(kName, "output", "rows", data->tokens, 1, rows) ||
-      !CheckSize(kName, "output", "width", width, data->params.width, data->params.width) ||
-      !CheckConstant(kName, "gamma", Input(context, node, 1), kTfLiteInt16, width) ||
-      !CheckConstant(kName, "beta", beta, kTfLiteInt32, width)) {
-    return false;
-  }
-  const auto* values = static_cast<const int32_t*>(tflm::Data(beta));
-  for (int i = 0; i < width; ++i) {
-    if (values[i] > kLayerNormMaxBeta || values[i] < -kLayerNormMaxBeta) {
-      MCUFORMER_LOG("%s: beta holds a value beyond 2^30", kName);
-      return false;
-    }
-  }
-  return true;
-}
-
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
-  auto* data = static_cast<Data*>(node->user_data);
-  MCUFORMER_ENSURE(data != nullptr, kName, "no memory");
-  LayerNormParams& params = data->params.params;
-  const Options options(data->options, data->options_size);
-  if (!CheckTensors(context, node, &data->params) ||
-      !CheckOption(kName, options, "normalised_bits", 0, kLayerNormMaxNormalisedBits,
-                   &params.normalised_bits) ||
-      !CheckOption(kName, options, "epsilon", 0, INT32_MAX, &params.epsilon) ||
-      !CheckOption(kName, options, "iterations", 0, kLayerNormMaxIterations, &params.iterations)) {
+  auto* node_data = static_cast<Data*>(node->user_data);
+  MCUFORMER_ENSURE(node_data != nullptr, kName, "no memory");
+  LayerNormData& data = node_data->params;
+  const Options options(node_data->options, node_data->options_size);
+  int rows = 0, width = 0, output_width = 0;
+  if (!CheckMatrix(kName, "input", Input(context, node, 0), kInt8 | kInt16, &rows, &width) ||
+      !CheckNorm(kName, context, node, 1, options, width, &data.params) ||
+      !CheckMatrix(kName, "output", Output(context, node), kInt8, &data.tokens, &output_width) ||
+      !CheckSize(kName, "output", "rows", data.tokens, 1, rows) ||
+      !CheckSize(kName, "output", "width", output_width, width, width)) {
     return kTfLiteError;
   }
   return kTfLiteOk;

@@ -98,6 +98,76 @@ bool CheckMultiplier(const char* name, const Options& options, const char* multi
          CheckOption(name, options, shift_option, -kMaxShift, kMaxShift, &factor->shift);
 }
 
+bool CheckResidualScale(const char* name, const Options& options, TfLiteType type,
+                        ResidualScale* scale) {
+  return CheckZeroPoint(name, options, "residual_zero_point", type, &scale->zero_point) &&
+         CheckMultiplier(name, options, "residual_multiplier", "residual_shift", &scale->rescale);
+}
+
+bool CheckWeightBits(const char* name, const Options& options, int32_t* weight_bits) {
+  if (!CheckOption(name, options, "weight_bits", 4, 8, weight_bits)) return false;
+  if (*weight_bits == 4 || *weight_bits == 8) return true;
+  MCUFORMER_LOG("%s: option weight_bits is %d; allowed: 4, 8", name,
+                static_cast<int>(*weight_bits));
+  return false;
+}
+
+bool CheckNorm(const char* name, TfLiteContext* context, const TfLiteNode* node, int position,
+               const Options& options, int width, LayerNormParams* params) {
+  TfLiteEvalTensor* beta = Input(context, node, position + 1);
+  params->width = width;
+  if (!CheckSize(name, "input", "width", width, 1, kLayerNormMaxWidth) ||
+      !CheckConstant(name, "gamma", Input(context, node, position), kTfLiteInt16, width) ||
+      !CheckConstant(name, "beta", beta, kTfLiteInt32, width)) {
+    return false;
+  }
+  const auto* values = static_cast<const int32_t*>(tflm::Data(beta));
+  for (int i = 0; i < width; ++i) {
+    if (values[i] > kLayerNormMaxBeta || values[i] < -kLayerNormMaxBeta) {
+      MCUFORMER_LOG("%s: beta holds a value beyond 2^30", name);
+      return false;
+    }
+  }
+  return CheckOption(name, options, "normalised_bits", 0, kLayerNormMaxNormalisedBits,
+                     &params->normalised_bits) &&
+         CheckOption(name, options, "epsilon", 0, INT32_MAX, &params->epsilon) &&
+         CheckOption(name, options, "iterations", 0, kLayerNormMaxIterations, &params->iterations);
+}
+
+bool CheckUnitConstants(const char* name, const char* which, TfLiteEvalTensor* constants,
+                        int units) {
+  if (!CheckConstant(name, which, constants, kTfLiteInt32, int64_t{3} * units)) return false;
+  const auto* values = static_cast<const UnitConstants*>(tflm::Data(constants));
+  for (int i = 0; i < units; ++i) {
+    if (!IsValid({values[i].multiplier, values[i].shift})) {
+      MCUFORMER_LOG("%s: %s has a multiplier below 0 or a shift beyond 31 at unit %d", name, which,
+                    i);
+      return false;
+    }
+  }
+  return true;
+}
+
+bool CheckLayer(const char* name, const char* which, TfLiteContext* context, const TfLiteNode* node,
+                int position, int units, int width, int weight_bits) {
+  return CheckSize(name, which, "units", units, 1, kMaxLayerWidth) &&
+         CheckSize(name, which, "width", width, 1, kMaxLayerWidth) &&
+         CheckConstant(name, which, Input(context, node, position), kTfLiteInt8,
+                       static_cast<int64_t>(PackedWeightBytes(units, width, weight_bits))) &&
+         CheckUnitConstants(name, which, Input(context, node, position + 1), units);
+}
+
+int UnitsOf(TfLiteContext* context, const TfLiteNode* node, int position) {
+  int units = 0, fields = 0;
+  return MatrixShape(Input(context, node, position + 1), &units, &fields) && fields == 3 ? units
+                                                                                         : 0;
+}
+
+PackedLayer LayerAt(TfLiteContext* context, const TfLiteNode* node, int position, int weight_bits) {
+  return {DataAt<int8_t>(context, node, position),
+          DataAt<UnitConstants>(context, node, position + 1), weight_bits};
+}
+
 bool CheckAliasing(const char* name, const char* which, const void* input, int64_t input_bytes,
                    const void* output, int64_t output_bytes, bool may_start) {
   if (may_start && input == output) return true;
@@ -128,14 +198,6 @@ bool IsConstant(TfLiteEvalTensor* tensor, TfLiteType type, int64_t elements) {
 
 bool IsValid(const QuantizedMultiplier& factor) {
   return factor.multiplier >= 0 && factor.shift >= -kMaxShift && factor.shift <= kMaxShift;
-}
-
-bool AreShiftsValid(TfLiteEvalTensor* shifts, int count) {
-  const int8_t* values = static_cast<const int8_t*>(tflm::Data(shifts));
-  for (int i = 0; i < count; ++i) {
-    if (values[i] < -kMaxShift || values[i] > kMaxShift) return false;
-  }
-  return true;
 }
 
 bool GetZeroPoint(const Options& options, const char* name, int32_t* value) {

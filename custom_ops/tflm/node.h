@@ -2,7 +2,8 @@
 #ifndef MCUFORMER_TFLM_NODE_H_
 #define MCUFORMER_TFLM_NODE_H_
 
-#include "kernels/fixed_point.h"
+#include "kernels/layer_norm.h"
+#include "kernels/packed_layer.h"
 #include "tflm/options.h"
 #include "tflm/tflm.h"
 
@@ -47,9 +48,36 @@ bool CheckZeroPoint(const char* name, const Options& options, const char* option
                     int32_t* value);
 bool CheckMultiplier(const char* name, const Options& options, const char* multiplier_option,
                      const char* shift_option, QuantizedMultiplier* factor);
+// The summands' scale of a residual of that type.
+bool CheckResidualScale(const char* name, const Options& options, TfLiteType type,
+                        ResidualScale* scale);
+// Whether the option weight_bits is 8 or 4.
+bool CheckWeightBits(const char* name, const Options& options, int32_t* weight_bits);
+// Whether gamma and, behind it, beta and the options are those of a layer normalisation.
+bool CheckNorm(const char* name, TfLiteContext* context, const TfLiteNode* node, int position,
+               const Options& options, int width, LayerNormParams* params);
+// A layer has two inputs: packed weights (kernels/dot.h), then int32[units, 3] of constants.
+bool CheckLayer(const char* name, const char* which, TfLiteContext* context, const TfLiteNode* node,
+                int position, int units, int width, int weight_bits);
+bool CheckUnitConstants(const char* name, const char* which, TfLiteEvalTensor* constants,
+                        int units);
 // Whether the output lies apart from an input or, where `may_start` says so, starts with it.
 bool CheckAliasing(const char* name, const char* which, const void* input, int64_t input_bytes,
                    const void* output, int64_t output_bytes, bool may_start);
+
+// Widths at which no sum of int8 products leaves 32 bits.
+constexpr int kMaxLayerWidth = 1 << 16;
+
+// Units of the layer at that position, or 0 where it has no constants of that shape.
+int UnitsOf(TfLiteContext* context, const TfLiteNode* node, int position);
+// The layer's pointers for a kernel; null where it is absent.
+PackedLayer LayerAt(TfLiteContext* context, const TfLiteNode* node, int position, int weight_bits);
+// A tensor's data; null where it is absent.
+template <typename T>
+T* DataAt(TfLiteContext* context, const TfLiteNode* node, int position) {
+  TfLiteEvalTensor* tensor = Input(context, node, position);
+  return tensor == nullptr ? nullptr : static_cast<T*>(tflm::Data(tensor));
+}
 
 // Rows and width of a tensor seen as a matrix: the last dimension and all before it. False if
 // a dimension is not positive or the whole exceeds 2^30 elements.
@@ -60,7 +88,6 @@ bool IsConstant(TfLiteEvalTensor* tensor, TfLiteType type, int64_t elements);
 
 // Whether multiplier and shift lie where the arithmetic is defined.
 bool IsValid(const QuantizedMultiplier& factor);
-bool AreShiftsValid(TfLiteEvalTensor* shifts, int count);
 
 // An option that is a zero point of int8.
 bool GetZeroPoint(const Options& options, const char* name, int32_t* value);

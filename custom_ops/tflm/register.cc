@@ -8,7 +8,8 @@ void AllRegistrations(TFLMRegistration* registrations) {
   registrations[2] = Register_MCUFORMER_GELU();
   registrations[3] = Register_MCUFORMER_LAYER_NORM();
   registrations[4] = Register_MCUFORMER_MEAN_POOL();
-  registrations[5] = Register_MCUFORMER_PATCH_EMBED();
+  registrations[5] = Register_MCUFORMER_MLP();
+  registrations[6] = Register_MCUFORMER_PATCH_EMBED();
 }
 
 }  // namespace mcuformer

@@ -11,9 +11,10 @@ TFLMRegistration Register_MCUFORMER_FULLY_CONNECTED();
 TFLMRegistration Register_MCUFORMER_GELU();
 TFLMRegistration Register_MCUFORMER_LAYER_NORM();
 TFLMRegistration Register_MCUFORMER_MEAN_POOL();
+TFLMRegistration Register_MCUFORMER_MLP();
 TFLMRegistration Register_MCUFORMER_PATCH_EMBED();
 
-constexpr int kNumOperators = 6;
+constexpr int kNumOperators = 7;
 
 // Writes all registrations to registrations[kNumOperators].
 void AllRegistrations(TFLMRegistration* registrations);

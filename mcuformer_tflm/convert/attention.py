@@ -2,39 +2,96 @@
 
 from __future__ import annotations
 
-from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.custom_ops.reference.attention import exp_table
+from collections.abc import Sequence
+
+from mcuformer_tflm.convert.fully_connected import WEIGHT_BITS
+from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
+from mcuformer_tflm.convert.layer_constants import layer_constants
+from mcuformer_tflm.convert.layer_norm import layer_norm_constants
+from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
+from mcuformer_tflm.custom_ops.reference.attention import PROBABILITY_ONE, exp_table, pack_qkv
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.keras_models.attention import LOGIT_STEP, Attention
+from mcuformer_tflm.keras_models.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 
-_PROBABILITY_ONE = 256
+
+def export_attention(
+    layer: Attention,
+    qkv: FullyConnected,
+    graph: Graph,
+    source: Activation,
+    norm: LayerNorm | None = None,
+) -> Activation:
+    """Adds ``McuformerAttention``, which computes queries, keys and values head by head.
+
+    Args:
+        layer: The attention.
+        qkv: The layer that gives its queries, keys and values.
+        graph: Where to.
+        source: The tokens.
+        norm: The normalisation before, done again for each head rather than kept; None where
+            ``source`` is normalised.
+    """
+    normalised, norm_constants = source.quantization, [ABSENT, ABSENT]
+    options: dict[str, int] = {}
+    if norm is not None:
+        normalised = activation_quantization(norm, "output")
+        norm_constants, options = layer_norm_constants(norm, graph, source)
+    parts = [activation_quantization(qkv, name) for name in qkv.output_names]
+    weights, constants = layer_constants(qkv, normalised, parts)
+    num_heads = qkv.units // len(parts) // layer.head_dim
+    packed, ordered = pack_qkv(weights.T, constants, num_heads, layer.head_dim)
+    inputs = [
+        source.index,
+        _exp_table(graph),
+        *norm_constants,
+        graph.add_constant(f"{qkv.name}/weights", packed),
+        graph.add_constant(f"{qkv.name}/constants", ordered),
+    ]
+    options["weight_bits"] = WEIGHT_BITS
+    return _add(layer, graph, source, parts, num_heads, inputs, options)
 
 
-def export_attention(layer: Attention, graph: Graph, source: Activation) -> Activation:
-    """Adds ``McuformerAttention`` on joint queries, keys and values."""
+def export_attention_on_qkv(layer: Attention, graph: Graph, source: Activation) -> Activation:
+    """Adds ``McuformerAttention`` on queries, keys and values that another operator computed."""
+    num_heads = source.shape[-1] // 3 // layer.head_dim
+    inputs = [source.index, _exp_table(graph)]
+    return _add(layer, graph, source, source.parts, num_heads, inputs, {})
+
+
+def _exp_table(graph: Graph) -> int:
+    return graph.add_constant("attention/exp_table", exp_table(LOGIT_STEP))
+
+
+def _add(
+    layer: Attention,
+    graph: Graph,
+    source: Activation,
+    parts: Sequence[Quantization],
+    num_heads: int,
+    inputs: Sequence[int],
+    options: dict[str, int],
+) -> Activation:
+    query, key, value = parts
     quantization = activation_quantization(layer, "output")
-    query, key, value = source.parts
     score_multiplier, score_shift = quantize_multiplier(
         query.scale * key.scale * layer.head_dim**-0.5 / LOGIT_STEP
     )
     context_multiplier, context_shift = quantize_multiplier(
-        value.scale / _PROBABILITY_ONE / quantization.scale
+        value.scale / PROBABILITY_ONE / quantization.scale
     )
-    batch, tokens, width = source.shape
-    output = graph.add_activation(layer.name, (batch, tokens, width // 3), quantization)
+    shape = (*source.shape[:-1], num_heads * layer.head_dim)
+    output = graph.add_activation(layer.name, shape, quantization)
     options = {
-        "num_heads": width // 3 // layer.head_dim,
+        **options,
+        "num_heads": num_heads,
         "head_dim": layer.head_dim,
-        "q_zero_point": query.zero_point,
-        "k_zero_point": key.zero_point,
-        "v_zero_point": value.zero_point,
         "output_zero_point": quantization.zero_point,
         "score_multiplier": score_multiplier,
         "score_shift": score_shift,
         "context_multiplier": context_multiplier,
         "context_shift": context_shift,
     }
-    inputs = [source.index, graph.add_constant("attention/exp_table", exp_table(LOGIT_STEP))]
     graph.add_operator("McuformerAttention", inputs, output, options)
     return output

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
-from mcuformer_tflm.convert.attention import export_attention
+from mcuformer_tflm.convert.attention import export_attention, export_attention_on_qkv
 from mcuformer_tflm.convert.fully_connected import export_fully_connected
 from mcuformer_tflm.convert.gelu import export_gelu
-from mcuformer_tflm.convert.graph import Graph
+from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.layer_norm import export_layer_norm
 from mcuformer_tflm.convert.mean_pool import export_mean_pool
 from mcuformer_tflm.convert.metadata import write_metadata
+from mcuformer_tflm.convert.mlp import export_mlp
 from mcuformer_tflm.convert.patch_embed import export_patch_embed
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.keras_models.exceptions import ConfigError
@@ -18,8 +20,16 @@ from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 
+Schedule = Literal["streamed", "paper"]
+Image = Literal["whole", "strips"]
 
-def convert(subnet: Subnet, labels: Sequence[str]) -> bytes:
+
+def convert(
+    subnet: Subnet,
+    labels: Sequence[str],
+    schedule: Schedule = "streamed",
+    image: Image = "whole",
+) -> bytes:
     """Converts a quantized network to an int8 ``.tflite``.
 
     The file is written straight from the layers and the ranges that their TF-MOT quantizers
@@ -30,14 +40,27 @@ def convert(subnet: Subnet, labels: Sequence[str]) -> bytes:
     Args:
         subnet: A network from ``quantize``.
         labels: Class names by index.
+        schedule: ``"streamed"``: attention computes queries, keys and values a head at a time
+            and the MLP runs a few tokens at a time, so that neither is ever held.
+            ``"paper"``: every layer an operator of its own, as the paper counts them.
+        image: ``"whole"``: the input is the image; tokens overwrite it where they are small
+            enough. ``"strips"``: the input is room for ``patch_size`` rows, which the operator
+            asks of the runtime's input source as it goes.
 
     Returns:
         Bytes of the model: int8[1, height, width, channels] (byte - 128) to
         int8[1, num_classes].
 
     Raises:
-        ConfigError: If the network is not quantized, or the labels are not one a class.
+        ConfigError: If the network is not quantized, the labels are not one a class, or
+            schedule or image is none of those.
     """
+    for field, value, allowed in (
+        ("schedule", schedule, get_args(Schedule)),
+        ("image", image, get_args(Image)),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{field} is {value!r}; allowed are {', '.join(allowed)}.")
     if not subnet.quantized:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
     if len(labels) != subnet.architecture.num_classes:
@@ -45,36 +68,50 @@ def convert(subnet: Subnet, labels: Sequence[str]) -> bytes:
             f"labels has {len(labels)} entries; the network has "
             f"{subnet.architecture.num_classes} classes."
         )
-    content = _write_graph(subnet)
+    content = _write_graph(subnet, schedule, image)
     content = write_plan(content, plan_memory(content))
     return write_metadata(content, labels, subnet.architecture)
 
 
-def _write_graph(subnet: Subnet) -> bytes:
+def _write_graph(subnet: Subnet, schedule: Schedule, image: Image) -> bytes:
     arch = subnet.architecture
     layers = {layer.name: layer for layer in subnet.operators()}
     graph = Graph()
-    image = graph.add_activation(
-        "image", (1, arch.image_size, arch.image_size, arch.channels), Quantization(IMAGE_SCALE)
+    rows = arch.image_size if image == "whole" else arch.patch_size
+    source = graph.add_activation(
+        "image", (1, rows, arch.image_size, arch.channels), Quantization(IMAGE_SCALE)
     )
-    x = export_patch_embed(layers["patch_embed"], graph, image)
+    x = export_patch_embed(layers["patch_embed"], graph, source, arch.image_size)
     for block in range(arch.depth):
         part = {
             name.removeprefix(f"block_{block}_"): layer
             for name, layer in layers.items()
             if name.startswith(f"block_{block}_")
         }
-        y = export_layer_norm(part["norm_1"], graph, x)
-        y = export_fully_connected(part["qkv"], graph, y)
-        y = export_attention(part["attention"], graph, y)
-        x = export_fully_connected(part["projection"], graph, y, residual=x)
-        y = export_layer_norm(part["norm_2"], graph, x)
-        y = export_fully_connected(part["fc1_u"], graph, y)
-        y = export_fully_connected(part["fc1_v"], graph, y)
-        y = export_gelu(part["gelu"], graph, y)
-        y = export_fully_connected(part["fc2_u"], graph, y)
-        x = export_fully_connected(part["fc2_v"], graph, y, residual=x)
+        export = _export_streamed if schedule == "streamed" else _export_one_by_one
+        x = export(part, graph, x)
     x = export_layer_norm(layers["norm"], graph, x)
     x = export_mean_pool(layers["mean_pool"], graph, x)
     x = export_fully_connected(layers["head"], graph, x)
-    return graph.finish([image], x, "vision transformer by mcuformer_tflm")
+    return graph.finish([source], x, "vision transformer by mcuformer_tflm")
+
+
+def _export_streamed(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
+    y = export_attention(part["attention"], part["qkv"], graph, x, part["norm_1"])
+    x = export_fully_connected(part["projection"], graph, y, residual=x)
+    return export_mlp(part, graph, x)
+
+
+def _export_one_by_one(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
+    y = export_layer_norm(part["norm_1"], graph, x)
+    y = export_fully_connected(part["qkv"], graph, y)
+    y = export_attention_on_qkv(part["attention"], graph, y)
+    x = export_fully_connected(part["projection"], graph, y, residual=x)
+    y = export_layer_norm(part["norm_2"], graph, x)
+    low_rank = "fc1_u" in part
+    for name in ("fc1_u", "fc1_v") if low_rank else ("fc1",):
+        y = export_fully_connected(part[name], graph, y)
+    y = export_gelu(part["gelu"], graph, y)
+    if low_rank:
+        y = export_fully_connected(part["fc2_u"], graph, y)
+    return export_fully_connected(part["fc2_v" if low_rank else "fc2"], graph, y, residual=x)

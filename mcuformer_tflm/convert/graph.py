@@ -19,6 +19,9 @@ _TYPES = {
     "uint16": schema.TensorType.UINT16,
 }
 
+# Index of an optional input that an operator does without.
+ABSENT = -1
+
 
 @dataclasses.dataclass(frozen=True)
 class Activation:

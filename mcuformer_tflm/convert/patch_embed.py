@@ -4,47 +4,59 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcuformer_tflm.convert.fully_connected import RESIDUAL_ONE, residual_options
 from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.quantization import (
-    activation_quantization,
-    fold_bias,
-    quantize_weights,
+from mcuformer_tflm.convert.layer_constants import RESIDUAL_ONE, layer_constants
+from mcuformer_tflm.convert.quantization import activation_quantization
+from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
+from mcuformer_tflm.custom_ops.reference.patch_embed import (
+    MODES,
+    pack_patch_weights,
+    tokens_may_overwrite,
 )
-from mcuformer_tflm.convert.weights import add_weights
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 
 
 def export_patch_embed(
-    layer: PatchEmbed, graph: Graph, source: Activation, tile: int = 4
+    layer: PatchEmbed, graph: Graph, source: Activation, image_size: int, tile: int = 4
 ) -> Activation:
-    """Adds ``McuformerPatchEmbed``, summed over partial convolutions of ``tile`` pixels."""
+    """Adds ``McuformerPatchEmbed``, summed over partial convolutions of ``tile`` pixels.
+
+    Args:
+        layer: The patch embedding.
+        graph: Where to.
+        source: The whole image, or a strip of ``patch_size`` rows of it.
+        image_size: Height and width of the image.
+        tile: Side of a partial convolution.
+    """
     quantization = activation_quantization(layer, "output")
     position_quantization = activation_quantization(layer, "position")
-    weights, weight_scales = quantize_weights(layer, layer.kernel.numpy())
-    weights = np.ascontiguousarray(weights.transpose(3, 0, 1, 2))
-    factors = weight_scales * source.quantization.scale / quantization.scale * RESIDUAL_ONE
-    bias = fold_bias(layer.bias.numpy(), weights, weight_scales, source.quantization)
+    kernel, constants = layer_constants(layer, source.quantization, [quantization], residual=True)
+    weights = kernel.transpose(3, 0, 1, 2)
     position = np.rint(layer.position.numpy() / position_quantization.scale)
-    options = residual_options(position_quantization, quantization)
-    del options["residual_zero_point"]
     inputs = [
         source.index,
-        *add_weights(graph, layer.name, weights, bias, factors),
+        graph.add_constant(f"{layer.name}/weights", pack_patch_weights(weights, tile)),
+        graph.add_constant(f"{layer.name}/constants", constants),
         graph.add_constant(f"{layer.name}/position", np.clip(position, -127, 127).astype(np.int8)),
     ]
+    whole = source.shape[1] == image_size
+    channels = source.shape[3]
+    in_place = tokens_may_overwrite(image_size, layer.patch_size, channels, layer.embed_dim)
+    multiplier, shift = quantize_multiplier(
+        position_quantization.scale / quantization.scale * RESIDUAL_ONE
+    )
+    options = {
+        "mode": MODES.index("in place" if in_place else "whole") if whole
+        else MODES.index("strips"),
+        "image_height": image_size,
+        "patch_size": layer.patch_size,
+        "tile": tile,
+        "input_zero_point": source.quantization.zero_point,
+        "output_zero_point": quantization.zero_point,
+        "position_multiplier": multiplier,
+        "position_shift": shift,
+    }  # fmt: skip
     shape = (1, layer.num_tokens, layer.embed_dim)
     output = graph.add_activation(layer.name, shape, quantization)
-    graph.add_operator(
-        "McuformerPatchEmbed",
-        inputs,
-        output,
-        options
-        | {
-            "input_zero_point": source.quantization.zero_point,
-            "output_zero_point": quantization.zero_point,
-            "patch_size": layer.patch_size,
-            "tile": tile,
-        },
-    )
+    graph.add_operator("McuformerPatchEmbed", inputs, output, options)
     return output

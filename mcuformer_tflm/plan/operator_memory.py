@@ -10,6 +10,11 @@ import dataclasses
 import math
 from typing import Literal
 
+import numpy as np
+
+from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 Order = Literal["ascending", "descending"]
@@ -67,36 +72,68 @@ class OperatorMemory:
 
 def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
     """Returns the memory needs of an operator; a foreign one overwrites nothing."""
+    tensors = [graph.tensors[i] if i >= 0 else None for i in operator.inputs]
+    source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    width = source.shape[-1]
     match operator.code:
         case "McuformerFullyConnected":
-            if operator.options.get("in_place"):
-                row = graph.tensors[operator.inputs[0]].shape[-1]
-                return OperatorMemory((row,), _by_rows(graph, operator, 0))
-            if len(operator.inputs) > 5:
-                return OperatorMemory((), _by_rows(graph, operator, 5))
-            return OperatorMemory()
+            rank = tensors[4].shape[0] if len(tensors) > 5 and tensors[4] else 0
+            in_place = None
+            if len(tensors) > 1 and tensors[1]:
+                in_place = _by_tokens(graph, operator, 1)
+            elif operator.options.get("in_place"):
+                in_place = _by_tokens(graph, operator, 0)
+            return OperatorMemory((fully_connected.scratch_bytes(width, rank),), in_place)
         case "McuformerGelu" | "McuformerLayerNorm":
-            return OperatorMemory((), _by_rows(graph, operator, 0))
+            return OperatorMemory((), _by_tokens(graph, operator, 0))
         case "McuformerPatchEmbed":
-            return OperatorMemory((4 * graph.tensors[operator.inputs[1]].shape[0],))
+            return _patch_embed_memory(graph, operator)
         case "McuformerMeanPool":
             # Sums are complete, in scratch, before the first byte of the result is written.
-            source, output = (graph.tensors[i] for i in (operator.inputs[0], operator.outputs[0]))
             whole = Walk("ascending", 1, source.size, output.size)
-            return OperatorMemory((4 * source.shape[-1],), InPlace(operator.inputs[0], whole))
+            return OperatorMemory((4 * width,), InPlace(operator.inputs[0], whole))
         case "McuformerAttention":
-            tokens = graph.tensors[operator.inputs[0]].shape[-2]
-            return OperatorMemory((4 * tokens,))
+            tokens, head_dim = source.shape[-2], operator.options.get("head_dim", 1)
+            projected = width if len(tensors) > 4 and tensors[4] else 0
+            return OperatorMemory((attention.scratch_bytes(tokens, head_dim, projected),))
+        case "McuformerMlp":
+            layers = [tensor.shape[0] for tensor in tensors[5::2] if tensor]
+            hidden, rank = (layers[1], layers[0]) if len(layers) == 4 else (layers[0], 0)
+            scratch = mlp.scratch_bytes(width, hidden, rank)
+            return OperatorMemory((scratch,), _by_tokens(graph, operator, 0))
         case _:
             return OperatorMemory()
 
 
-def _by_rows(graph: ModelGraph, operator: Operator, position: int) -> InPlace:
-    # Token overwriting (paper, section 3.2): rows that grow are walked last to first.
+def _patch_embed_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
+    image, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    _, height, width, channels = image.shape
+    patch, tile = operator.options["patch_size"], operator.options["tile"]
+    embed_dim, element_size = output.shape[-1], np.dtype(output.dtype).itemsize
+    in_place = MODES[operator.options["mode"]] == "in place"
+    columns = -(-width // patch)
+    scratch = patch_embed.scratch_bytes(
+        embed_dim, patch, channels, tile, columns if in_place else 0, element_size
+    )
+    if not in_place:
+        return OperatorMemory((scratch,))
+    # A row of patches is complete, in scratch, before it overwrites pixels above the next.
+    row = width * channels
+    walk = Walk(
+        "ascending", -(-height // patch), patch * row, columns * embed_dim * element_size,
+        (-height % patch) // 2 * row,
+    )  # fmt: skip
+    return OperatorMemory((scratch,), InPlace(operator.inputs[0], walk))
+
+
+def _by_tokens(graph: ModelGraph, operator: Operator, position: int) -> InPlace:
+    # Token overwriting (paper, section 3.2), four tokens at a time: rows that grow are walked
+    # last to first.
     index = operator.inputs[position]
     source, output = graph.tensors[index], graph.tensors[operator.outputs[0]]
     # An output of fewer rows takes the leading ones of the input.
     rows = math.prod(output.shape[:-1])
     read, written = source.size // math.prod(source.shape[:-1]), output.size // rows
     order: Order = "descending" if written > read else "ascending"
-    return InPlace(index, Walk(order, rows, read, written))
+    steps = -(-rows // BLOCK_TOKENS)
+    return InPlace(index, Walk(order, steps, BLOCK_TOKENS * read, BLOCK_TOKENS * written))

@@ -27,6 +27,7 @@ OPERATORS = (
     "McuformerAttention",
     "McuformerGelu",
     "McuformerMeanPool",
+    "McuformerMlp",
 )
 _MAX_ARENA = 1 << 24
 _PROBE_SECONDS = 300

@@ -2,10 +2,20 @@ import numpy as np
 import one_op_model
 import pytest
 import tensorflow as tf
-from drawn import channel_constants, int8, int16, multipliers, seeds, zero_points
+from drawn import (
+    channel_constants,
+    gelu_table,
+    int4,
+    int8,
+    int16,
+    multipliers,
+    seeds,
+    zero_points,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.keras_models.exceptions import PlanError
@@ -15,26 +25,61 @@ from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 sizes = st.integers(1, 33)
+weight_bits = st.sampled_from([8, 4])
+NAME = "McuformerFullyConnected"
 
 
-@given(seeds, sizes, sizes, sizes, zero_points, st.booleans())
-def test_tflm_equals_twin_for_any_shape(rng, tokens, width, units, zero_point, in_place):
-    x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
-    constants = [weights, *channel_constants(rng, units, width)]
-    options = {"output_zero_point": zero_point, "in_place": int(in_place)}
-    found = one_op_model.run("McuformerFullyConnected", [x], constants, (1, tokens, units), options)
-    np.testing.assert_array_equal(found[0], fully_connected(x[0], *constants, zero_point))
+def layer(rng, units, width, bits=8, extra_bits=0):
+    """Returns weights, constants, and both as the operator takes them."""
+    weights = (int4 if bits == 4 else int8)(rng, units, width)
+    constants = channel_constants(rng, units, width, extra_bits)
+    return weights, constants, [pack_weights(weights, bits), constants]
+
+
+@given(seeds, sizes, sizes, sizes, zero_points, st.booleans(), weight_bits, st.booleans())
+def test_tflm_equals_twin_for_any_shape(
+    rng, tokens, width, units, zero_point, in_place, bits, gelu
+):
+    x = int8(rng, 1, tokens, width)
+    weights, constants, packed = layer(rng, units, width, bits)
+    table = gelu_table(rng) if gelu else None
+    options = {
+        "output_zero_point": zero_point, "in_place": int(in_place), "weight_bits": bits,
+    }  # fmt: skip
+    found = one_op_model.run(NAME, [x], [None, table, *packed], (1, tokens, units), options)
+    wanted = fully_connected(x[0], weights, constants, zero_point, table)
+    np.testing.assert_array_equal(found[0], wanted)
+
+
+@given(seeds, sizes, sizes, sizes, sizes, zero_points, zero_points, st.booleans(), weight_bits)
+def test_low_rank_pair_equals_its_two_layers(
+    rng, tokens, width, rank, units, rank_zero_point, zero_point, gelu, bits
+):
+    x = int8(rng, 1, tokens, width)
+    u, u_constants, packed_u = layer(rng, rank, width, bits)
+    v, v_constants, packed_v = layer(rng, units, rank, bits)
+    table = gelu_table(rng) if gelu else None
+    options = {
+        "output_zero_point": zero_point, "rank_zero_point": rank_zero_point, "in_place": 1,
+        "weight_bits": bits,
+    }  # fmt: skip
+    found = one_op_model.run(
+        NAME, [x], [None, table, *packed_u, *packed_v], (1, tokens, units), options
+    )
+    between = fully_connected(x[0], u, u_constants, rank_zero_point)
+    wanted = fully_connected(between, v, v_constants, zero_point, table)
+    np.testing.assert_array_equal(found[0], wanted)
 
 
 @given(
     seeds, sizes, sizes, sizes, zero_points, zero_points, multipliers, st.integers(5, 10),
-    st.sampled_from([int8, int16]),
+    st.sampled_from([int8, int16]), weight_bits,
 )  # fmt: skip
 def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
-    rng, tokens, width, units, zero_point, residual_zero_point, multiplier, shift, draw
+    rng, tokens, width, units, zero_point, residual_zero_point, multiplier, shift, draw, bits
 ):
-    x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
-    constants = [weights, *channel_constants(rng, units, width, extra_bits=8)]
+    x = int8(rng, 1, tokens, width)
+    weights, constants, packed = layer(rng, units, width, bits, extra_bits=8)
     residual = draw(rng, 1, tokens, units)
     options = {
         "output_zero_point": zero_point,
@@ -43,10 +88,10 @@ def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
         "residual_shift": shift,
     }
     found = one_op_model.run(
-        "McuformerFullyConnected", [x, residual], constants, (1, tokens, units),
-        options | {"in_place": 0}, str(residual.dtype),
+        NAME, [x, residual], [1, None, *packed], (1, tokens, units),
+        options | {"in_place": 0, "weight_bits": bits}, str(residual.dtype),
     )  # fmt: skip
-    wanted = fully_connected(x[0], *constants, residual=residual[0], **options)
+    wanted = fully_connected(x[0], weights, constants, residual=residual[0], **options)
     assert found.dtype == residual.dtype
     np.testing.assert_array_equal(found[0], wanted)
 
@@ -55,33 +100,28 @@ def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
 def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
     rng, tokens, width, units
 ):
-    x, weights = int8(rng, 1, tokens, width), int8(rng, units, width)
-    constants = [weights, *channel_constants(rng, units, width)]
+    x = int8(rng, 1, tokens, width)
+    weights, constants, packed = layer(rng, units, width)
     model = one_op_model.build(
-        "McuformerFullyConnected", [x], constants, (1, tokens, units),
-        {"output_zero_point": 3, "in_place": 1},
+        NAME, [x], [None, None, *packed], (1, tokens, units),
+        {"output_zero_point": 3, "in_place": 1, "weight_bits": 8},
     )  # fmt: skip
     plan = plan_memory(model)
     placed = {b.tensor: b.offset for b in plan.buffers if b.tensor is not None}
     assert len(set(placed.values())) == 1, "input and output share their start"
-    interpreter = open_interpreter(write_plan(model, plan), 1 << 20)
-    interpreter.set_input(x, 0)
-    interpreter.invoke()
-    np.testing.assert_array_equal(
-        interpreter.get_output(0)[0], fully_connected(x[0], *constants, 3)
-    )
+    found = one_op_model.run_model(write_plan(model, plan), [x])
+    np.testing.assert_array_equal(found[0], fully_connected(x[0], weights, constants, 3))
 
 
 def test_operator_that_may_not_overwrite_refuses_a_plan_that_makes_it():
     rng = np.random.default_rng(0)
-    x, weights = int8(rng, 1, 4, 8), int8(rng, 8, 8)
-    constants = [weights, *channel_constants(rng, 8, 8)]
-    options = {"output_zero_point": 0, "in_place": 1}
-    allowed = one_op_model.build("McuformerFullyConnected", [x], constants, (1, 4, 8), options)
+    x = int8(rng, 1, 4, 8)
+    packed = layer(rng, 8, 8)[2]
+    options = {"output_zero_point": 0, "in_place": 1, "weight_bits": 8}
+    inputs = [None, None, *packed]
+    allowed = one_op_model.build(NAME, [x], inputs, (1, 4, 8), options)
     plan = plan_memory(allowed)
-    forbidden = one_op_model.build(
-        "McuformerFullyConnected", [x], constants, (1, 4, 8), options | {"in_place": 0}
-    )
+    forbidden = one_op_model.build(NAME, [x], inputs, (1, 4, 8), options | {"in_place": 0})
     with pytest.raises(PlanError, match="overlaps"):
         verify_plan(plan, read_graph(forbidden))
     interpreter = open_interpreter(write_plan(forbidden, plan), 1 << 20)
@@ -113,10 +153,8 @@ def test_twin_equals_tflites_reference_kernel(rng, tokens, width, units):
     scales = np.float32(input_scale) * np.float32(weight_scale)
     multiplier, shift = quantize_multiplier(float(scales) / float(np.float32(output_scale)))
     folded = bias - input_zero_point * weights.astype(np.int32).sum(1)
-    found = fully_connected(
-        x, weights, folded, np.full(units, multiplier), np.full(units, shift),
-        output_zero_point,
-    )  # fmt: skip
+    constants = unit_constants(folded, np.full(units, multiplier), np.full(units, shift))
+    found = fully_connected(x, weights, constants, output_zero_point)
     np.testing.assert_array_equal(found, wanted)
 
 

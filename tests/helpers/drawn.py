@@ -3,6 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from mcuformer_tflm.custom_ops.reference.dot import unit_constants
+
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 zero_points = st.integers(-128, 127)
 multipliers = st.integers(2**30, 2**31 - 1)
@@ -18,10 +20,28 @@ def int16(rng, *shape):
     return rng.integers(-(2**15), 2**15, shape, dtype=np.int16)
 
 
+def int4(rng, *shape):
+    """Returns int8 within four bits."""
+    return rng.integers(-8, 8, shape, dtype=np.int8)
+
+
 def channel_constants(rng, units, width, extra_bits=0):
-    """Returns (bias, multiplier, shift) that keep most outputs inside int8."""
-    bias = rng.integers(-20000, 20000, units, dtype=np.int32)
-    multiplier = rng.integers(2**30, 2**31, units, dtype=np.int64).astype(np.int32)
+    """Returns int32[units, 3] of bias, multiplier, shift that keep most outputs inside int8."""
+    bias = rng.integers(-20000, 20000, units)
+    multiplier = rng.integers(2**30, 2**31, units)
     center = extra_bits - 7 - int(np.log2(width) / 2)
-    shift = rng.integers(center - 3, center + 2, units, dtype=np.int8)
-    return bias, multiplier, shift
+    shift = rng.integers(center - 3, center + 2, units)
+    return unit_constants(bias, multiplier, shift)
+
+
+def norm(rng, width):
+    """Returns gamma, beta and the options of a layer normalisation."""
+    gamma = int16(rng, width)
+    beta = rng.integers(-(2**14), 2**14, width, dtype=np.int32)
+    bits = int(rng.integers(8, 20))
+    return gamma, beta, {"normalised_bits": bits, "epsilon": 1, "iterations": 4}
+
+
+def gelu_table(rng):
+    """Returns any table: kernels do not care what is in it."""
+    return int8(rng, 256)

@@ -3,12 +3,16 @@
 import numpy as np
 
 from mcuformer_tflm.custom_ops.reference.attention import attention
+from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes, unpack_weights
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.gelu import gelu
 from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
 from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
+from mcuformer_tflm.custom_ops.reference.mlp import mlp
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
+
+_NORM = ("normalised_bits", "epsilon", "iterations")
 
 
 def run_twin(graph: ModelGraph, source: np.ndarray) -> np.ndarray:
@@ -23,6 +27,8 @@ def run_twin(graph: ModelGraph, source: np.ndarray) -> np.ndarray:
 
 
 def _value(graph, values, index):
+    if index < 0:
+        return None
     tensor = graph.tensors[index]
     if tensor.constant:
         return np.frombuffer(tensor.data, tensor.dtype).reshape(tensor.shape)
@@ -33,27 +39,93 @@ def _rows(x):
     return x.reshape(-1, x.shape[-1])
 
 
+def _layers(inputs, width, bits):
+    """Yields (weights, constants) of layers that follow each other."""
+    for packed, constants in zip(inputs[::2], inputs[1::2], strict=True):
+        yield unpack_weights(packed, len(constants), width, bits), constants
+        width = len(constants)
+
+
+def _split(options):
+    norm = {name: options.pop(name) for name in _NORM if name in options}
+    return norm, options.pop("weight_bits", 8)
+
+
 def _run(operator: Operator, inputs: list[np.ndarray], dtype: str) -> np.ndarray:
     options = dict(operator.options)
     match operator.code:
         case "McuformerPatchEmbed":
-            del options["patch_size"], options["tile"]
-            image, *constants = inputs
-            position = constants.pop() if len(constants) > 4 else None
-            return patch_embed(
-                image[0], *constants, position=position, dtype=np.dtype(dtype).type, **options
-            )
+            return _patch_embed(inputs, options, np.dtype(dtype).type)
         case "McuformerLayerNorm":
             return layer_norm(_rows(inputs[0]), *inputs[1:], **options)
         case "McuformerFullyConnected":
+            _, bits = _split(options)
             del options["in_place"]
-            x, *constants = inputs
-            residual = _rows(constants.pop()) if len(constants) > 4 else None
-            return fully_connected(_rows(x), *constants, residual=residual, **options)
+            x, residual, table, *packed = inputs
+            ((weights, constants),) = _layers(packed, x.shape[-1], bits)
+            return fully_connected(
+                _rows(x), weights, constants, gelu_table=table,
+                residual=None if residual is None else _rows(residual), **options,
+            )  # fmt: skip
         case "McuformerAttention":
-            return attention(_rows(inputs[0]), inputs[1], **options)
+            return _attention(inputs, options)
+        case "McuformerMlp":
+            norm, bits = _split(options)
+            x, gamma, beta, table, *packed = inputs
+            layers = list(_layers(packed, x.shape[-1], bits))
+            return mlp(_rows(x), gamma, beta, table, layers, norm, **options)
         case "McuformerGelu":
             return gelu(*inputs)
         case "McuformerMeanPool":
             return mean_pool(_rows(inputs[0]), **options)
     raise AssertionError(operator.code)
+
+
+def _attention(inputs, options):
+    x, table, *rest = inputs
+    x = _rows(x)
+    if rest:
+        norm, bits = _split(options)
+        gamma, beta, packed, constants = rest
+        if gamma is not None:
+            x = layer_norm(x, gamma, beta, **norm)
+        x = fully_connected(x, *_unpack_qkv(packed, constants, x.shape[-1], options, bits), 0)
+    return attention(x, table, **options)
+
+
+def _unpack_qkv(packed, constants, width, options, bits):
+    heads, head_dim = options["num_heads"], options["head_dim"]
+    step = packed_weight_bytes(head_dim, width, bits)
+    parts = [
+        unpack_weights(part.reshape(-(-head_dim // 2), -1, 2, 4), head_dim, width, bits)
+        for part in packed.reshape(-1, step)
+    ]
+    weights = np.stack(parts).reshape(heads, 3, head_dim, width).swapaxes(0, 1)
+    ordered = constants.reshape(heads, 3, head_dim, 3).swapaxes(0, 1)
+    return weights.reshape(-1, width), ordered.reshape(-1, 3)
+
+
+def _patch_embed(inputs, options, dtype):
+    image, packed, constants, *rest = inputs
+    patch, tile, channels = options["patch_size"], options["tile"], image.shape[-1]
+    for name in ("patch_size", "tile", "mode", "image_height"):
+        del options[name]
+    position = rest[0] if rest else None
+    for name in ("multiplier", "shift"):
+        options[f"residual_{name}"] = options.pop(f"position_{name}")
+    weights = _unpack_tiles(packed, len(constants), patch, tile, channels)
+    return patch_embed(image[0], weights, constants, position=position, dtype=dtype, **options)
+
+
+def _unpack_tiles(packed, embed_dim, patch, tile, channels):
+    weights = np.empty((embed_dim, patch, patch, channels), np.int8)
+    start = 0
+    for y in range(0, patch, tile):
+        for x in range(0, patch, tile):
+            part = weights[:, y : y + tile, x : x + tile]
+            inner = part[0].size
+            size = packed_weight_bytes(embed_dim, inner)
+            rows = packed[start : start + size].reshape(-(-embed_dim // 2), -1, 2, 4)
+            part[...] = unpack_weights(rows, embed_dim, inner).reshape(part.shape)
+            start += size
+    return weights

@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 import pytest
 
-from mcuformer_tflm.convert.graph import Graph
+from mcuformer_tflm.convert.graph import ABSENT, Graph
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.runtime.tflm import open_interpreter
 
@@ -14,15 +14,31 @@ _ARENA = 1 << 20
 
 
 def build(custom_code, activations, constants, output_shape, options, output_dtype="int8"):
-    """Returns a model of one operator: first activation, constants, other activations."""
+    """Returns a model of one operator.
+
+    Args:
+        custom_code: Of the operator.
+        activations: Arrays that are the model's inputs; the first is the operator's first.
+        constants: The operator's other inputs in order: arrays, None where one is absent, or
+            an int that names an activation.
+        output_shape: Of the output.
+        options: Of the operator.
+        output_dtype: Of the output.
+    """
     graph = Graph()
     sources = [
         graph.add_activation(f"input_{i}", x.shape, Quantization(1.0), dtype=str(x.dtype))
         for i, x in enumerate(activations)
     ]
-    fixed = [graph.add_constant(f"constant_{i}", c) for i, c in enumerate(constants)]
+    indices = [sources[0].index]
+    for i, constant in enumerate(constants):
+        if constant is None:
+            indices.append(ABSENT)
+        elif isinstance(constant, int):
+            indices.append(sources[constant].index)
+        else:
+            indices.append(graph.add_constant(f"constant_{i}", constant))
     output = graph.add_activation("output", output_shape, Quantization(1.0), dtype=output_dtype)
-    indices = [sources[0].index, *fixed, *(source.index for source in sources[1:])]
     graph.add_operator(custom_code, indices, output, options)
     return graph.finish(sources, output, "one operator")
 
@@ -30,6 +46,11 @@ def build(custom_code, activations, constants, output_shape, options, output_dty
 def run(custom_code, activations, constants, output_shape, options, output_dtype="int8"):
     """Returns the operator's output in TFLM."""
     model = build(custom_code, activations, constants, output_shape, options, output_dtype)
+    return run_model(model, activations)
+
+
+def run_model(model, activations):
+    """Returns the output of a model in TFLM."""
     interpreter = open_interpreter(model, _ARENA)
     for index, x in enumerate(activations):
         interpreter.set_input(np.ascontiguousarray(x), index)

@@ -38,7 +38,7 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
     picture = tmp_path / "map.svg"
     status, out, err = _run("plan", model_file, "--board", "stm32f427", "--picture", picture)
     assert status == 0, err
-    assert "block_0_qkv" in out
+    assert "block_0_attention" in out
     assert "which fits" in " ".join(out.split())
     assert picture.read_text().lstrip().startswith("<?xml")
 

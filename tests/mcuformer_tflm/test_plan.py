@@ -58,7 +58,7 @@ def _moved(plan, name, offset):
 def test_every_shift_of_a_buffer_into_a_live_one_is_refused(model, delta):
     graph, plan = read_graph(model), plan_memory(model)
     stream = next(b for b in plan.buffers if b.name == "patch_embed")
-    reader = next(b for b in plan.buffers if b.name == "block_0_norm_1")
+    reader = next(b for b in plan.buffers if b.name == "block_0_attention")
     with pytest.raises(PlanError):
         verify_plan(_moved(plan, reader.name, stream.offset + delta), graph)
 
@@ -66,16 +66,16 @@ def test_every_shift_of_a_buffer_into_a_live_one_is_refused(model, delta):
 def test_overwriting_a_value_that_is_read_again_is_refused(model):
     graph, plan = read_graph(model), plan_memory(model)
     stream = next(b for b in plan.buffers if b.name == "patch_embed")
-    # The norm's output on the residual stream, which the projection still reads.
+    # The context on the residual stream, which the projection still reads.
     with pytest.raises(PlanError, match="overlaps patch_embed"):
-        verify_plan(_moved(plan, "block_0_norm_1", stream.offset), graph)
+        verify_plan(_moved(plan, "block_0_attention", stream.offset), graph)
 
 
 def test_scratch_on_a_live_tensor_is_refused(model):
     graph, plan = read_graph(model), plan_memory(model)
     stream = next(b for b in plan.buffers if b.name == "patch_embed")
     with pytest.raises(PlanError, match="scratch"):
-        verify_plan(_moved(plan, "block_0_qkv/scratch", stream.offset), graph)
+        verify_plan(_moved(plan, "block_0_attention/scratch", stream.offset), graph)
 
 
 def test_missing_place_is_refused(model):

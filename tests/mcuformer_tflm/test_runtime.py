@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from model_twin import run_twin
 
-from mcuformer_tflm import MicroInterpreter, normalise, quantize_images
+from mcuformer_tflm import MicroInterpreter, convert, normalise, quantize_images
 from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
 from mcuformer_tflm.keras_models.exceptions import (
     DataError,
@@ -25,6 +25,18 @@ def test_whole_model_in_tflm_equals_the_twins_on_real_images(interpreter, images
     found = interpreter.run(quantize_images(images))
     wanted = [run_twin(interpreter.graph, image[None])[0] for image in quantize_images(images)]
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_streamed_and_unstreamed_schedules_give_the_same_bytes(
+    interpreter, quantized, images, fashion_mnist
+):
+    model = convert(quantized, fashion_mnist.labels, schedule="paper")
+    unstreamed = MicroInterpreter(model)
+    source = quantize_images(images)
+    found = unstreamed.run(source)
+    np.testing.assert_array_equal(found, interpreter.run(source))
+    np.testing.assert_array_equal(found[0], run_twin(unstreamed.graph, source[:1])[0])
+    assert unstreamed.plan.head_bytes > interpreter.plan.head_bytes
 
 
 def test_int8_run_stays_near_the_fake_quantized_network(interpreter, quantized, images):

@@ -56,5 +56,5 @@ def test_summary_has_memory_and_flash_of_every_operator():
     assert [column.header for column in table.columns] == [
         "operator", "live bytes", "weight bytes (flash)",
     ]  # fmt: skip
-    assert table.row_count == 10 * 2 + 4
+    assert table.row_count == 3 * 2 + 4
     assert "Eq. 5" in str(table.caption)

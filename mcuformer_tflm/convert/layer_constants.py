@@ -1,0 +1,82 @@
+"""Weights and constants that every product of a matrix has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcuformer_tflm.convert.graph import Graph
+from mcuformer_tflm.convert.quantization import (
+    Quantization,
+    activation_quantization,
+    fold_bias,
+    quantize_multipliers,
+    quantize_weights,
+)
+from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
+from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
+from mcuformer_tflm.keras_models.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+
+# Both summands of a residual addition are held with 8 fractional bits.
+RESIDUAL_ONE = 1 << 8
+
+
+def layer_constants(
+    layer: QuantizableLayer,
+    source: Quantization,
+    outputs: Sequence[Quantization],
+    residual: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantizes the layer's kernel and bias.
+
+    Args:
+        layer: A layer with ``kernel`` [..., units] and ``bias`` [units].
+        source: Quantization of its input.
+        outputs: Quantization of its output, or of each equal group of its units.
+        residual: Whether the output is added to a residual, which keeps 8 fractional bits.
+
+    Returns:
+        int8[..., units] of the kernel's shape, and int32[units, 3]: bias with the input's zero
+        point folded in, multiplier, shift.
+    """
+    weights, weight_scales = quantize_weights(layer, layer.kernel.numpy())
+    units = weights.shape[-1]
+    output_scales = np.repeat([part.scale for part in outputs], units // len(outputs))
+    factors = weight_scales * source.scale / output_scales
+    if residual:
+        factors = factors * RESIDUAL_ONE
+    bias = fold_bias(layer.bias.numpy(), weights.reshape(-1, units).T, weight_scales, source)
+    return weights, unit_constants(bias, *quantize_multipliers(factors))
+
+
+def add_layer(
+    graph: Graph,
+    layer: FullyConnected,
+    source: Quantization,
+    residual: bool = False,
+) -> tuple[list[int], list[Quantization]]:
+    """Adds a fully connected layer's packed weights and constants.
+
+    Returns:
+        Indices of the two tensors, in the order in which operators take them, and the
+        quantization of the layer's output, or of each part of it.
+    """
+    outputs = [activation_quantization(layer, name) for name in layer.output_names]
+    weights, constants = layer_constants(layer, source, outputs, residual)
+    indices = [
+        graph.add_constant(f"{layer.name}/weights", pack_weights(weights.T)),
+        graph.add_constant(f"{layer.name}/constants", constants),
+    ]
+    return indices, outputs
+
+
+def residual_options(residual: Quantization, output: Quantization) -> dict[str, int]:
+    """Returns the options that rescale a residual to the output's units."""
+    multiplier, shift = quantize_multiplier(residual.scale / output.scale * RESIDUAL_ONE)
+    return {
+        "residual_zero_point": residual.zero_point,
+        "residual_multiplier": multiplier,
+        "residual_shift": shift,
+    }
