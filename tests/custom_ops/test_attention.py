@@ -4,6 +4,7 @@ import pytest
 from drawn import channel_constants, int4, int8, int16, norm, seeds, zero_points
 from hypothesis import given
 from hypothesis import strategies as st
+from on_cortex_m import assert_equals_twin
 
 from mcuformer_tflm.custom_ops.reference.attention import (
     PROBABILITY_ONE,
@@ -11,12 +12,17 @@ from mcuformer_tflm.custom_ops.reference.attention import (
     exp_table,
     pack_qkv,
     row_softmax,
+    scratch_bytes,
 )
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
+from mcuformer_tflm.emulator.machine import Buffer, Struct
 
 NAME = "McuformerAttention"
+KERNELS = {"int8": "mcuformer::Attention<signed char>", "int16": "mcuformer::Attention<short>"}
+# LayerNormParams behind its width.
+NORM_FIELDS = ("epsilon", "iterations", "normalised_bits")
 scores = st.sampled_from([1e-4, 0.004, 0.1, 30.0])
 
 
@@ -34,6 +40,19 @@ def _options(heads, head_dim, zero_point, score, context):
     }
 
 
+def params(options, tokens, width=0, norm=(0, 0, 0, 0)):
+    """Returns AttentionParams for the emulator."""
+    names = ("num_heads", "head_dim", "output_zero_point", "score_multiplier", "score_shift",
+             "context_multiplier", "context_shift")  # fmt: skip
+    fields = (options[name] for name in names)
+    return Struct((tokens, width, *fields, options.get("grid", 0), *norm))
+
+
+def weights_of(table, packed=(None, None), bits=8, norm=(None, None), bias=None):
+    """Returns AttentionWeights for the emulator."""
+    return Struct((*packed, bits, *norm, table, bias))
+
+
 @given(seeds, st.integers(1, 30), st.integers(1, 4), st.integers(1, 17), zero_points, scores)
 def test_on_given_queries_keys_and_values_tflm_equals_twin(
     rng, tokens, heads, head_dim, zero_point, score
@@ -43,7 +62,12 @@ def test_on_given_queries_keys_and_values_tflm_equals_twin(
     table = exp_table(0.05)
     shape = (1, tokens, heads * head_dim)
     found = one_op_model.run(NAME, [qkv], [table], shape, options)
-    np.testing.assert_array_equal(found[0], attention(qkv[0], table, **options))
+    wanted = attention(qkv[0], table, **options)
+    np.testing.assert_array_equal(found[0], wanted)
+    assert_equals_twin(
+        wanted, KERNELS["int8"], params(options, tokens), weights_of(table), qkv,
+        Buffer(np.zeros(scratch_bytes(tokens, head_dim), np.int8)), Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
 
 
 @given(
@@ -71,6 +95,13 @@ def test_heads_streamed_from_tokens_equal_norm_layer_and_attention_of_the_twins(
     y = layer_norm(x[0], gamma, beta, **norm_options) if normalises else x[0]
     wanted = attention(fully_connected(y, weights, constants, 0), table, **options)
     np.testing.assert_array_equal(found[0], wanted)
+    normalisation = (width, *(norm_options[name] for name in NORM_FIELDS))
+    assert_equals_twin(
+        wanted, KERNELS[str(x.dtype)], params(options, tokens, width, normalisation),
+        weights_of(table, packed, bits, inputs[1:3]), x,
+        Buffer(np.zeros(scratch_bytes(tokens, head_dim, width), np.int8)),
+        Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
 
 
 @given(seeds, st.integers(1, 5), st.integers(0, 2), st.integers(1, 3))
@@ -85,6 +116,10 @@ def test_relative_position_bias_in_tflm_equals_twin(rng, grid, class_tokens, hea
     )
     wanted = attention(qkv[0], table, position_bias=bias, **options)
     np.testing.assert_array_equal(found[0], wanted)
+    assert_equals_twin(
+        wanted, KERNELS["int8"], params(options, tokens), weights_of(table, bias=bias), qkv,
+        Buffer(np.zeros(scratch_bytes(tokens, head_dim), np.int8)), Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
 
 
 def test_position_bias_goes_by_the_step_from_query_to_key():

@@ -14,16 +14,21 @@ from drawn import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from on_cortex_m import BUILDS, assert_equals_twin, run
 
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
-from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
+from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected, scratch_bytes
+from mcuformer_tflm.emulator.machine import Buffer, Struct
 from mcuformer_tflm.keras_models.exceptions import PlanError
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.tflite.model_graph import read_graph
 
+FULLY_CONNECTED = "mcuformer::FullyConnected"
+RESIDUAL = {"int8": f"{FULLY_CONNECTED}Residual<signed char>",
+            "int16": f"{FULLY_CONNECTED}Residual<short>"}  # fmt: skip
 sizes = st.integers(1, 33)
 weight_bits = st.sampled_from([8, 4])
 NAME = "McuformerFullyConnected"
@@ -34,6 +39,21 @@ def layer(rng, units, width, bits=8, extra_bits=0):
     weights = (int4 if bits == 4 else int8)(rng, units, width)
     constants = channel_constants(rng, units, width, extra_bits)
     return weights, constants, [pack_weights(weights, bits), constants]
+
+
+def params(tokens, width, units, zero_point, rank=0, rank_zero_point=0):
+    """Returns FullyConnectedParams for the emulator."""
+    return Struct((tokens, width, units, rank, rank_zero_point, zero_point))
+
+
+def layers(packed, bits, table=None, second=(None, None)):
+    """Returns FullyConnectedWeights for the emulator."""
+    return Struct((*packed, bits, *second, bits, table))
+
+
+def scratch(width, rank=0):
+    """Returns the kernel's scratch for the emulator, of just the size it asks for."""
+    return Buffer(np.zeros(scratch_bytes(width, rank), np.int8))
 
 
 @given(seeds, sizes, sizes, sizes, zero_points, st.booleans(), weight_bits, st.booleans())
@@ -49,6 +69,10 @@ def test_tflm_equals_twin_for_any_shape(
     found = one_op_model.run(NAME, [x], [None, table, *packed], (1, tokens, units), options)
     wanted = fully_connected(x[0], weights, constants, zero_point, table)
     np.testing.assert_array_equal(found[0], wanted)
+    assert_equals_twin(
+        wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point),
+        layers(packed, bits, table), x, scratch(width), Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
 
 
 @given(seeds, sizes, sizes, sizes, sizes, zero_points, zero_points, st.booleans(), weight_bits)
@@ -69,6 +93,11 @@ def test_low_rank_pair_equals_its_two_layers(
     between = fully_connected(x[0], u, u_constants, rank_zero_point)
     wanted = fully_connected(between, v, v_constants, zero_point, table)
     np.testing.assert_array_equal(found[0], wanted)
+    assert_equals_twin(
+        wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point, rank, rank_zero_point),
+        layers(packed_u, bits, table, packed_v), x, scratch(width, rank),
+        Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
 
 
 @given(
@@ -94,6 +123,12 @@ def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
     wanted = fully_connected(x[0], weights, constants, residual=residual[0], **options)
     assert found.dtype == residual.dtype
     np.testing.assert_array_equal(found[0], wanted)
+    stream = Buffer(residual[0])
+    assert_equals_twin(
+        wanted, RESIDUAL[str(residual.dtype)], params(tokens, width, units, zero_point),
+        layers(packed, bits), Struct((residual_zero_point, multiplier, shift)), x, stream,
+        scratch(width), stream,
+    )  # fmt: skip
 
 
 @given(seeds, sizes, sizes, sizes)
@@ -110,7 +145,17 @@ def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
     placed = {b.tensor: b.offset for b in plan.buffers if b.tensor is not None}
     assert len(set(placed.values())) == 1, "input and output share their start"
     found = one_op_model.run_model(write_plan(model, plan), [x])
-    np.testing.assert_array_equal(found[0], fully_connected(x[0], weights, constants, 3))
+    wanted = fully_connected(x[0], weights, constants, 3)
+    np.testing.assert_array_equal(found[0], wanted)
+    arena = np.zeros(tokens * max(width, units), np.int8)
+    arena[: x.size] = x.reshape(-1)
+    shared = Buffer(arena)
+    for build in BUILDS:
+        left = run(
+            build, FULLY_CONNECTED, params(tokens, width, units, 3), layers(packed, 8), shared,
+            scratch(width), shared,
+        )  # fmt: skip
+        np.testing.assert_array_equal(left[: wanted.size], wanted.reshape(-1), err_msg=build)
 
 
 def test_operator_that_may_not_overwrite_refuses_a_plan_that_makes_it():

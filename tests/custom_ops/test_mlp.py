@@ -13,9 +13,11 @@ from drawn import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from on_cortex_m import assert_equals_twin
 
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights
-from mcuformer_tflm.custom_ops.reference.mlp import mlp
+from mcuformer_tflm.custom_ops.reference.mlp import mlp, scratch_bytes
+from mcuformer_tflm.emulator.machine import Buffer, Struct
 from mcuformer_tflm.plan import plan_memory, write_plan
 
 sizes = st.integers(1, 40)
@@ -62,3 +64,19 @@ def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
     wanted = mlp(x[0], gamma, beta, table, layers, norm_options, **options)
     assert found.dtype == x.dtype
     np.testing.assert_array_equal(found[0], wanted)
+    names = ("fc1_rank_zero_point", "hidden_zero_point", "fc2_rank_zero_point",
+             "output_zero_point", "residual_zero_point", "residual_multiplier",
+             "residual_shift")  # fmt: skip
+    normalisation = (norm_options[name] for name in ("epsilon", "iterations", "normalised_bits"))
+    fields = (options.get(name, 0) for name in names)
+    rank = rank if low_rank else 0
+    pairs = list(zip(packed[::2], packed[1::2], strict=True))
+    if not low_rank:
+        pairs = [(None, None), pairs[0], (None, None), pairs[1]]
+    stream = Buffer(x[0])
+    assert_equals_twin(
+        wanted, f"mcuformer::Mlp<{'signed char' if x.dtype == np.int8 else 'short'}>",
+        Struct((tokens, width, hidden, rank, *fields, width, *normalisation)),
+        Struct((gamma, beta, table, *(part for pair in pairs for part in (*pair, bits)))),
+        stream, Buffer(np.zeros(scratch_bytes(width, hidden, rank), np.int8)), stream,
+    )  # fmt: skip

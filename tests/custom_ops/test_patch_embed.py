@@ -6,14 +6,17 @@ import pytest
 from drawn import channel_constants, int8, multipliers, seeds, zero_points
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from on_cortex_m import BUILDS, run
 
 from mcuformer_tflm.custom_ops.reference.dot import unit_constants
 from mcuformer_tflm.custom_ops.reference.patch_embed import (
     MODES,
     pack_patch_weights,
     patch_embed,
+    scratch_bytes,
     tokens_may_overwrite,
 )
+from mcuformer_tflm.emulator.machine import Buffer, Struct
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.tflm import open_interpreter
@@ -48,6 +51,35 @@ class Case:
             "image_height": height,
         }
 
+    def check_on_cortex_m(self, mode):
+        """Asserts that the emulated kernel gives what the twin does."""
+        _, height, width, channels = self.image.shape
+        patch, tile, zero_point, output_zero_point, multiplier, shift = (
+            self.options[name] for name in
+            ("patch_size", "tile", "input_zero_point", "output_zero_point",
+             "position_multiplier", "position_shift")
+        )  # fmt: skip
+        embed_dim, element_size = self.shape[-1], np.dtype(self.dtype).itemsize
+        packed, constants, position, token = self.inputs
+        held = -(-width // patch) if mode == "in place" else 0
+        size = scratch_bytes(embed_dim, patch, channels, tile, held, element_size)
+        arena = np.zeros(max(self.image.nbytes, self.wanted.nbytes), np.int8)
+        arena[: self.image.size] = self.image.reshape(-1)
+        pixels = Buffer(arena)
+        output = pixels if mode == "in place" else Buffer(np.zeros_like(self.wanted))
+        for build in BUILDS:
+            left = run(
+                build,
+                f"bool mcuformer::PatchEmbed<{'signed char' if element_size == 1 else 'short'}>",
+                Struct((height, width, channels, patch, embed_dim, tile, zero_point,
+                        output_zero_point, multiplier, shift, MODES.index(mode))),
+                Struct((packed, constants, 8, position, token)),
+                Struct((pixels, None, None)),
+                Buffer(np.zeros(size, np.int8)), output,
+            )  # fmt: skip
+            found = left.reshape(-1)[: self.wanted.size].reshape(self.wanted.shape)
+            np.testing.assert_array_equal(found, self.wanted, err_msg=build)
+
     def model(self, mode, source=None):
         """Returns the operator's model; ``source`` stands for the image's tensor."""
         return one_op_model.build(
@@ -71,6 +103,7 @@ def test_decomposed_in_tflm_equals_the_whole_convolution_of_the_twin(
     )  # fmt: skip
     found = one_op_model.run_model(case.model("whole"), [case.image])
     np.testing.assert_array_equal(found[0], case.wanted)
+    case.check_on_cortex_m("whole")
 
 
 @given(seeds, st.integers(2, 14), st.integers(1, 3), st.integers(1, 5), st.integers(1, 20))
@@ -83,6 +116,7 @@ def test_tokens_that_overwrite_the_image_are_the_same(rng, size, channels, patch
     assert len({b.offset for b in plan.buffers if b.tensor is not None}) == 1
     found = one_op_model.run_model(write_plan(model, plan), [case.image])
     np.testing.assert_array_equal(found[0], case.wanted)
+    case.check_on_cortex_m("in place")
 
 
 def test_tokens_larger_than_their_pixels_are_refused_in_place():
