@@ -115,7 +115,7 @@ def plan(
         )  # fmt: skip
     console = Console()
     console.print(table)
-    arena = cortex_m_arena_bytes(interpreter.graph, memory_map, interpreter.arena_use)
+    arena = cortex_m_arena_bytes(interpreter.graph, memory_map)
     fits = "fits" if arena <= target.arena_budget else "does not fit"
     console.print(
         f"Lower bound of the head: {memory_map.lower_bound:,} bytes. Arena on a Cortex-M "

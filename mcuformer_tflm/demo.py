@@ -152,7 +152,7 @@ def run_demo(
         float_top1=float(np.mean(float_choice == test_classes)),
         int8_top1=float(np.mean(int8_choice == test_classes)),
         agreement=float(np.mean(float_choice == int8_choice)),
-        arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan, use),
+        arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
         arena_bytes_host=use.smallest_arena,
         head_bytes=use.head,
         head_lower_bound_bytes=plan.lower_bound,

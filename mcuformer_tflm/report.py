@@ -20,7 +20,7 @@ class Report:
         float_top1: Accuracy of the float network.
         int8_top1: Accuracy of the int8 model in TFLM.
         agreement: Share of images on which the two choose the same class.
-        arena_bytes: Tensor arena on a Cortex-M, computed; an upper bound.
+        arena_bytes: Tensor arena on a Cortex-M under our planner, computed.
         arena_bytes_host: Smallest arena in which TFLM opens the model on this machine.
         head_bytes: Activations and scratch, the part that the memory plan places.
         head_lower_bound_bytes: No plan of the head can be smaller.

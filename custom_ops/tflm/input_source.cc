@@ -12,13 +12,13 @@ const InputSource* GetInputSource(TfLiteContext* context) {
 
 namespace {
 
-InputSource wheel_source = {};
+thread_local InputSource wheel_source = {};
 
 }  // namespace
 
 const InputSource* GetInputSource(TfLiteContext*) { return &wheel_source; }
 
-// Names the source of all models of this process from here on; null takes it away.
+// Names the source of all models that this thread runs from here on; null takes it away.
 extern "C" __attribute__((visibility("default"))) void McuformerSetInputSource(
     bool (*read)(void* context, int row, int rows, int8_t* pixels), void* context) {
   wheel_source = {read, context};

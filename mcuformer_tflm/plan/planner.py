@@ -40,8 +40,8 @@ def plan_memory(
         model: Bytes of a ``.tflite``, or its graph.
         board: Whose SRAM must hold the plan. Its first region is used alone where that is
             enough; otherwise all of them, and no buffer straddles two.
-        reserve: Bytes of the board's last region that are kept free (of its only one, where
-            it has one): TFLM's persistent part, the stack.
+        reserve: Bytes of the board's first region that are kept free, such as for TFLM's
+            persistent data, which lie in the arena behind the plan.
         seed: Of the orders that are tried.
 
     Raises:
@@ -145,7 +145,7 @@ def _greedy_head(buffers: list[PlannedBuffer], places: list[Place]) -> int:
 
 def _capacities(board: Board, reserve: int) -> list[int]:
     capacities = [region.size for region in board.sram_regions]
-    capacities[-1] -= reserve
+    capacities[0] -= reserve
     return [max(0, capacity) for capacity in capacities]
 
 

@@ -104,8 +104,6 @@ def _check_walk(
     size = graph.tensors[permission.tensor].size
     if place.tensor is not None and walk.steps * walk.written < graph.tensors[place.tensor].size:
         raise PlanError(f"{code} says that it writes less than all of {place.name}.")
-    if walk.steps * walk.read - walk.lead < size:
-        raise PlanError(f"{code} says that it reads less than all of {source.name}.")
     order = range(walk.steps) if walk.order == "ascending" else reversed(range(walk.steps))
     # Bytes of the input that later steps still read: [low, high).
     low, high = 0, size

@@ -1,47 +1,39 @@
-"""The arena that TFLM needs on a 32-bit Cortex-M, computed from a run on this machine."""
+"""The arena that TFLM needs on a 32-bit Cortex-M, computed from a model and its plan."""
 
 from __future__ import annotations
 
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
-from mcuformer_tflm.runtime.micro_interpreter import ArenaUse
+from mcuformer_tflm.plan.operator_memory import operator_memory
+from mcuformer_tflm.search.tflm_arena import ArenaContent, PlannerName, tflm_arena
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
-# Sizes of TFLM's structures where pointers have 4 bytes.
-_EVAL_TENSOR_BYTES = 12
-_NODE_BYTES = 32
-_ALLOCATION_INFO_BYTES = 24
-# Of the greedy planner, the same everywhere: five int fields and a list entry of three.
-_PLANNER_ENTRY_BYTES = 40
-# What AllocateTensors takes beside those while it plans; measured here, never exceeded.
-_PLANNING_OVERHEAD_BYTES = 288
-_SHRINKING = ("TfLiteEvalTensor data", "NodeAndRegistration struct")
+
+def arena_content(
+    graph: ModelGraph, plan: MemoryPlan, planner: PlannerName = "mcuformer"
+) -> ArenaContent:
+    """Returns what a model makes TFLM keep in its arena under one of the two planners."""
+    scratch = sum(buffer.tensor is None for buffer in plan.buffers)
+    return ArenaContent(
+        plan.head_bytes if planner == "mcuformer" else plan.greedy_head_bytes,
+        len(graph.tensors),
+        tuple(operator_memory(graph, operator).state for operator in graph.operators),
+        len(plan.buffers),
+        scratch,
+    )
 
 
-def cortex_m_arena_bytes(graph: ModelGraph, plan: MemoryPlan, use: ArenaUse) -> int:
+def cortex_m_arena_bytes(
+    graph: ModelGraph, plan: MemoryPlan, planner: PlannerName = "mcuformer"
+) -> int:
     """Returns the bytes of tensor arena to give the model on a Cortex-M.
 
-    The head is what the plan says, on any machine. Of the tail, TFLM's two tables (a row a
-    tensor, a row an operator) shrink to their 32-bit sizes; everything else is counted at its
-    64-bit size, so that the result is an upper bound. While TFLM plans, its working memory
-    lies where the head will be: the larger of the two counts.
+    The head is what the plan says, on any machine. TFLM's persistent data and the room that
+    it needs while it plans are computed from its structures with 32-bit pointers; the same
+    computation with 64-bit pointers equals what TFLM reports on this machine.
 
     Args:
         graph: The model's graph.
         plan: Its memory plan.
-        use: What TFLM took on this machine.
+        planner: Which planner the application gives to TFLM.
     """
-    tables = sum(use.tail_by_kind[kind][0] for kind in _SHRINKING)
-    tail = (
-        use.tail
-        - tables
-        + _EVAL_TENSOR_BYTES * len(graph.tensors)
-        + _NODE_BYTES * len(graph.operators)
-    )
-    scratch = sum(buffer.tensor is None for buffer in plan.buffers)
-    planning = (
-        _ALLOCATION_INFO_BYTES * (len(graph.tensors) + scratch)
-        + _PLANNER_ENTRY_BYTES * len(plan.buffers)
-        + _PLANNING_OVERHEAD_BYTES
-    )
-    total = max(plan.head_bytes, planning) + tail
-    return -(-total // 16) * 16
+    return tflm_arena(arena_content(graph, plan, planner), planner=planner).total

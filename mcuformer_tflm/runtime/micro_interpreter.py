@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +14,16 @@ import numpy as np
 
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import DataError, ModelError, RuntimeVersionError
+from mcuformer_tflm.keras_models.exceptions import (
+    ConfigError,
+    DataError,
+    ModelError,
+    RuntimeVersionError,
+)
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
-from mcuformer_tflm.runtime.tflm import open_interpreter
+from mcuformer_tflm.runtime.tflm import open_planned
+from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 OPERATORS = (
@@ -40,15 +46,13 @@ class ArenaUse:
     Attributes:
         head: Bytes of tensors and scratch, which follow the plan.
         tail: Bytes of TFLM's own persistent data.
-        smallest_arena: The smallest arena in which TFLM opens the model: head and tail, or
-            more where planning needs more room than the head.
-        tail_by_kind: For each kind of persistent data, (bytes, number of entries).
+        smallest_arena: The smallest arena, in steps of 16 bytes, in which TFLM opens the
+            model: head and tail, or more where planning needs more room than the head.
     """
 
     head: int
     tail: int
     smallest_arena: int
-    tail_by_kind: dict[str, tuple[int, int]]
 
     @property
     def total(self) -> int:
@@ -66,6 +70,10 @@ class MicroInterpreter:
     Args:
         model: Path of a ``.tflite``, or its bytes.
         arena_size: Bytes of the arena; by default ample.
+        planner: Who places buffers in it. ``mcuformer``: our C++ planner
+            (``custom_ops/tflm/arena_planner.h``), which checks the model's plan on the device
+            and follows it. ``tflm``: TFLM's own greedy planner, which follows the plan's
+            tensors unchecked and finds places for scratch. The answers are the same.
 
     Attributes:
         architecture: The architecture that the model was converted from.
@@ -74,6 +82,7 @@ class MicroInterpreter:
         plan: The memory plan that the file carries, verified.
 
     Raises:
+        ConfigError: If there is no such planner.
         ModelError: If the file is missing, damaged, foreign, or TFLM refuses it.
         PlanError: If its memory plan would let live buffers overlap.
         RuntimeVersionError: If the installed TFLM is not supported.
@@ -84,8 +93,15 @@ class MicroInterpreter:
     graph: ModelGraph
     plan: MemoryPlan
 
-    def __init__(self, model: str | Path | bytes, arena_size: int = _MAX_ARENA) -> None:
+    def __init__(
+        self,
+        model: str | Path | bytes,
+        arena_size: int = _MAX_ARENA,
+        planner: PlannerName = "mcuformer",
+    ) -> None:
         """Checks the file, tries it in a child process, then opens it here."""
+        if planner not in PLANNERS:
+            raise ConfigError(f"planner is {planner!r}; it must be one of {', '.join(PLANNERS)}.")
         content = model if isinstance(model, bytes) else _read_file(Path(model))
         self.graph = read_graph(content)
         self.architecture = read_architecture(self.graph)
@@ -97,13 +113,13 @@ class MicroInterpreter:
             )
         self.labels = read_labels(content)
         self.plan = read_plan(self.graph)
-        self._arena_use = _probe(content, arena_size)
-        self._interpreter = open_interpreter(content, arena_size)
+        self._arena_use = _probe(content, arena_size, planner)
+        self._interpreter = open_planned(content, arena_size, planner)
         self._shape = self.graph.tensors[self.graph.inputs[0]].shape[1:]
 
     @property
     def arena_use(self) -> ArenaUse:
-        """What TFLM's recording allocator measured for this model on this machine."""
+        """What TFLM took for this model on this machine."""
         return self._arena_use
 
     @property
@@ -157,17 +173,17 @@ def _read_file(path: Path) -> bytes:
         ) from error
 
 
-def _probe(content: bytes, arena_size: int) -> ArenaUse:
+def _probe(content: bytes, arena_size: int, planner: PlannerName) -> ArenaUse:
     result = subprocess.run(
-        [sys.executable, "-m", "mcuformer_tflm.runtime.probe", str(arena_size)],
+        [sys.executable, "-m", "mcuformer_tflm.runtime.probe", str(arena_size), planner],
         input=content,
         capture_output=True,
         timeout=_PROBE_SECONDS,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         check=False,
     )
-    record = result.stderr.decode(errors="replace")
     if result.returncode != 0:
+        record = result.stderr.decode(errors="replace")
         lines = [line for line in record.splitlines() if line.strip()]
         # What is wrong with TFLM itself is told as such, not as a fault of the model.
         name = RuntimeVersionError.__name__
@@ -177,14 +193,4 @@ def _probe(content: bytes, arena_size: int) -> ArenaUse:
             f"TFLM refused the model with an arena of {arena_size} bytes: "
             f"{' / '.join(lines[-3:]) or f'it ended with status {result.returncode}'}"
         )
-    totals = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", record))
-    kinds = {
-        kind: (int(used), int(count))
-        for kind, used, count in re.findall(
-            r"'([^']+)' used (\d+) bytes .*?requested \d+ bytes for (\d+)", record
-        )
-    }
-    smallest = re.search(r"Smallest arena (\d+) bytes", record)
-    if smallest is None or set(totals) != {"head", "tail"}:
-        raise ModelError("TFLM told nothing of its arena; the tflite-micro wheel is not ours.")
-    return ArenaUse(int(totals["head"]), int(totals["tail"]), int(smallest.group(1)), kinds)
+    return ArenaUse(**json.loads(result.stdout.splitlines()[-1]))

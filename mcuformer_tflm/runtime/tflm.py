@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcuformer_tflm.keras_models.exceptions import RuntimeVersionError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError, RuntimeVersionError
+from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime import library
+from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
+from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
+from mcuformer_tflm.tflite.model_graph import read_graph
 
 
 def open_interpreter(model: bytes, arena_size: int) -> Any:
@@ -30,3 +34,31 @@ def open_interpreter(model: bytes, arena_size: int) -> Any:
                 f"`pip install --force-reinstall tflite-micro=={library.SUPPORTED_TFLM}`."
             ) from error
         raise
+
+
+def open_planned(model: bytes, arena_size: int, planner: PlannerName) -> Any:
+    """Returns an interpreter of a converted model, tensors allocated, with one of two planners.
+
+    Args:
+        model: Bytes of a model that carries a memory plan.
+        arena_size: Bytes of TFLM's arena. Further regions of the plan come beside it.
+        planner: ``mcuformer``: our C++ planner, which checks the plan and follows it.
+            ``tflm``: TFLM's own greedy planner, which follows the plan's tensors unchecked.
+
+    Raises:
+        ConfigError: If there is no such planner.
+        ModelError: If our planner refuses the plan, or TFLM the model.
+        RuntimeVersionError: If our operators cannot be registered with the installed TFLM.
+    """
+    if planner not in PLANNERS:
+        raise ConfigError(f"planner is {planner!r}; it must be one of {', '.join(PLANNERS)}.")
+    if planner == "mcuformer":
+        plan = read_plan(read_graph(model))
+        others = [plan.region_bytes(region) for region in range(1, plan.num_regions)]
+        return ArenaInterpreter(model, *allocate(arena_size, *others))
+    try:
+        return open_interpreter(model, arena_size)
+    except RuntimeError as error:
+        raise ModelError(
+            f"TFLM refused the model with an arena of {arena_size} bytes ({error})."
+        ) from error

@@ -8,7 +8,7 @@ from io import BytesIO
 
 import flatbuffers
 import numpy as np
-from tensorflow.lite.python import schema_py_generated as schema
+from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
 
 _ALIGNMENT = 16
 

@@ -220,7 +220,7 @@ def test_a_budget_below_the_bound_names_the_operators_and_the_smallest_board():
 
 def test_bytes_are_kept_free_where_asked():
     graph = graph_of([48, 16], [([0], 1, {})])
-    with pytest.raises(BudgetError, match=r"192 \+ 48"):
+    with pytest.raises(BudgetError, match=r"176 \+ 64"):
         plan_memory(graph, _SPLIT, reserve=16)
 
 

@@ -68,11 +68,11 @@ def test_tflite_support_reads_its_metadata_back(model):
     assert "128.0" in displayer.get_metadata_json()
 
 
-def test_arena_as_small_as_told_is_enough_and_one_byte_less_is_not(model, interpreter):
+def test_arena_as_small_as_told_is_enough_and_sixteen_less_is_not(model, interpreter):
     smallest = interpreter.arena_use.smallest_arena
     MicroInterpreter(model, arena_size=smallest)
-    with pytest.raises(ModelError, match=f"arena of {smallest - 1} bytes"):
-        MicroInterpreter(model, arena_size=smallest - 1)
+    with pytest.raises(ModelError, match=f"arena of {smallest - 16} bytes"):
+        MicroInterpreter(model, arena_size=smallest - 16)
 
 
 def test_wrong_dtype_and_shape_are_refused_with_what_is_wanted(interpreter, images):

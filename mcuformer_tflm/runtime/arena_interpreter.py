@@ -1,0 +1,137 @@
+"""TFLM's interpreter driven through our shared library, with our arena planner."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.runtime import library
+from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
+
+# Between blocks of memory; a page.
+_APART = 4096
+
+
+class ArenaInterpreter:
+    """Runs a model in TFLM with ``mcuformer::ArenaPlanner``, which checks the plan that it follows.
+
+    Args:
+        model: Bytes of a ``.tflite`` that is known to be intact.
+        arena: uint8[n], TFLM's arena: persistent data, scratch, the plan's first region.
+        second: uint8[n], the plan's second region, or None. At most 2 GB from the arena.
+
+    Raises:
+        ModelError: If the plan is absent, damaged, for another model, or needs more memory; or
+            if TFLM refuses the model.
+        RuntimeVersionError: If the installed TFLM is not supported.
+    """
+
+    def __init__(self, model: bytes, arena: np.ndarray, second: np.ndarray | None = None) -> None:
+        """Opens the model; tensors are allocated."""
+        self._library = _functions()
+        self._graph = read_graph(model)
+        self._in_arena = _tensors_in_arena(self._graph)
+        # Kept alive: TFLM reads and writes them without a copy.
+        self._memory = (model, arena, second)
+        self._handle: int | None = self._library.McuformerCreateInterpreter(
+            model, len(model), arena.ctypes.data, arena.size,
+            None if second is None else second.ctypes.data, 0 if second is None else second.size,
+        )  # fmt: skip
+        if not self._handle:
+            why = self._library.McuformerInterpreterError().decode()
+            raise ModelError(
+                f"The memory plan {why}."
+                if why
+                else f"TFLM refused the model with an arena of {arena.size} bytes."
+            )
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.McuformerDestroyInterpreter(self._handle)
+            self._handle = None
+
+    @property
+    def head(self) -> int:
+        """Bytes of TFLM's arena that tensors and scratch take."""
+        return int(self._library.McuformerRegionBytes(self._handle, 0))
+
+    @property
+    def second_region(self) -> int:
+        """Bytes that tensors and scratch take in the second region."""
+        return int(self._library.McuformerRegionBytes(self._handle, 1))
+
+    @property
+    def tail(self) -> int:
+        """Bytes of TFLM's persistent data."""
+        return int(self._library.McuformerUsedBytes(self._handle)) - self.head
+
+    def print_memory_plan(self) -> None:
+        """Prints the plan as the device would, to standard error."""
+        self._library.McuformerPrintMemoryPlan(self._handle)
+
+    def set_input(self, values: np.ndarray, index: int) -> None:
+        """Copies values into one of the model's inputs."""
+        self._view(self._graph.inputs[index])[...] = values
+
+    def get_output(self, index: int) -> np.ndarray:
+        """Returns a copy of one of the model's outputs."""
+        return self._view(self._graph.outputs[index]).copy()
+
+    def invoke(self) -> None:
+        """Runs the model.
+
+        Raises:
+            RuntimeError: If an operator fails.
+        """
+        if not self._library.McuformerInvoke(self._handle):
+            raise RuntimeError("An operator failed; TFLM's message is on standard error.")
+
+    def _view(self, tensor: int) -> np.ndarray:
+        address = self._library.McuformerTensorAddress(self._handle, self._in_arena[tensor])
+        described = self._graph.tensors[tensor]
+        content = (ctypes.c_uint8 * described.size).from_address(address)
+        values: np.ndarray = np.ctypeslib.as_array(content)
+        return values.view(described.dtype).reshape(described.shape)
+
+
+def allocate(*sizes: int) -> list[np.ndarray]:
+    """Returns uint8[size] blocks of memory, near enough for TFLM's 32-bit offsets.
+
+    Each starts at a multiple of 16, as firmware declares an arena, and lies apart from the
+    others.
+    """
+    spaces = [-(-size // _APART) * _APART + _APART for size in sizes]
+    whole = np.zeros(sum(spaces) + _APART, np.uint8)
+    start = -whole.ctypes.data % _APART
+    blocks = []
+    for size, space in zip(sizes, spaces, strict=True):
+        blocks.append(whole[start : start + size])
+        start += space
+    return blocks
+
+
+def _tensors_in_arena(graph: ModelGraph) -> dict[int, int]:
+    # TFLM plans tensors by index, leaving out constants and those that no operator touches.
+    used = set(graph.inputs)
+    used |= {index for operator in graph.operators for index in operator.outputs}
+    return {tensor: position for position, tensor in enumerate(sorted(used))}
+
+
+def _functions() -> ctypes.CDLL:
+    loaded = library.load()
+    pointer, size = ctypes.c_void_p, ctypes.c_size_t
+    for name, result, arguments in (
+        ("McuformerCreateInterpreter", pointer, [pointer, size, pointer, size, pointer, size]),
+        ("McuformerInterpreterError", ctypes.c_char_p, []),
+        ("McuformerDestroyInterpreter", None, [pointer]),
+        ("McuformerInvoke", ctypes.c_bool, [pointer]),
+        ("McuformerTensorAddress", pointer, [pointer, ctypes.c_int]),
+        ("McuformerRegionBytes", size, [pointer, ctypes.c_int]),
+        ("McuformerUsedBytes", size, [pointer]),
+        ("McuformerPrintMemoryPlan", None, [pointer]),
+    ):
+        function = getattr(loaded, name)
+        function.restype, function.argtypes = result, arguments
+    return loaded

@@ -1,0 +1,49 @@
+"""Where a model that reads its image in strips gets the strips from."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from mcuformer_tflm.runtime import library
+
+_READ = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int8)
+)
+
+
+@contextmanager
+def input_source(read: Callable[[int, int], np.ndarray]) -> Iterator[None]:
+    """Gives strips to the models that this thread runs meanwhile, under either planner.
+
+    Args:
+        read: Called with (first row, number of rows); returns int8[rows, width, channels]. What
+            it raises is raised again when the invocation has failed.
+    """
+    raised: list[Exception] = []
+
+    def deliver(_: object, row: int, rows: int, pixels: Any) -> bool:
+        try:
+            strip = np.ascontiguousarray(read(row, rows), np.int8)
+        except Exception as error:  # it must not pass through TFLM's frames
+            raised.append(error)
+            return False
+        ctypes.memmove(pixels, strip.ctypes.data, strip.nbytes)
+        return True
+
+    callback = _READ(deliver)
+    set_source = library.load().McuformerSetInputSource
+    set_source.argtypes = [_READ, ctypes.c_void_p]
+    set_source(callback, None)
+    try:
+        yield
+    except RuntimeError as error:
+        if raised:
+            raise raised[0] from error
+        raise
+    finally:
+        set_source(_READ(), None)

@@ -1,0 +1,270 @@
+"""The C++ arena planner inside TFLM: it follows good plans and refuses all others."""
+
+import ctypes
+import dataclasses
+import mmap
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcuformer_tflm import MicroInterpreter, convert, plan_memory, quantize_images
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
+from mcuformer_tflm.keras_models.subnet import build_subnet
+from mcuformer_tflm.plan import write_plan
+from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
+from mcuformer_tflm.plan.planner import read_plan
+from mcuformer_tflm.runtime import library
+from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
+from mcuformer_tflm.runtime.tflm import open_interpreter
+from mcuformer_tflm.search.board import Board, SramRegion
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
+from mcuformer_tflm.tflite.model_graph import read_graph
+
+_ARENA = 1 << 16
+_GUARD = 64
+_HEADER = 16
+
+
+@pytest.fixture(scope="module")
+def image(fashion_mnist):
+    return quantize_images(fashion_mnist.test_images[:1])
+
+
+@pytest.fixture(scope="module")
+def wanted(model, image):
+    stock = open_interpreter(model, _ARENA)
+    stock.set_input(image, 0)
+    stock.invoke()
+    return stock.get_output(0)
+
+
+def _answer(interpreter, image):
+    interpreter.set_input(image, 0)
+    interpreter.invoke()
+    return interpreter.get_output(0)
+
+
+def _open(model, size=_ARENA):
+    (arena,) = allocate(size)
+    return ArenaInterpreter(model, arena)
+
+
+def _with_record(model, record, name=RECORD_NAME):
+    edited = unpack(model)
+    add_metadata(edited, name, record)
+    return pack(edited, read_files(model))
+
+
+def _sealed(header, body):
+    """Returns a record whose checksum is right, whatever it says."""
+    return header + struct.pack("<I", zlib.crc32(header + body)) + body
+
+
+def test_both_planners_give_the_same_bytes(model, fashion_mnist):
+    images = quantize_images(fashion_mnist.test_images[:8])
+    answers = [MicroInterpreter(model, planner=name).run(images) for name in ("mcuformer", "tflm")]
+    np.testing.assert_array_equal(*answers)
+
+
+def test_an_unknown_planner_is_refused_with_the_known_ones(model):
+    with pytest.raises(ConfigError, match="mcuformer, tflm"):
+        MicroInterpreter(model, planner="linear")
+
+
+def test_tflm_takes_the_head_that_the_plan_says(model):
+    assert _open(model).head == plan_memory(model).head_bytes
+
+
+@pytest.mark.parametrize("part", ["header", "body", "checksum"])
+def test_a_corrupted_plan_is_refused_before_the_first_invoke(model, part):
+    record = bytearray(plan_memory(model).to_record())
+    positions = {"header": range(12), "checksum": range(12, 16), "body": range(16, len(record), 7)}
+    for position in positions[part]:
+        damaged = bytearray(record)
+        damaged[position] ^= 0x10
+        with pytest.raises(
+            ModelError, match=r"The memory plan .*(damaged|version|cut short|region)"
+        ):
+            _open(_with_record(model, bytes(damaged)))
+
+
+def test_no_byte_is_written_outside_the_arena_by_a_refused_plan(model):
+    record = plan_memory(model).to_record()
+    (block,) = allocate(_ARENA + 2 * _GUARD)
+    block[:] = 0x5A
+    with pytest.raises(ModelError):
+        ArenaInterpreter(_with_record(model, record[:-1]), block[_GUARD:-_GUARD])
+    assert (block[:_GUARD] == 0x5A).all()
+    assert (block[-_GUARD:] == 0x5A).all()
+
+
+def test_an_absent_plan_is_refused(model):
+    edited = unpack(model)
+    edited.metadata = [m for m in edited.metadata if m.name.decode() != RECORD_NAME]
+    with pytest.raises(ModelError, match="The memory plan is absent"):
+        _open(pack(edited, read_files(model)))
+
+
+@pytest.fixture(scope="module")
+def foreign(fashion_mnist):
+    other = Architecture(28, 1, 10, 7, 0.8, 16, 48, (2, 3), (2.0, 3.0))
+    network = build_subnet(other).quantized_copy([np.zeros((1, 28, 28, 1), np.float32)])
+    return convert(network, fashion_mnist.labels)
+
+
+def test_the_plan_of_another_model_is_refused(model, foreign):
+    for target, source in ((model, foreign), (foreign, model)):
+        with pytest.raises(ModelError, match="is for another model"):
+            _open(_with_record(target, plan_memory(source).to_record()))
+
+
+def test_plans_of_tflm_and_ours_that_differ_are_refused(model):
+    plan = plan_memory(model)
+    moved = dataclasses.replace(
+        plan, buffers=tuple(dataclasses.replace(b, offset=b.offset + 16) for b in plan.buffers)
+    )
+    with pytest.raises(ModelError, match=f"differs from TFLM's .*{METADATA_NAME}"):
+        _open(_with_record(model, moved.to_record()))
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_sealed_plan_with_a_mutated_field_is_refused_or_gives_the_same_answer(
+    model, image, wanted, data
+):
+    plan = plan_memory(model)
+    record = plan.to_record()
+    body = bytearray(record[_HEADER:])
+    entry = 16 * data.draw(st.integers(0, len(plan.buffers) - 1))
+    field, value = data.draw(
+        st.one_of(
+            st.tuples(st.just(("<i", 0)), st.integers(-16, 5000)),
+            st.tuples(st.just(("<i", 4)), st.integers(-1, 300).map(lambda n: 16 * n)),
+            st.tuples(st.just(("<H", 8)), st.integers(0, 30)),
+            st.tuples(st.just(("<H", 10)), st.integers(0, 30)),
+            st.tuples(st.just(("<H", 12)), st.integers(0, 65535)),
+            st.tuples(st.just(("<B", 14)), st.integers(0, 255)),
+            st.tuples(st.just(("<B", 15)), st.integers(0, 255)),
+        )
+    )
+    struct.pack_into(field[0], body, entry + field[1], value)
+    edited = _with_record(model, _sealed(record[:12], bytes(body)))
+    # TFLM's own plan follows, as one who forges both would see to it.
+    offsets = np.frombuffer(plan.to_metadata(), "<i4").copy()
+    tensors = [b.tensor for b in plan.buffers if b.tensor is not None]
+    if field[1] == 4 and entry // 16 < len(tensors):
+        offsets[3 + tensors[entry // 16]] = value
+    edited = _with_record(edited, offsets.tobytes(), METADATA_NAME)
+    (block,) = allocate(_ARENA + 2 * _GUARD)
+    block[:] = 0x5A
+    try:
+        found = _answer(ArenaInterpreter(edited, block[_GUARD:-_GUARD]), image)
+    except ModelError:
+        pass
+    else:
+        np.testing.assert_array_equal(found, wanted)
+    assert (block[:_GUARD] == 0x5A).all()
+    assert (block[-_GUARD:] == 0x5A).all()
+
+
+def test_scratch_that_the_plan_does_not_know_is_fitted_around_it(model, image, wanted):
+    plan = plan_memory(model)
+    tensors = tuple(b for b in plan.buffers if b.tensor is not None)
+    bare = dataclasses.replace(plan, buffers=tensors)
+    interpreter = _open(_with_record(model, bare.to_record()))
+    assert plan.head_bytes <= interpreter.head <= 1.2 * plan.head_bytes
+    np.testing.assert_array_equal(_answer(interpreter, image), wanted)
+
+
+def test_the_plan_that_needs_more_than_the_arena_is_refused(model):
+    plan = plan_memory(model)
+    with pytest.raises(ModelError, match=r"does not fit the memory|arena of"):
+        _open(model, plan.head_bytes // 16 * 16 + 4000)
+
+
+@pytest.fixture(scope="module")
+def split(model):
+    """The model under a plan that needs two regions."""
+    plan = plan_memory(model)
+    first = plan.head_bytes // 2 // 16 * 16
+    regions = (SramRegion("sram", 0x20000000, first), SramRegion("ccm", 0x10000000, first + 512))
+    split_plan = plan_memory(model, Board("split", "cortex-m4", regions, 1 << 20))
+    assert split_plan.num_regions == 2
+    return write_plan(model, split_plan)
+
+
+def test_two_regions_give_the_same_answer_and_write_nothing_beside_them(split, image, wanted):
+    plan = read_plan(read_graph(split))
+    blocks = allocate(_ARENA + 2 * _GUARD, plan.region_bytes(1) + 2 * _GUARD)
+    for block in blocks:
+        block[:] = 0x5A
+    interpreter = ArenaInterpreter(split, *(block[_GUARD:-_GUARD] for block in blocks))
+    np.testing.assert_array_equal(_answer(interpreter, image), wanted)
+    assert interpreter.head == plan.region_bytes(0)
+    assert interpreter.second_region == plan.region_bytes(1) > 0
+    assert (blocks[1][_GUARD:-_GUARD] != 0x5A).any()
+    for block in blocks:
+        assert (block[:_GUARD] == 0x5A).all()
+        assert (block[-_GUARD:] == 0x5A).all()
+
+
+def test_the_second_region_may_lie_below_the_first_as_far_as_on_the_f427(split, image, wanted):
+    apart = 0x20000000 - 0x10000000
+    space = np.frombuffer(mmap.mmap(-1, apart + _ARENA + mmap.PAGESIZE), np.uint8)
+    second, arena = space[:_ARENA], space[apart : apart + _ARENA]
+    np.testing.assert_array_equal(_answer(ArenaInterpreter(split, arena, second), image), wanted)
+
+
+def test_a_plan_of_two_regions_is_refused_where_there_is_one_or_too_little(split):
+    with pytest.raises(ModelError, match="needs more regions of memory than given"):
+        _open(split)
+    arena, second = allocate(_ARENA, read_plan(read_graph(split)).region_bytes(1) - 16)
+    with pytest.raises(ModelError, match="does not fit the memory"):
+        ArenaInterpreter(split, arena, second)
+
+
+def test_tflms_own_planner_runs_a_plan_of_two_regions_in_one(split, image, wanted):
+    stock = open_interpreter(split, _ARENA)
+    np.testing.assert_array_equal(_answer(stock, image), wanted)
+
+
+def test_micro_interpreter_opens_a_plan_of_two_regions(split, image, wanted):
+    np.testing.assert_array_equal(MicroInterpreter(split).run(image), wanted)
+
+
+def test_the_map_is_printed_buffer_by_buffer_and_operator_by_operator(model, capfd):
+    _open(model).print_memory_plan()
+    printed = capfd.readouterr().err
+    plan, graph = plan_memory(model), read_graph(model)
+    assert printed.count("bytes [") == len(plan.buffers)
+    assert f"region 0, {plan.head_bytes} bytes" in printed
+    rows = [line for line in printed.splitlines() if set(line[5:]) <= set("#=+.") and line[5:]]
+    assert len(rows) == len(graph.operators) + 1
+    assert sum("=" in row for row in rows) == len(
+        {b.first_operator for b in plan.buffers if b.overwrites is not None}
+    )
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_metadata_of_a_damaged_model_is_found_or_not_without_a_stray_read(model, data):
+    find = library.load().McuformerFindMetadata
+    find.restype, find.argtypes = (
+        ctypes.c_int64,
+        [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p],
+    )
+    size = len(plan_memory(model).to_record())
+    assert find(model, len(model), RECORD_NAME.encode()) == size
+    assert find(model, len(model), b"Absent") == -1
+    damaged = bytearray(model)
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.sampled_from([*range(64), *range(len(model) - 6000, len(model))]))
+        damaged[position] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(model)))
+    assert find(bytes(damaged), len(damaged), RECORD_NAME.encode()) <= len(model)
+    assert find(bytes(damaged[:cut]), cut, RECORD_NAME.encode()) <= cut
