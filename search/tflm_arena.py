@@ -14,6 +14,17 @@ from typing import Literal
 PlannerName = Literal["mcuformer", "tflm"]
 PLANNERS: tuple[PlannerName, ...] = ("mcuformer", "tflm")
 
+# Bytes of the record that each adapter keeps where pointers have 4 bytes (``NodeData`` in
+# custom_ops/tflm/node.h; a test asks the compiler for Cortex-M). GELU keeps none.
+STATE_BYTES = {
+    "McuformerAttention": 72,
+    "McuformerFullyConnected": 56,
+    "McuformerLayerNorm": 28,
+    "McuformerMeanPool": 36,
+    "McuformerMlp": 76,
+    "McuformerPatchEmbed": 56,
+}
+
 _ALIGNMENT = 16
 # TFLM keeps room for so many more requests of scratch while operators prepare.
 _SPARE_REQUESTS = 12

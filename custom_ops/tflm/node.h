@@ -43,6 +43,15 @@ bool CheckConstant(const char* name, const char* which, TfLiteEvalTensor* tensor
 // Whether there is such an option within [low, high]; gives its value.
 bool CheckOption(const char* name, const Options& options, const char* option, int32_t low,
                  int32_t high, int32_t* value);
+// The same where int and int32_t are two types, as in newlib.
+template <typename Integer>
+bool CheckOption(const char* name, const Options& options, const char* option, int32_t low,
+                 int32_t high, Integer* value) {
+  int32_t found = 0;
+  if (!CheckOption(name, options, option, low, high, &found)) return false;
+  *value = static_cast<Integer>(found);
+  return true;
+}
 // The same for a zero point of a type, and for a multiplier with its shift.
 bool CheckZeroPoint(const char* name, const Options& options, const char* option, TfLiteType type,
                     int32_t* value);

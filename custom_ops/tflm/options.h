@@ -19,6 +19,14 @@ class Options {
 
   // Sets *value and returns true if there is an integer of that name which fits 32 bits.
   bool Get(const char* name, int32_t* value) const;
+  // The same where int and int32_t are two types, as in newlib.
+  template <typename Integer>
+  bool Get(const char* name, Integer* value) const {
+    int32_t found = 0;
+    if (!Get(name, &found)) return false;
+    *value = found;
+    return true;
+  }
 
  private:
   bool ReadUnsigned(size_t at, size_t width, uint64_t* value) const;

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from flatbuffers import flexbuffers
-from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.tflite.file import pack

@@ -64,13 +64,10 @@ class OperatorMemory:
         scratch: Bytes alive during the operator only, an entry for each buffer, in the order
             in which its adapter requests them.
         in_place: Which input may be overwritten, or None.
-        state: Bytes of the record that its adapter keeps on a 32-bit machine (``NodeData`` in
-            ``custom_ops/tflm/node.h``), or 0 where it keeps none.
     """
 
     scratch: tuple[int, ...] = ()
     in_place: InPlace | None = None
-    state: int = 0
 
 
 def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:

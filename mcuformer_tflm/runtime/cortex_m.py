@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
-from mcuformer_tflm.plan.operator_memory import operator_memory
-from mcuformer_tflm.search.tflm_arena import ArenaContent, PlannerName, tflm_arena
+from mcuformer_tflm.search.tflm_arena import STATE_BYTES, ArenaContent, PlannerName, tflm_arena
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 
@@ -16,7 +15,7 @@ def arena_content(
     return ArenaContent(
         plan.head_bytes if planner == "mcuformer" else plan.greedy_head_bytes,
         len(graph.tensors),
-        tuple(operator_memory(graph, operator).state for operator in graph.operators),
+        tuple(STATE_BYTES.get(operator.code, 0) for operator in graph.operators),
         len(plan.buffers),
         scratch,
     )

@@ -9,11 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.runtime import library
+from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 _READ = ctypes.CFUNCTYPE(
     ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int8)
 )
+
+
+def reads_strips(graph: ModelGraph) -> bool:
+    """Whether a model asks for its image in strips, instead of taking it whole."""
+    return graph.operators[0].options.get("mode") == MODES.index("strips")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import ctypes
 import functools
 import importlib.metadata
 import os
-import sys
 from pathlib import Path
 
 from mcuformer_tflm.keras_models.exceptions import RuntimeVersionError
@@ -35,18 +34,15 @@ def load() -> ctypes.CDLL:
             f"`pip install tflite-micro=={SUPPORTED_TFLM}`."
         )
     path = find_library()
-    # TFLM's symbols must be global before our library, which calls them, is loaded.
-    flags = sys.getdlopenflags()
-    sys.setdlopenflags(os.RTLD_NOW | os.RTLD_GLOBAL)
     try:
-        from tflite_micro.python.tflite_micro import runtime  # noqa: F401
+        from tflite_micro.python.tflite_micro import _runtime
     except ImportError as error:
         raise RuntimeVersionError(
             f"tflite-micro {version} does not load ({error}). Reinstall it: "
             f"`pip install --force-reinstall tflite-micro=={SUPPORTED_TFLM}`."
         ) from error
-    finally:
-        sys.setdlopenflags(flags)
+    # Its symbols must be global for our library, whoever has imported it first and how.
+    ctypes.CDLL(_runtime.__file__, mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     library.McuformerProbeError.restype = ctypes.c_char_p
     return library

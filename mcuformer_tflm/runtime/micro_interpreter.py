@@ -22,6 +22,7 @@ from mcuformer_tflm.keras_models.exceptions import (
 )
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
+from mcuformer_tflm.runtime.input_source import input_source, reads_strips
 from mcuformer_tflm.runtime.tflm import open_planned
 from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
@@ -115,7 +116,9 @@ class MicroInterpreter:
         self.plan = read_plan(self.graph)
         self._arena_use = _probe(content, arena_size, planner)
         self._interpreter = open_planned(content, arena_size, planner)
-        self._shape = self.graph.tensors[self.graph.inputs[0]].shape[1:]
+        arch = self.architecture
+        self._shape = (arch.image_size, arch.image_size, arch.channels)
+        self._strips = reads_strips(self.graph)
 
     @property
     def arena_use(self) -> ArenaUse:
@@ -131,6 +134,8 @@ class MicroInterpreter:
         self, images: np.ndarray, progress: Callable[[int, int], None] | None = None
     ) -> np.ndarray:
         """Classifies images one by one.
+
+        A model that reads its image in strips asks for them as it goes, as from a camera.
 
         Args:
             images: int8[n, height, width, channels], byte - 128 (``quantize_images``).
@@ -155,12 +160,19 @@ class MicroInterpreter:
             )
         logits = np.empty((len(images), self.architecture.num_classes), np.int8)
         for index, image in enumerate(images):
-            self._interpreter.set_input(image[None], 0)
-            self._interpreter.invoke()
+            self._classify(image)
             logits[index] = self._interpreter.get_output(0)[0]
             if progress is not None:
                 progress(index + 1, len(images))
         return logits
+
+    def _classify(self, image: np.ndarray) -> None:
+        if not self._strips:
+            self._interpreter.set_input(image[None], 0)
+            self._interpreter.invoke()
+            return
+        with input_source(lambda row, rows: image[row : row + rows]):
+            self._interpreter.invoke()
 
 
 def _read_file(path: Path) -> bytes:

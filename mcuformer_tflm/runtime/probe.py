@@ -26,6 +26,7 @@ _STEP = 16
 def main() -> None:
     """Allocates, runs once on zeros, prints head, tail and the smallest arena in bytes."""
     from mcuformer_tflm.plan.planner import read_plan
+    from mcuformer_tflm.runtime.input_source import input_source, reads_strips
     from mcuformer_tflm.runtime.tflm import open_planned
     from mcuformer_tflm.tflite.model_graph import read_graph
 
@@ -34,8 +35,11 @@ def main() -> None:
     interpreter = open_planned(model, arena_size, planner)
     graph = read_graph(model)
     source = graph.tensors[graph.inputs[0]]
-    interpreter.set_input(np.zeros(source.shape, source.dtype), 0)
-    interpreter.invoke()
+    _, _, width, channels = source.shape
+    with input_source(lambda row, rows: np.zeros((rows, width, channels))):
+        if not reads_strips(graph):
+            interpreter.set_input(np.zeros(source.shape, source.dtype), 0)
+        interpreter.invoke()
     use = _measure(interpreter, planner)
     least = read_plan(graph).head_bytes
     use["smallest_arena"] = _smallest_arena(model, least, arena_size, planner)

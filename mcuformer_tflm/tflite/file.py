@@ -8,7 +8,7 @@ from io import BytesIO
 
 import flatbuffers
 import numpy as np
-from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 _ALIGNMENT = 16
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from flatbuffers import flexbuffers
-from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
 
