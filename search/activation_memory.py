@@ -1,69 +1,80 @@
-"""The arena's head of a subnet, computed from its architecture alone."""
+"""The arena of a subnet, computed from its architecture alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.search.tflm_arena import STATE_BYTES, ArenaContent, tflm_arena
+
+Image = Literal["whole", "strips"]
 
 _ALIGNMENT = 16
-# Sizes of TFLM's structures where pointers have 4 bytes.
-_EVAL_TENSOR_BYTES = 12
-_NODE_BYTES = 32
-_NODE_DATA_BYTES = 128
-_ALLOCATION_INFO_BYTES = 24
-_PLANNER_ENTRY_BYTES = 40
-# TFLM's own objects; measured on a 64-bit machine at 850 to 900, so an upper bound.
-_FIXED_BYTES = 1024
 
 
-def head_bytes(architecture: Architecture) -> int:
+def head_bytes(architecture: Architecture, image: Image = "whole") -> int:
     """Returns the bytes of activations and scratch that our memory plan needs, int8.
 
     The largest sum of live buffers over the operators of the exported graph, each rounded up
-    to 16 bytes. This is measured memory, not the paper's Eq. 5: it counts the residual
-    stream, attention and scratch, and leaves weights in flash.
+    to 16 bytes. This is measured memory, not the paper's Eq. 5: it counts the image, the
+    residual stream, attention and scratch, and leaves weights in flash.
 
     Args:
         architecture: The network.
+        image: Whether the arena holds the image or a strip of ``patch_size`` rows of it.
     """
-    return max(total for _, total in live_bytes(architecture))
+    return max(total for _, total in live_bytes(architecture, image))
 
 
-def arena_bytes(architecture: Architecture) -> int:
-    """Returns the tensor arena that a subnet needs on a Cortex-M under TFLM, at most.
+def arena_bytes(architecture: Architecture, image: Image = "whole") -> int:
+    """Returns the tensor arena that a subnet needs on a Cortex-M under TFLM and our planner.
 
-    The head exactly; TFLM's tables at their 32-bit sizes; its other objects and its working
-    memory while planning as measured, rounded up. Used to choose subnets before they exist.
+    Known before the subnet exists. Equal to what its converted model then needs, byte for
+    byte, unless two of its constants happen to be equal and share a tensor (then 12 to 36
+    bytes more).
 
     Args:
         architecture: The network.
+        image: Whether the arena holds the image or a strip of it.
     """
-    depth = architecture.depth
-    operators, scratch = 3 * depth + 4, 3 * depth + 3
-    activations = operators + 1
-    constants = 4 + 17 * depth + 4
-    tail = (
-        _EVAL_TENSOR_BYTES * (activations + constants)
-        + _NODE_BYTES * operators
-        + _NODE_DATA_BYTES * operators
-        + _FIXED_BYTES
-    )
-    planning = (
-        _ALLOCATION_INFO_BYTES * (activations + constants + scratch)
-        + _PLANNER_ENTRY_BYTES * (activations + scratch)
-        + _FIXED_BYTES
-    )
-    return max(head_bytes(architecture), planning) + tail
+    content = arena_content(architecture.depth, head_bytes(architecture, image))
+    return tflm_arena(content).total
 
 
-def live_bytes(architecture: Architecture) -> Iterator[tuple[str, int]]:
+def arena_content(depth: int, head: int) -> ArenaContent:
+    """Returns what the exported graph of a network of that depth makes TFLM keep.
+
+    Args:
+        depth: Number of blocks.
+        head: Bytes of activations and scratch.
+    """
+    block = ("McuformerAttention", "McuformerFullyConnected", "McuformerMlp")
+    codes = (
+        "McuformerPatchEmbed", *block * depth, "McuformerLayerNorm", "McuformerMeanPool",
+        "McuformerFullyConnected",
+    )  # fmt: skip
+    activations = 1 + len(codes)
+    # Patches 3, attention 4, projection 2, MLP 11, norm 2, head 2, and one table of
+    # exponentials for all.
+    constants = 3 + (4 + 2 + 11) * depth + 2 + 2 + 1
+    scratch = sum(code != "McuformerLayerNorm" for code in codes)
+    return ArenaContent(
+        head,
+        activations + constants,
+        tuple(STATE_BYTES[code] for code in codes),
+        activations + scratch,
+        scratch,
+    )
+
+
+def live_bytes(architecture: Architecture, image: Image = "whole") -> Iterator[tuple[str, int]]:
     """Yields (operator, bytes alive while it runs) in execution order."""
     arch, n = architecture, architecture.num_tokens
     dim = arch.embed_dim
     stream = _aligned(n * dim)
-    yield "patch_embed", _patch_embed_bytes(arch)
+    yield "patch_embed", _patch_embed_bytes(arch, image)
     for block in range(arch.depth):
         prefix, attention_dim = f"block_{block}_", arch.attention_dim(block)
         context = _aligned(n * attention_dim)
@@ -79,13 +90,16 @@ def live_bytes(architecture: Architecture) -> Iterator[tuple[str, int]]:
     yield "head", _aligned(max(dim, arch.num_classes)) + head
 
 
-def _patch_embed_bytes(arch: Architecture, tile: int = 4) -> int:
+def _patch_embed_bytes(arch: Architecture, image: Image, tile: int = 4) -> int:
     size, patch, channels = arch.image_size, arch.patch_size, arch.channels
-    image, tokens = _aligned(size**2 * channels), _aligned(arch.num_tokens * arch.embed_dim)
-    in_place = patch_embed.tokens_may_overwrite(size, patch, channels, arch.embed_dim)
+    rows = size if image == "whole" else patch
+    pixels, tokens = _aligned(rows * size * channels), _aligned(arch.num_tokens * arch.embed_dim)
+    in_place = image == "whole" and patch_embed.tokens_may_overwrite(
+        size, patch, channels, arch.embed_dim
+    )
     held = arch.grid_size if in_place else 0
     scratch = _aligned(patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held))
-    return scratch + (max(image, tokens) if in_place else image + tokens)
+    return scratch + (max(pixels, tokens) if in_place else pixels + tokens)
 
 
 def _aligned(size: int) -> int:
