@@ -59,7 +59,7 @@ def arena_content(depth: int, head: int) -> ArenaContent:
     # Patches 3, attention 4, projection 2, MLP 11, norm 2, head 2, and one table of
     # exponentials for all.
     constants = 3 + (4 + 2 + 11) * depth + 2 + 2 + 1
-    scratch = sum(code != "McuformerLayerNorm" for code in codes)
+    scratch = sum(code not in ("McuformerLayerNorm", "McuformerMeanPool") for code in codes)
     return ArenaContent(
         head,
         activations + constants,
@@ -85,7 +85,7 @@ def live_bytes(architecture: Architecture, image: Image = "whole") -> Iterator[t
         hidden = _aligned(mlp.scratch_bytes(dim, arch.hidden_dim(block), arch.rank))
         yield prefix + "mlp", stream + hidden
     yield "norm", stream
-    yield "mean_pool", stream + _aligned(4 * dim)
+    yield "mean_pool", stream
     head = _aligned(fully_connected.scratch_bytes(dim))
     yield "head", _aligned(max(dim, arch.num_classes)) + head
 

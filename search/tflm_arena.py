@@ -17,10 +17,11 @@ PLANNERS: tuple[PlannerName, ...] = ("mcuformer", "tflm")
 # Bytes of the record that each adapter keeps where pointers have 4 bytes (``NodeData`` in
 # custom_ops/tflm/node.h; a test asks the compiler for Cortex-M). GELU keeps none.
 STATE_BYTES = {
+    "McuformerAdd": 44,
     "McuformerAttention": 72,
     "McuformerFullyConnected": 56,
     "McuformerLayerNorm": 28,
-    "McuformerMeanPool": 36,
+    "McuformerMeanPool": 32,
     "McuformerMlp": 76,
     "McuformerPatchEmbed": 56,
 }

@@ -28,6 +28,12 @@ inline int16x2_t OddBytes(int32_t word) {
   return odd;
 }
 
+// sum + OddBytes(word), lane by lane.
+inline int16x2_t AddOddBytes(int16x2_t sum, int32_t word) {
+  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(sum) : "r"(sum), "r"(word));
+  return sum;
+}
+
 #endif
 
 // round(a * b / 2^32), ties upwards.

@@ -3,7 +3,12 @@
 namespace mcuformer {
 
 void Gelu(int size, const int8_t* input, const int8_t* table, int8_t* output) {
-  for (int i = 0; i < size; ++i) output[i] = GeluOf(input[i], table);
+  constexpr int kUnroll = 8;
+  int i = 0;
+  for (; i + kUnroll <= size; i += kUnroll) {
+    for (int j = i; j < i + kUnroll; ++j) output[j] = GeluOf(input[j], table);
+  }
+  for (; i < size; ++i) output[i] = GeluOf(input[i], table);
 }
 
 }  // namespace mcuformer

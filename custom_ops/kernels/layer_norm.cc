@@ -14,7 +14,7 @@ struct Moments {
   uint64_t squares;
 };
 
-#if defined(__ARM_FEATURE_DSP)
+#ifdef MCUFORMER_CORTEX_M_DSP
 
 constexpr int16x2_t kOnes = 0x00010001;
 

@@ -2,12 +2,14 @@
 #ifndef MCUFORMER_KERNELS_MEAN_POOL_H_
 #define MCUFORMER_KERNELS_MEAN_POOL_H_
 
-#include <cstddef>
 #include <cstdint>
 
 #include "kernels/fixed_point.h"
 
 namespace mcuformer {
+
+// A column's sum of differences to the zero point, 255 at most each, fits 32 bits.
+constexpr int kMeanPoolMaxTokens = 1 << 23;
 
 struct MeanPoolParams {
   int tokens;
@@ -17,11 +19,9 @@ struct MeanPoolParams {
   QuantizedMultiplier output;  // input scale / output scale / tokens
 };
 
-constexpr size_t MeanPoolScratchBytes(int width) { return sizeof(int32_t) * width; }
-
-// input: int8[tokens, width]. output: int8[width]; may start where the input starts.
-// scratch: int32[width].
-void MeanPool(const MeanPoolParams& params, const int8_t* input, int32_t* scratch, int8_t* output);
+// input: int8[tokens, width], any alignment. output: int8[width]; may start where the input
+// starts. Scratch: none.
+void MeanPool(const MeanPoolParams& params, const int8_t* input, int8_t* output);
 
 }  // namespace mcuformer
 

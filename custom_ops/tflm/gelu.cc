@@ -10,16 +10,12 @@ constexpr char kName[] = "McuformerGelu";
 constexpr int kTableSize = 256;
 
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
-  const TfLiteEvalTensor* input = Input(context, node, 0);
-  const TfLiteEvalTensor* output = Output(context, node);
-  int rows = 0, width = 0, output_rows = 0, output_width = 0;
-  MCUFORMER_ENSURE(MatrixShape(input, &rows, &width) && input->type == kTfLiteInt8, kName,
-                   "bad input");
-  MCUFORMER_ENSURE(MatrixShape(output, &output_rows, &output_width) &&
-                       output->type == kTfLiteInt8 && output_rows == rows && output_width == width,
-                   kName, "bad output");
-  MCUFORMER_ENSURE(IsConstant(Input(context, node, 1), kTfLiteInt8, kTableSize), kName,
-                   "bad table");
+  int rows = 0, width = 0;
+  if (!CheckMatrix(kName, "input", Input(context, node, 0), kInt8, &rows, &width) ||
+      !CheckShape(kName, "output", Output(context, node), kInt8, rows, width) ||
+      !CheckConstant(kName, "table", Input(context, node, 1), kTfLiteInt8, kTableSize)) {
+    return kTfLiteError;
+  }
   return kTfLiteOk;
 }
 
@@ -30,8 +26,7 @@ TfLiteStatus Eval(TfLiteContext* context, TfLiteNode* node) {
   const auto* source = static_cast<const int8_t*>(tflm::Data(input));
   auto* output = static_cast<int8_t*>(tflm::Data(Output(context, node)));
   const int64_t size = static_cast<int64_t>(rows) * width;
-  MCUFORMER_ENSURE(source == output || !Overlap(source, size, output, size), kName,
-                   "the plan shifts the output over the input");
+  if (!CheckAliasing(kName, "input", source, size, output, size, true)) return kTfLiteError;
   Gelu(rows * width, source, static_cast<const int8_t*>(tflm::Data(Input(context, node, 1))),
        output);
   return kTfLiteOk;

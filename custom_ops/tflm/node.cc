@@ -19,6 +19,11 @@ const char* TypeName(int type) {
   }
 }
 
+// Whether multiplier and shift lie where the arithmetic is defined.
+bool IsValid(const QuantizedMultiplier& factor) {
+  return factor.multiplier >= 0 && factor.shift >= -kMaxShift && factor.shift <= kMaxShift;
+}
+
 }  // namespace
 
 TfLiteEvalTensor* Input(TfLiteContext* context, const TfLiteNode* node, int position) {
@@ -59,17 +64,29 @@ bool CheckSize(const char* name, const char* which, const char* size_name, int s
   return false;
 }
 
-bool CheckConstant(const char* name, const char* which, TfLiteEvalTensor* tensor, TfLiteType type,
-                   int64_t elements) {
+bool CheckShape(const char* name, const char* which, const TfLiteEvalTensor* tensor, uint32_t types,
+                int rows, int width) {
+  int found_rows = 0, found_width = 0;
+  return CheckMatrix(name, which, tensor, types, &found_rows, &found_width) &&
+         CheckSize(name, which, "rows", found_rows, rows, rows) &&
+         CheckSize(name, which, "width", found_width, width, width);
+}
+
+bool CheckElements(const char* name, const char* which, const TfLiteEvalTensor* tensor,
+                   uint32_t types, int64_t elements) {
   int rows = 0, width = 0;
-  if (!CheckMatrix(name, which, tensor, TypeBit(type), &rows, &width)) return false;
-  if (tflm::Data(tensor) == nullptr) {
-    MCUFORMER_LOG("%s: %s must be a constant", name, which);
-    return false;
-  }
+  if (!CheckMatrix(name, which, tensor, types, &rows, &width)) return false;
   if (static_cast<int64_t>(rows) * width == elements) return true;
   MCUFORMER_LOG("%s: %s has %d elements; needed: %d", name, which, rows * width,
                 static_cast<int>(elements));
+  return false;
+}
+
+bool CheckConstant(const char* name, const char* which, TfLiteEvalTensor* tensor, TfLiteType type,
+                   int64_t elements) {
+  if (!CheckElements(name, which, tensor, TypeBit(type), elements)) return false;
+  if (tflm::Data(tensor) != nullptr) return true;
+  MCUFORMER_LOG("%s: %s must be a constant", name, which);
   return false;
 }
 
@@ -188,26 +205,6 @@ bool MatrixShape(const TfLiteEvalTensor* tensor, int* rows, int* width) {
   *width = tensor->dims->data[tensor->dims->size - 1];
   *rows = static_cast<int>(elements / *width);
   return true;
-}
-
-bool IsConstant(TfLiteEvalTensor* tensor, TfLiteType type, int64_t elements) {
-  int rows = 0, width = 0;
-  return MatrixShape(tensor, &rows, &width) && tensor->type == type &&
-         tflm::Data(tensor) != nullptr && static_cast<int64_t>(rows) * width == elements;
-}
-
-bool IsValid(const QuantizedMultiplier& factor) {
-  return factor.multiplier >= 0 && factor.shift >= -kMaxShift && factor.shift <= kMaxShift;
-}
-
-bool GetZeroPoint(const Options& options, const char* name, int32_t* value) {
-  return options.Get(name, value) && *value >= INT8_MIN && *value <= INT8_MAX;
-}
-
-bool GetMultiplier(const Options& options, const char* multiplier_name, const char* shift_name,
-                   QuantizedMultiplier* factor) {
-  return options.Get(multiplier_name, &factor->multiplier) &&
-         options.Get(shift_name, &factor->shift) && IsValid(*factor);
 }
 
 bool Overlap(const void* a, int64_t a_size, const void* b, int64_t b_size) {

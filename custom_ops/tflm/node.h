@@ -34,6 +34,12 @@ constexpr uint32_t kInt32 = TypeBit(kTfLiteInt32);
 // Whether a tensor is a matrix (see MatrixShape) of one of the types; gives rows and width.
 bool CheckMatrix(const char* name, const char* which, const TfLiteEvalTensor* tensor,
                  uint32_t types, int* rows, int* width);
+// Whether a tensor of one of the types has that shape, seen as a matrix.
+bool CheckShape(const char* name, const char* which, const TfLiteEvalTensor* tensor, uint32_t types,
+                int rows, int width);
+// Whether a tensor of one of the types has that many elements.
+bool CheckElements(const char* name, const char* which, const TfLiteEvalTensor* tensor,
+                   uint32_t types, int64_t elements);
 // Whether rows or width of a tensor lie within bounds.
 bool CheckSize(const char* name, const char* which, const char* size_name, int size, int low,
                int high);
@@ -91,17 +97,6 @@ T* DataAt(TfLiteContext* context, const TfLiteNode* node, int position) {
 // Rows and width of a tensor seen as a matrix: the last dimension and all before it. False if
 // a dimension is not positive or the whole exceeds 2^30 elements.
 bool MatrixShape(const TfLiteEvalTensor* tensor, int* rows, int* width);
-
-// Whether a constant of that type has exactly that many elements.
-bool IsConstant(TfLiteEvalTensor* tensor, TfLiteType type, int64_t elements);
-
-// Whether multiplier and shift lie where the arithmetic is defined.
-bool IsValid(const QuantizedMultiplier& factor);
-
-// An option that is a zero point of int8.
-bool GetZeroPoint(const Options& options, const char* name, int32_t* value);
-bool GetMultiplier(const Options& options, const char* multiplier_name, const char* shift_name,
-                   QuantizedMultiplier* factor);
 
 // Whether two byte ranges share a byte.
 bool Overlap(const void* a, int64_t a_size, const void* b, int64_t b_size);

@@ -6,6 +6,8 @@
 
 namespace mcuformer {
 
+TFLMRegistration Register_MCUFORMER_ADD();
+TFLMRegistration Register_MCUFORMER_ARGMAX();
 TFLMRegistration Register_MCUFORMER_ATTENTION();
 TFLMRegistration Register_MCUFORMER_FULLY_CONNECTED();
 TFLMRegistration Register_MCUFORMER_GELU();
@@ -13,8 +15,9 @@ TFLMRegistration Register_MCUFORMER_LAYER_NORM();
 TFLMRegistration Register_MCUFORMER_MEAN_POOL();
 TFLMRegistration Register_MCUFORMER_MLP();
 TFLMRegistration Register_MCUFORMER_PATCH_EMBED();
+TFLMRegistration Register_MCUFORMER_SOFTMAX();
 
-constexpr int kNumOperators = 7;
+constexpr int kNumOperators = 10;
 
 // Writes all registrations to registrations[kNumOperators].
 void AllRegistrations(TFLMRegistration* registrations);

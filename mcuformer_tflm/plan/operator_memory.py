@@ -84,14 +84,16 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
             elif operator.options.get("in_place"):
                 in_place = _by_tokens(graph, operator, 0)
             return OperatorMemory((fully_connected.scratch_bytes(width, rank),), in_place)
-        case "McuformerGelu" | "McuformerLayerNorm":
+        case "McuformerGelu" | "McuformerLayerNorm" | "McuformerSoftmax":
             return OperatorMemory((), _by_tokens(graph, operator, 0))
+        case "McuformerAdd":
+            return OperatorMemory((), _by_tokens(graph, operator, _last_read(graph, operator)))
         case "McuformerPatchEmbed":
             return _patch_embed_memory(graph, operator)
         case "McuformerMeanPool":
-            # Sums are complete, in scratch, before the first byte of the result is written.
+            # A column's sum is complete before its mean is written over the first row.
             whole = Walk("ascending", 1, source.size, output.size)
-            return OperatorMemory((4 * width,), InPlace(operator.inputs[0], whole))
+            return OperatorMemory((), InPlace(operator.inputs[0], whole))
         case "McuformerAttention":
             tokens, head_dim = source.shape[-2], operator.options.get("head_dim", 1)
             projected = width if len(tensors) > 4 and tensors[4] else 0
@@ -137,3 +139,11 @@ def _by_tokens(graph: ModelGraph, operator: Operator, position: int) -> InPlace:
     order: Order = "descending" if written > read else "ascending"
     steps = -(-rows // BLOCK_TOKENS)
     return InPlace(index, Walk(order, steps, BLOCK_TOKENS * read, BLOCK_TOKENS * written))
+
+
+def _last_read(graph: ModelGraph, operator: Operator) -> int:
+    # Position of the first of two summands that nobody reads later, or 0.
+    position = next(i for i, other in enumerate(graph.operators) if other is operator)
+    later = {index for other in graph.operators[position + 1 :] for index in other.inputs}
+    later |= set(graph.outputs)
+    return next((i for i in (0, 1) if operator.inputs[i] not in later), 0)

@@ -35,6 +35,9 @@ OPERATORS = (
     "McuformerGelu",
     "McuformerMeanPool",
     "McuformerMlp",
+    "McuformerSoftmax",
+    "McuformerAdd",
+    "McuformerArgmax",
 )
 _MAX_ARENA = 1 << 24
 _PROBE_SECONDS = 300
