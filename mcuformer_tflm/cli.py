@@ -94,6 +94,7 @@ def plan(
     """
     _import_tensorflow_quietly()
     from mcuformer_tflm.plan.picture import draw_plan
+    from mcuformer_tflm.plan.schedule import describe_schedule
     from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import get_board
@@ -115,6 +116,7 @@ def plan(
         )  # fmt: skip
     console = Console()
     console.print(table)
+    console.print(describe_schedule(interpreter.graph))
     arena = cortex_m_arena_bytes(interpreter.graph, memory_map)
     fits = "fits" if arena <= target.arena_budget else "does not fit"
     console.print(

@@ -19,16 +19,18 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
+from mcuformer_tflm.search.activation_memory import Image
+from mcuformer_tflm.search.schedule import choose_kept
 
-Schedule = Literal["streamed", "paper"]
-Image = Literal["whole", "strips"]
+Schedule = Literal["auto", "streamed", "kept", "paper"]
 
 
 def convert(
     subnet: Subnet,
     labels: Sequence[str],
-    schedule: Schedule = "streamed",
+    schedule: Schedule = "auto",
     image: Image = "whole",
+    arena_budget: int | None = None,
 ) -> bytes:
     """Converts a quantized network to an int8 ``.tflite``.
 
@@ -40,12 +42,19 @@ def convert(
     Args:
         subnet: A network from ``quantize``.
         labels: Class names by index.
-        schedule: ``"streamed"``: attention computes queries, keys and values a head at a time
-            and the MLP runs a few tokens at a time, so that neither is ever held.
-            ``"paper"``: every layer an operator of its own, as the paper counts them.
+        schedule: How a block becomes operators; all give the same bytes.
+            ``"streamed"``: attention normalises the tokens and computes queries, keys and
+            values again for each head, and the MLP runs a few tokens at a time, so that none
+            of it is ever held. ``"kept"``: the same, but attention's normalised tokens are
+            made once and kept, which takes more arena and less time. ``"paper"``: every layer
+            an operator of its own, as the paper counts them. ``"auto"``: kept in as many
+            blocks as ``arena_budget`` has room for (``search.schedule.choose_kept``), streamed
+            in the others.
         image: ``"whole"``: the input is the image; tokens overwrite it where they are small
             enough. ``"strips"``: the input is room for ``patch_size`` rows, which the operator
             asks of the runtime's input source as it goes.
+        arena_budget: Bytes of Cortex-M arena that ``"auto"`` may use; without it the arena is
+            as small as it can be.
 
     Returns:
         Bytes of the model: int8[1, height, width, channels] (byte - 128) to
@@ -68,12 +77,18 @@ def convert(
             f"labels has {len(labels)} entries; the network has "
             f"{subnet.architecture.num_classes} classes."
         )
-    content = _write_graph(subnet, schedule, image)
+    blocks = range(subnet.architecture.depth)
+    if schedule == "auto":
+        fast = choose_kept(subnet.architecture, arena_budget or 0, image)
+        schedules = ["kept" if block in fast else "streamed" for block in blocks]
+    else:
+        schedules = [schedule for _ in blocks]
+    content = _write_graph(subnet, schedules, image)
     content = write_plan(content, plan_memory(content))
     return write_metadata(content, labels, subnet.architecture)
 
 
-def _write_graph(subnet: Subnet, schedule: Schedule, image: Image) -> bytes:
+def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image) -> bytes:
     arch = subnet.architecture
     layers = {layer.name: layer for layer in subnet.operators()}
     graph = Graph()
@@ -88,8 +103,7 @@ def _write_graph(subnet: Subnet, schedule: Schedule, image: Image) -> bytes:
             for name, layer in layers.items()
             if name.startswith(f"block_{block}_")
         }
-        export = _export_streamed if schedule == "streamed" else _export_one_by_one
-        x = export(part, graph, x)
+        x = _EXPORTS[schedules[block]](part, graph, x)
     x = export_layer_norm(layers["norm"], graph, x)
     x = export_mean_pool(layers["mean_pool"], graph, x)
     x = export_fully_connected(layers["head"], graph, x)
@@ -98,6 +112,13 @@ def _write_graph(subnet: Subnet, schedule: Schedule, image: Image) -> bytes:
 
 def _export_streamed(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
     y = export_attention(part["attention"], part["qkv"], graph, x, part["norm_1"])
+    x = export_fully_connected(part["projection"], graph, y, residual=x)
+    return export_mlp(part, graph, x)
+
+
+def _export_kept(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
+    y = export_layer_norm(part["norm_1"], graph, x)
+    y = export_attention(part["attention"], part["qkv"], graph, y)
     x = export_fully_connected(part["projection"], graph, y, residual=x)
     return export_mlp(part, graph, x)
 
@@ -115,3 +136,6 @@ def _export_one_by_one(part: Mapping[str, Any], graph: Graph, x: Activation) -> 
     if low_rank:
         y = export_fully_connected(part["fc2_u"], graph, y)
     return export_fully_connected(part["fc2_v" if low_rank else "fc2"], graph, y, residual=x)
+
+
+_EXPORTS = {"streamed": _export_streamed, "kept": _export_kept, "paper": _export_one_by_one}

@@ -39,6 +39,9 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
     status, out, err = _run("plan", model_file, "--board", "stm32f427", "--picture", picture)
     assert status == 0, err
     assert "block_0_attention" in out
+    assert "a head at a time, tokens normalised again for each in 2 of 2 blocks" in " ".join(
+        out.split()
+    )
     assert "which fits" in " ".join(out.split())
     assert picture.read_text().lstrip().startswith("<?xml")
 

@@ -13,7 +13,10 @@ from mcuformer_tflm.keras_models.exceptions import (
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.runtime import library
+from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.search.schedule import choose_kept, kept_arena_bytes
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
+from mcuformer_tflm.tflite.model_graph import read_graph
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +30,31 @@ def test_whole_model_in_tflm_equals_the_twins_on_real_images(interpreter, images
     np.testing.assert_array_equal(found, wanted)
 
 
-def test_streamed_and_unstreamed_schedules_give_the_same_bytes(
-    interpreter, quantized, images, fashion_mnist
+@pytest.mark.parametrize("schedule", ["kept", "paper"])
+def test_every_schedule_gives_the_same_bytes(
+    schedule, interpreter, quantized, images, fashion_mnist
 ):
-    model = convert(quantized, fashion_mnist.labels, schedule="paper")
-    unstreamed = MicroInterpreter(model)
+    model = convert(quantized, fashion_mnist.labels, schedule=schedule)
+    other = MicroInterpreter(model)
     source = quantize_images(images)
-    found = unstreamed.run(source)
+    found = other.run(source)
     np.testing.assert_array_equal(found, interpreter.run(source))
-    np.testing.assert_array_equal(found[0], run_twin(unstreamed.graph, source[:1])[0])
-    assert unstreamed.plan.head_bytes > interpreter.plan.head_bytes
+    np.testing.assert_array_equal(found[0], run_twin(other.graph, source[:1])[0])
+    assert other.plan.head_bytes > interpreter.plan.head_bytes
+
+
+def test_automatic_schedule_keeps_as_much_as_the_budget_has_room_for(
+    quantized, architecture, fashion_mnist
+):
+    for kept in ((), (0,), (0, 1)):
+        budget = kept_arena_bytes(architecture, kept)
+        model = convert(quantized, fashion_mnist.labels, arena_budget=budget)
+        graph = read_graph(model)
+        norms = [op for op in graph.operators if op.code == "McuformerLayerNorm"]
+        assert len(norms) == 1 + len(kept)
+        assert cortex_m_arena_bytes(graph, plan_memory(graph)) == budget
+    assert choose_kept(architecture, budget) == (0, 1)
+    assert choose_kept(architecture, budget - 1) == (0,)
 
 
 def test_int8_run_stays_near_the_fake_quantized_network(interpreter, quantized, images):

@@ -1,0 +1,81 @@
+"""Whether each block's attention keeps its normalised tokens or makes them again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+from mcuformer_tflm.custom_ops.reference import attention
+from mcuformer_tflm.custom_ops.reference.dot import round_up
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.search.activation_memory import Image, arena_content, head_bytes
+from mcuformer_tflm.search.tflm_arena import STATE_BYTES, tflm_arena
+
+_ALIGNMENT = 16
+
+
+def normalisations_saved(architecture: Architecture, block: int) -> int:
+    """Returns how often fewer the tokens of a block are normalised when they are kept.
+
+    Otherwise each head normalises them twice: for its keys and values, and for its queries.
+    """
+    return 2 * architecture.num_heads[block] - 1
+
+
+def kept_arena_bytes(
+    architecture: Architecture, kept: Collection[int], image: Image = "whole"
+) -> int:
+    """Returns the Cortex-M arena (``arena_bytes``) when some blocks keep normalised tokens.
+
+    Args:
+        architecture: The network.
+        kept: Those blocks.
+        image: Whether the arena holds the image or a strip of it.
+    """
+    arch = architecture
+    head = max([head_bytes(arch, image), *(_attention_bytes(arch, block) for block in kept)])
+    content = arena_content(arch.depth, head)
+    # Each normalisation becomes an operator with an output of its own.
+    norm = STATE_BYTES["McuformerLayerNorm"]
+    content = dataclasses.replace(
+        content,
+        num_tensors=content.num_tensors + len(kept),
+        states=content.states + (norm,) * len(kept),
+        num_planned=content.num_planned + len(kept),
+    )
+    return tflm_arena(content).total
+
+
+def choose_kept(
+    architecture: Architecture, arena_budget: int, image: Image = "whole"
+) -> tuple[int, ...]:
+    """Returns the blocks whose normalised tokens are best kept within a budget.
+
+    Keeping them costs an arena of tokens * embed_dim bytes more during that block's attention
+    and saves ``normalisations_saved``. Blocks that save most for their bytes come first; the
+    arena never grows beyond the budget, nor is anything kept where it is exceeded anyway.
+
+    Args:
+        architecture: The network.
+        arena_budget: Bytes of Cortex-M arena.
+        image: Whether the arena holds the image or a strip of it.
+    """
+    kept: list[int] = []
+    order = sorted(
+        range(architecture.depth), key=lambda block: (_attention_bytes(architecture, block), block)
+    )
+    for block in order:
+        if kept_arena_bytes(architecture, [*kept, block], image) <= arena_budget:
+            kept.append(block)
+    return tuple(sorted(kept))
+
+
+def _attention_bytes(arch: Architecture, block: int) -> int:
+    n = arch.num_tokens
+    parts = (
+        n * arch.embed_dim,  # the residual stream
+        n * arch.embed_dim,  # normalised
+        n * arch.attention_dim(block),
+        attention.scratch_bytes(n, arch.head_dim, arch.embed_dim),
+    )
+    return sum(round_up(part, _ALIGNMENT) for part in parts)
