@@ -9,6 +9,8 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
+POOLINGS = ("mean", "class_token")
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
@@ -28,6 +30,10 @@ class Architecture:
         embed_dim: Width of the residual stream.
         num_heads: Attention heads of each block.
         mlp_ratio: Hidden width of each block's MLP as a multiple of ``embed_dim``.
+        low_rank_attention: Whether attention's two matrices are products of rank ``rank`` too.
+        relative_position: Whether each head adds a learned bias for the distance of two
+            tokens, in rows and columns, to its logits.
+        pooling: What the classifier reads: ``"mean"`` of the tokens, or a ``"class_token"``.
     """
 
     image_size: int
@@ -39,6 +45,9 @@ class Architecture:
     embed_dim: int
     num_heads: tuple[int, ...]
     mlp_ratio: tuple[float, ...]
+    low_rank_attention: bool = False
+    relative_position: bool = False
+    pooling: str = "mean"
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -64,6 +73,11 @@ class Architecture:
             )
         if min(self.num_heads) < 1 or min(self.mlp_ratio) <= 0:
             raise ConfigError("num_heads and mlp_ratio must be positive in every block.")
+        for field in ("low_rank_attention", "relative_position"):
+            if not isinstance(getattr(self, field), bool):
+                raise ConfigError(f"{field} is {getattr(self, field)!r}; it must be true or false.")
+        if self.pooling not in POOLINGS:
+            raise ConfigError(f"pooling is {self.pooling!r}; allowed are {POOLINGS}.")
 
     @property
     def depth(self) -> int:
@@ -81,6 +95,11 @@ class Architecture:
         return self.grid_size**2
 
     @property
+    def sequence_length(self) -> int:
+        """Number of tokens that attend to each other: the patches, and a class token."""
+        return self.num_tokens + (self.pooling == "class_token")
+
+    @property
     def rank(self) -> int:
         """Rank k = floor(rank_ratio * embed_dim) of the MLP's factors (Eq. 1)."""
         # The small term keeps 0.95 * 60 = 56.99999 from losing a rank to binary fractions.
@@ -93,6 +112,23 @@ class Architecture:
     def attention_dim(self, block: int) -> int:
         """Width of one block's queries, which is also that of its keys and values."""
         return self.num_heads[block] * self.head_dim
+
+    def check_exportable(self) -> None:
+        """Checks that every option has integer operators.
+
+        Raises:
+            ConfigError: If one has none yet.
+        """
+        options = {
+            "low_rank_attention": self.low_rank_attention,
+            "relative_position": self.relative_position,
+            "pooling": self.pooling != "mean",
+        }
+        for field in [name for name, used in options.items() if used]:
+            raise ConfigError(
+                f"{field} is {getattr(self, field)!r}: it trains and runs in float, but has no "
+                f"int8 operators yet; leave {field} at its default for a microcontroller."
+            )
 
     def to_json(self) -> str:
         """Returns the architecture as one line of JSON with sorted keys."""

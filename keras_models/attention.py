@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from mcuformer_tflm.keras_models.quantizers import (
@@ -25,19 +26,39 @@ class Attention(QuantizableLayer):
     float[batch, tokens, heads * head_dim] out. The number of heads follows from the input's
     width. The integer operator is ``custom_ops/kernels/attention``.
 
+    With a ``grid_size``, every head adds a learned bias to its logits that depends on how
+    many rows and columns two patches lie apart (Liu et al., Swin Transformer, 2021), and three
+    biases more for pairs with a class token. There is no integer operator for it.
+
     Args:
         head_dim: Width of one head.
+        grid_size: Patches along one side, for the bias; None leaves it out.
+        class_token: Whether a class token precedes the patches.
         quantized: Whether logits, probabilities and context are fake-quantized.
         **kwargs: As for Keras' Layer.
     """
 
-    def __init__(self, head_dim: int, quantized: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        head_dim: int,
+        grid_size: int | None = None,
+        class_token: bool = False,
+        quantized: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Makes the layer."""
         super().__init__(quantized=quantized, **kwargs)
         self.head_dim = head_dim
+        self.grid_size = grid_size
+        self.class_token = class_token
 
     def build(self, input_shape: Any) -> None:
-        """Creates the quantizers."""
+        """Creates the quantizers, and the bias [heads, distances] where there is one."""
+        if self.grid_size is not None:
+            self.distances = _distances(self.grid_size, self.class_token)
+            heads = input_shape[-1] // 3 // self.head_dim
+            shape = [heads, int(self.distances.max()) + 1]
+            self.relative_bias = self.add_weight("relative_bias", shape, initializer="zeros")
         fixed = FixedRangeQuantizer
         self.add_quantizer("logits", fixed(16, -_LOGIT_LIMIT, _LOGIT_LIMIT, True))
         self.add_quantizer("probabilities", fixed(15, 0.0, 1 - 2**-15, False))
@@ -51,8 +72,13 @@ class Attention(QuantizableLayer):
             tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4]
         )
         logits = tf.matmul(qkv[0], qkv[1], transpose_b=True) * self.head_dim**-0.5
+        if self.grid_size is not None:
+            bias = self.relative_bias[: tf.shape(qkv)[2]]
+            logits += tf.gather(bias, self.distances, axis=1)
         logits = self.fake_quantize("logits", logits, training)
-        probabilities = self.fake_quantize("probabilities", tf.nn.softmax(logits), training)
+        # In float32 whatever the layer computes in: small probabilities add up.
+        probabilities = tf.cast(tf.nn.softmax(tf.cast(logits, tf.float32)), inputs.dtype)
+        probabilities = self.fake_quantize("probabilities", probabilities, training)
         context = tf.transpose(tf.matmul(probabilities, qkv[2]), [0, 2, 1, 3])
         if inputs.shape[-1]:
             context = tf.reshape(context, [batch, tokens, inputs.shape[-1] // 3])
@@ -62,4 +88,21 @@ class Attention(QuantizableLayer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""
-        return {**super().get_config(), "head_dim": self.head_dim}
+        config = {
+            "head_dim": self.head_dim,
+            "grid_size": self.grid_size,
+            "class_token": self.class_token,
+        }
+        return {**super().get_config(), **config}
+
+
+def _distances(grid_size: int, class_token: bool) -> np.ndarray:
+    # int32[tokens, tokens]: the number of the bias for each pair.
+    row, column = np.divmod(np.arange(grid_size**2), grid_size)
+    span = 2 * grid_size - 1
+    pairs = (row[:, None] - row + grid_size - 1) * span + column[:, None] - column + grid_size - 1
+    if not class_token:
+        return pairs.astype(np.int32)
+    pairs = np.pad(pairs, [[1, 0], [1, 0]])
+    pairs[0, 1:], pairs[1:, 0], pairs[0, 0] = span**2, span**2 + 1, span**2 + 2
+    return pairs.astype(np.int32)

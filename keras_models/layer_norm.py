@@ -30,9 +30,11 @@ class LayerNorm(QuantizableLayer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns the normalised tokens."""
         width = inputs.shape[-1] or tf.shape(inputs)[-1]
+        dtype = inputs.dtype
+        inputs = tf.cast(inputs, tf.float32)  # sums of squares overflow and vanish in less
         mean = tf.reduce_mean(inputs, axis=-1, keepdims=True)
         centred = inputs - mean
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
-        normalised = centred * tf.math.rsqrt(variance + EPSILON)
+        normalised = tf.cast(centred * tf.math.rsqrt(variance + EPSILON), dtype)
         outputs = normalised * self.gamma[:width] + self.beta[:width]
         return self.fake_quantize("output", outputs, training)

@@ -26,6 +26,7 @@ class TrainingRecipe:
         distillation_weight: Share of the loss that follows a teacher's probabilities: those of
             the teacher model where one is given, of the sandwich's largest subnet otherwise.
         distillation_temperature: Divides the logits of both before they are compared.
+        precision: The supernet's; see ``Supernet``.
     """
 
     learning_rate: float = 2e-3
@@ -39,6 +40,7 @@ class TrainingRecipe:
     sandwich_random: int | None = None
     distillation_weight: float = 0.0
     distillation_temperature: float = 1.0
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         """Checks every field.

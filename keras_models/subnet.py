@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.attention import Attention
+from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.exceptions import DataError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.gelu import Gelu
@@ -19,28 +22,71 @@ from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 
 
 def block_layers(
-    architecture: Architecture, block: int, quantized: bool = False
+    architecture: Architecture, block: int, quantized: bool = False, dtype: Any = None
 ) -> dict[str, QuantizableLayer]:
     """Makes the layers of one block by name, in the order in which they run."""
-    prefix = f"block_{block}_"
     arch = architecture
     layers: dict[str, QuantizableLayer] = {}
 
-    def fully_connected(name: str, units: int, parts: int = 1) -> None:
-        layers[name] = FullyConnected(units, parts, quantized=quantized, name=prefix + name)
+    def add(layer: Callable[..., QuantizableLayer], name: str, *args: Any, **kwargs: Any) -> None:
+        kwargs |= {"quantized": quantized, "dtype": dtype, "name": f"block_{block}_{name}"}
+        layers[name] = layer(*args, **kwargs)
 
-    layers["norm_1"] = LayerNorm(quantized=quantized, name=prefix + "norm_1")
-    fully_connected("qkv", 3 * arch.attention_dim(block), parts=3)
-    layers["attention"] = Attention(arch.head_dim, quantized=quantized, name=prefix + "attention")
-    fully_connected("projection", arch.embed_dim)
-    layers["norm_2"] = LayerNorm(quantized=quantized, name=prefix + "norm_2")
-    # Eq. 1: each matrix of the MLP is a product of two factors of the same rank.
-    fully_connected("fc1_u", arch.rank)
-    fully_connected("fc1_v", arch.hidden_dim(block))
-    layers["gelu"] = Gelu(quantized=quantized, name=prefix + "gelu")
-    fully_connected("fc2_u", arch.rank)
-    fully_connected("fc2_v", arch.embed_dim)
+    def add_pair(name: str, units: int, parts: int = 1) -> None:
+        # Eq. 1: the matrix is a product of two factors.
+        add(FullyConnected, f"{name}_u", arch.rank)
+        add(FullyConnected, f"{name}_v", units, parts)
+
+    def add_matrix(name: str, units: int, parts: int = 1) -> None:
+        add(FullyConnected, name, units, parts)
+
+    add_attention = add_pair if arch.low_rank_attention else add_matrix
+    grid = arch.grid_size if arch.relative_position else None
+    add(LayerNorm, "norm_1")
+    add_attention("qkv", 3 * arch.attention_dim(block), parts=3)
+    add(Attention, "attention", arch.head_dim, grid, arch.pooling == "class_token")
+    add_attention("projection", arch.embed_dim)
+    add(LayerNorm, "norm_2")
+    add_pair("fc1", arch.hidden_dim(block))
+    add(Gelu, "gelu")
+    add_pair("fc2", arch.embed_dim)
     return layers
+
+
+def run_block(
+    layers: Mapping[str, QuantizableLayer], x: tf.Tensor, units: Mapping[str, tf.Tensor]
+) -> tf.Tensor:
+    """Runs one block on float[batch, tokens, embed_dim].
+
+    Args:
+        layers: From ``block_layers``.
+        x: The residual stream.
+        units: Width of each fully connected layer's output by name; a layer that is not named
+            gives all that it has.
+    """
+
+    def fully_connected(
+        name: str, inputs: tf.Tensor, residual: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        if f"{name}_u" in layers:
+            inputs = layers[f"{name}_u"](inputs, units=units.get(f"{name}_u"))
+            name = f"{name}_v"
+        joined = inputs if residual is None else [inputs, residual]
+        return layers[name](joined, units=units.get(name))
+
+    y = fully_connected("qkv", layers["norm_1"](x))
+    x = fully_connected("projection", layers["attention"](y), x)
+    y = fully_connected("fc1", layers["norm_2"](x))
+    return fully_connected("fc2", layers["gelu"](y), x)
+
+
+def pooling_layer(
+    architecture: Architecture, quantized: bool = False, dtype: Any = None
+) -> QuantizableLayer:
+    """Makes the layer between the tokens and the classifier."""
+    if architecture.pooling == "class_token":
+        return ClassTokenPool(dtype=dtype, name="class_token_pool")
+    return MeanPool(quantized=quantized, dtype=dtype, name="mean_pool")
 
 
 def build_subnet(architecture: Architecture, quantized: bool = False) -> Subnet:
@@ -53,21 +99,24 @@ def build_subnet(architecture: Architecture, quantized: bool = False) -> Subnet:
     Returns:
         A model from float[batch, image_size, image_size, channels] in [-1, 1) to
         float[batch, num_classes] logits.
+
+    Raises:
+        ConfigError: If it shall be quantized, and has an option without int8 operators.
     """
     arch = architecture
+    if quantized:
+        arch.check_exportable()
     image = tf_keras.Input((arch.image_size, arch.image_size, arch.channels), name="image")
     patch_embed = PatchEmbed(
         arch.embed_dim, arch.patch_size, quantized=quantized, name="patch_embed"
     )
     x = patch_embed(image)
+    if arch.pooling == "class_token":
+        x = ClassToken(name="class_token")(x)
     for block in range(arch.depth):
-        layers = block_layers(arch, block, quantized)
-        y = layers["attention"](layers["qkv"](layers["norm_1"](x)))
-        x = layers["projection"]([y, x])
-        y = layers["fc1_v"](layers["fc1_u"](layers["norm_2"](x)))
-        x = layers["fc2_v"]([layers["fc2_u"](layers["gelu"](y)), x])
+        x = run_block(block_layers(arch, block, quantized), x, {})
     x = LayerNorm(quantized=quantized, name="norm")(x)
-    x = MeanPool(quantized=quantized, name="mean_pool")(x)
+    x = pooling_layer(arch, quantized)(x)
     logits = FullyConnected(arch.num_classes, quantized=quantized, name="head")(x)
     model = Subnet(image, logits, name="subnet")
     model.architecture = arch
@@ -102,6 +151,7 @@ class Subnet(tf_keras.Model):
             A model for quantization-aware training; its weights start at this one's.
 
         Raises:
+            ConfigError: If the network has an option without int8 operators.
             DataError: If there is no calibration batch.
         """
         copy = build_subnet(self.architecture, quantized=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,12 +11,21 @@ import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.class_token import ClassToken
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
-from mcuformer_tflm.keras_models.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
-from mcuformer_tflm.keras_models.subnet import Subnet, block_layers, build_subnet
+from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.subnet import (
+    Subnet,
+    block_layers,
+    build_subnet,
+    pooling_layer,
+    run_block,
+)
+
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 class Supernet(tf_keras.Model):
@@ -26,35 +37,52 @@ class Supernet(tf_keras.Model):
 
     Args:
         largest: The network that holds the weights. All subnets share its ``patch_size``,
-            ``rank_ratio`` and ``head_dim``.
+            ``rank_ratio``, ``head_dim``, ``low_rank_attention``, ``relative_position`` and
+            ``pooling``.
+        precision: ``"float32"``, or ``"mixed_bfloat16"``: weights in 32 bits, products in 16.
         **kwargs: As for Keras' Model.
+
+    Raises:
+        ConfigError: If ``precision`` is neither.
     """
 
-    def __init__(self, largest: Architecture, **kwargs: Any) -> None:
+    def __init__(self, largest: Architecture, precision: str = "float32", **kwargs: Any) -> None:
         """Creates all weights."""
-        super().__init__(**kwargs)
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision is {precision!r}; allowed are {PRECISIONS}.")
+        super().__init__(dtype=precision, **kwargs)
         self.largest = largest
-        self.patch_embed = PatchEmbed(largest.embed_dim, largest.patch_size, name="patch_embed")
-        self.blocks = [block_layers(largest, block) for block in range(largest.depth)]
-        self.norm = LayerNorm(name="norm")
-        self.mean_pool = MeanPool(name="mean_pool")
-        self.head = FullyConnected(largest.num_classes, name="head")
+        self.patch_embed = PatchEmbed(
+            largest.embed_dim, largest.patch_size, dtype=precision, name="patch_embed"
+        )
+        self.class_token = None
+        if largest.pooling == "class_token":
+            self.class_token = ClassToken(dtype=precision, name="class_token")
+        self.blocks = [
+            block_layers(largest, block, dtype=precision) for block in range(largest.depth)
+        ]
+        self.norm = LayerNorm(dtype=precision, name="norm")
+        self.pool = pooling_layer(largest, dtype=precision)
+        self.head = FullyConnected(largest.num_classes, dtype="float32", name="head")
         # Every layer must see the greatest width before a sliced input reaches it.
         tokens, dim = [None, None], largest.embed_dim
         self.patch_embed.build([None, largest.image_size, largest.image_size, largest.channels])
         for block, layers in enumerate(self.blocks):
+            attention, hidden = largest.attention_dim(block), largest.hidden_dim(block)
             widths = {
-                "attention": 3 * largest.attention_dim(block),
-                "projection": largest.attention_dim(block),
-                "fc1_v": largest.rank,
-                "gelu": largest.hidden_dim(block),
-                "fc2_u": largest.hidden_dim(block),
-                "fc2_v": largest.rank,
+                "attention": 3 * attention,
+                "projection": attention,
+                "projection_u": attention,
+                "gelu": hidden,
+                "fc2_u": hidden,
             }
             for name, layer in layers.items():
-                layer.build(tf.TensorShape([*tokens, widths.get(name, dim)]))
+                width = largest.rank if name.endswith("_v") else widths.get(name, dim)
+                layer.build(tf.TensorShape([*tokens, width]))
+        if self.class_token is not None:
+            self.class_token.build(tf.TensorShape([*tokens, dim]))
         self.norm.build(tf.TensorShape([*tokens, dim]))
-        self.mean_pool.build(tf.TensorShape([*tokens, dim]))
+        self.pool.build(tf.TensorShape([*tokens, dim]))
         self.head.build(tf.TensorShape([None, dim]))
         self.built = True
 
@@ -66,7 +94,8 @@ class Supernet(tf_keras.Model):
         """
         arch, largest = architecture, self.largest
         for field in ("image_size", "channels", "num_classes", "patch_size", "rank_ratio",
-                      "head_dim"):  # fmt: skip
+                      "head_dim", "low_rank_attention", "relative_position",
+                      "pooling"):  # fmt: skip
             if getattr(arch, field) != getattr(largest, field):
                 raise ConfigError(
                     f"{field} is {getattr(arch, field)}, but this supernet was built with "
@@ -107,25 +136,34 @@ class Supernet(tf_keras.Model):
             architecture = tf.constant(self.encode(self.largest))
         embed_dim, depth, rank = architecture[0], architecture[1], architecture[2]
         x = self.patch_embed(images, embed_dim=embed_dim)
+        if self.class_token is not None:
+            x = self.class_token(x)
         for block, layers in enumerate(self.blocks):
-            attention_dim = architecture[3 + block]
-            hidden_dim = architecture[3 + self.largest.depth + block]
-
-            def run(
-                x: tf.Tensor = x,
-                layers: dict[str, Any] = layers,
-                attention_dim: tf.Tensor = attention_dim,
-                hidden_dim: tf.Tensor = hidden_dim,
-            ) -> tf.Tensor:
-                y = layers["qkv"](layers["norm_1"](x), units=3 * attention_dim)
-                x = layers["projection"]([layers["attention"](y), x], units=embed_dim)
-                y = layers["fc1_v"](layers["fc1_u"](layers["norm_2"](x), units=rank),
-                                    units=hidden_dim)  # fmt: skip
-                y = layers["fc2_u"](layers["gelu"](y), units=rank)
-                return layers["fc2_v"]([y, x], units=embed_dim)
-
+            qkv_dim = 3 * architecture[3 + block]
+            units = {
+                "qkv": qkv_dim,
+                "qkv_u": rank,
+                "qkv_v": qkv_dim,
+                "projection": embed_dim,
+                "projection_u": rank,
+                "projection_v": embed_dim,
+                "fc1_u": rank,
+                "fc1_v": architecture[3 + self.largest.depth + block],
+                "fc2_u": rank,
+                "fc2_v": embed_dim,
+            }
+            run = functools.partial(run_block, layers, x, units)
             x = tf.cond(depth > block, run, lambda x=x: x)
-        return self.head(self.mean_pool(self.norm(x)), units=self.largest.num_classes)
+        return self.head(self.pool(self.norm(x)), units=self.largest.num_classes)
+
+    def operators(self) -> Iterator[QuantizableLayer]:
+        """Yields the layers in the order in which they run, as ``Subnet.operators`` does."""
+        yield self.patch_embed
+        if self.class_token is not None:
+            yield self.class_token
+        for layers in self.blocks:
+            yield from layers.values()
+        yield from (self.norm, self.pool, self.head)
 
     def extract(self, architecture: Architecture) -> Subnet:
         """Returns one subnet as a model of its own, with a copy of its share of the weights.
@@ -135,11 +173,9 @@ class Supernet(tf_keras.Model):
         """
         self.encode(architecture)
         subnet = build_subnet(architecture)
-        sources = [self.patch_embed]
-        for layers in self.blocks[: architecture.depth]:
-            sources += layers.values()
-        sources += [self.norm, self.mean_pool, self.head]
-        for source, target in zip(sources, subnet.operators(), strict=True):
+        sources = {layer.name: layer for layer in self.operators()}
+        for target in subnet.operators():
+            source = sources[target.name]
             parts = getattr(source, "parts", 1)
             for full, part in zip(source.weights, target.weights, strict=True):
                 part.assign(_leading(full.numpy(), part.shape, parts))

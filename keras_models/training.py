@@ -92,6 +92,11 @@ class _Trainer:
         self.seed = seed
         self.epoch = 0
         self.teacher = teacher
+        if model.dtype_policy.name != self.recipe.precision:
+            raise ConfigError(
+                f"precision is {self.recipe.precision!r} in the recipe, but the network computes "
+                f"in {model.dtype_policy.name!r}; build the supernet with the recipe's precision."
+            )
         self.strategy = strategy or tf.distribute.get_strategy()
         self._architecture = architecture
         self._whole_epoch = True

@@ -10,6 +10,7 @@ def build_supernet(
     space: SearchSpace | None = None,
     patch_size: int | None = None,
     rank_ratio: float | None = None,
+    precision: str = "float32",
 ) -> Supernet:
     """Builds the weight-entangled supernet of a search space.
 
@@ -20,16 +21,17 @@ def build_supernet(
         space: What to search; by default the paper's full space (240x240x3, 1000 classes).
         patch_size: One of the space's; by default its smallest.
         rank_ratio: One of the space's; by default its largest.
+        precision: ``"float32"``, or ``"mixed_bfloat16"``: weights in 32 bits, products in 16.
 
     Returns:
         A tf_keras model; ``supernet.extract(architecture)`` gives a network of its own.
 
     Raises:
-        ConfigError: If the space does not hold that pair.
+        ConfigError: If the space does not hold that pair, or ``precision`` is neither.
     """
     space = space or SearchSpace()
     chosen = space.at(
         patch_size=min(space.patch_size) if patch_size is None else patch_size,
         rank_ratio=max(space.rank_ratio) if rank_ratio is None else rank_ratio,
     )
-    return Supernet(chosen.largest())
+    return Supernet(chosen.largest(), precision)

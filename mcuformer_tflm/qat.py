@@ -38,8 +38,10 @@ def quantize(
         progress: Called after each step with (done, total).
 
     Raises:
+        ConfigError: If the network has an option without int8 operators.
         DataError: If there are fewer images than one batch.
     """
+    subnet.architecture.check_exportable()
     if len(images) < batch_size:
         raise DataError(
             f"There are {len(images)} images, fewer than one batch of {batch_size}; give more "

@@ -70,7 +70,12 @@ def arena_content(depth: int, head: int) -> ArenaContent:
 
 
 def live_bytes(architecture: Architecture, image: Image = "whole") -> Iterator[tuple[str, int]]:
-    """Yields (operator, bytes alive while it runs) in execution order."""
+    """Yields (operator, bytes alive while it runs) in execution order.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators.
+    """
+    architecture.check_exportable()
     arch, n = architecture, architecture.num_tokens
     dim = arch.embed_dim
     stream = _aligned(n * dim)

@@ -19,8 +19,14 @@ def fully_connected_shapes(architecture: Architecture) -> Iterator[tuple[str, in
     for block in range(arch.depth):
         prefix = f"block_{block}_"
         attention, hidden = arch.attention_dim(block), arch.hidden_dim(block)
-        yield prefix + "qkv", 3 * attention, arch.embed_dim
-        yield prefix + "projection", arch.embed_dim, attention
+        if arch.low_rank_attention:
+            yield prefix + "qkv_u", arch.rank, arch.embed_dim
+            yield prefix + "qkv_v", 3 * attention, arch.rank
+            yield prefix + "projection_u", arch.rank, attention
+            yield prefix + "projection_v", arch.embed_dim, arch.rank
+        else:
+            yield prefix + "qkv", 3 * attention, arch.embed_dim
+            yield prefix + "projection", arch.embed_dim, attention
         yield prefix + "fc1_u", arch.rank, arch.embed_dim
         yield prefix + "fc1_v", hidden, arch.rank
         yield prefix + "fc2_u", arch.rank, hidden
@@ -37,9 +43,9 @@ def eq5_bytes(architecture: Architecture, class_token: bool = False) -> int:
 
     Args:
         architecture: The network.
-        class_token: Whether the tokens include one.
+        class_token: Whether to count one whatever the network's pooling; the paper does.
     """
-    tokens = architecture.num_tokens + class_token
+    tokens = max(architecture.sequence_length, architecture.num_tokens + class_token)
     return max(
         units * width + tokens * max(units, width)
         for name, units, width in fully_connected_shapes(architecture)
@@ -52,8 +58,12 @@ def weight_bytes(architecture: Architecture) -> int:
 
     Weights, biases, multipliers, shifts, positions and tables, without the flatbuffer around
     them (``flash_bytes``).
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators.
     """
     arch = architecture
+    arch.check_exportable()
     total = sum(
         packed_weight_bytes(units, width) + units * _BYTES_PER_CHANNEL
         for _, units, width in fully_connected_shapes(arch)
@@ -71,17 +81,20 @@ def num_parameters(architecture: Architecture) -> int:
     arch = architecture
     total = sum(units * (width + 1) for _, units, width in fully_connected_shapes(arch))
     total += arch.embed_dim * (arch.patch_size**2 * arch.channels + 1)
-    return total + (arch.num_tokens + 2 * (2 * arch.depth + 1)) * arch.embed_dim
+    if arch.relative_position:
+        distances = (2 * arch.grid_size - 1) ** 2 + 3 * (arch.pooling == "class_token")
+        total += sum(arch.num_heads) * distances
+    return total + (arch.sequence_length + 2 * (2 * arch.depth + 1)) * arch.embed_dim
 
 
 def num_macs(architecture: Architecture) -> int:
     """Returns the multiply-accumulates of one image."""
-    arch, n = architecture, architecture.num_tokens
+    arch, n = architecture, architecture.sequence_length
     total = sum(
         units * width * (1 if name == "head" else n)
         for name, units, width in fully_connected_shapes(arch)
     )
-    total += n * arch.embed_dim * arch.patch_size**2 * arch.channels
+    total += arch.num_tokens * arch.embed_dim * arch.patch_size**2 * arch.channels
     return total + sum(2 * n * n * arch.attention_dim(block) for block in range(arch.depth))
 
 

@@ -13,6 +13,12 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
 
+# The same in every network of a space.
+_FIXED = (
+    "image_size", "channels", "num_classes", "head_dim", "low_rank_attention",
+    "relative_position", "pooling",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class SearchSpace:
@@ -33,6 +39,9 @@ class SearchSpace:
         num_heads: Heads of a block.
         mlp_ratio: Hidden widths of a block's MLP as multiples of ``embed_dim``.
         head_dim: Width of a head.
+        low_rank_attention: Of every network, as in ``Architecture``; so the next two.
+        relative_position: Whether heads add a learned bias for the distance of two tokens.
+        pooling: ``"mean"`` or ``"class_token"``.
     """
 
     image_size: int = 240
@@ -45,6 +54,9 @@ class SearchSpace:
     num_heads: tuple[int, ...] = (3, 4)
     mlp_ratio: tuple[float, ...] = (3.5, 4.0)
     head_dim: int = 64
+    low_rank_attention: bool = False
+    relative_position: bool = False
+    pooling: str = "mean"
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -169,8 +181,7 @@ class SearchSpace:
         """Whether a network belongs to the space."""
         arch = architecture
         return (
-            (arch.image_size, arch.channels, arch.num_classes, arch.head_dim)
-            == (self.image_size, self.channels, self.num_classes, self.head_dim)
+            all(getattr(arch, field) == getattr(self, field) for field in _FIXED)
             and arch.patch_size in self.patch_size
             and arch.rank_ratio in self.rank_ratio
             and arch.embed_dim in self.embed_dim
@@ -203,7 +214,8 @@ class SearchSpace:
         """Returns a network of these values, with the image, classes and heads of the space."""
         return Architecture(
             self.image_size, self.channels, self.num_classes, patch_size, rank_ratio,
-            self.head_dim, embed_dim, num_heads, mlp_ratio,
+            self.head_dim, embed_dim, num_heads, mlp_ratio, self.low_rank_attention,
+            self.relative_position, self.pooling,
         )  # fmt: skip
 
 

@@ -61,9 +61,10 @@ def convert(
         int8[1, num_classes].
 
     Raises:
-        ConfigError: If the network is not quantized, the labels are not one a class, or
-            schedule or image is none of those.
+        ConfigError: If the network is not quantized, has an option without int8 operators, the
+            labels are not one a class, or schedule or image is none of those.
     """
+    subnet.architecture.check_exportable()
     for field, value, allowed in (
         ("schedule", schedule, get_args(Schedule)),
         ("image", image, get_args(Image)),

@@ -1,15 +1,23 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from mcuformer_tflm import convert, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.attention import _distances
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.low_rank import initialise_low_rank, low_rank_pair
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer, batches
+from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.search.memory import num_parameters
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 
-SPACE = FASHION_MNIST_SPACE.at(7, 0.8)
+SPACE = dataclasses.replace(FASHION_MNIST_SPACE.at(7, 0.8), depth=(2, 3))
 
 
 class Only:
@@ -74,8 +82,6 @@ def test_blocks_beyond_the_depth_do_not_learn():
     [("patch_size", 4), ("rank_ratio", 0.5), ("embed_dim", 80), ("num_heads", (9, 9))],
 )
 def test_foreign_architecture_is_refused_by_its_field(supernet, field, value):
-    import dataclasses
-
     foreign = dataclasses.replace(SPACE.smallest(), **{field: value})
     with pytest.raises(ConfigError, match=field):
         supernet.encode(foreign)
@@ -87,8 +93,6 @@ def test_foreign_architecture_is_refused_by_its_field(supernet, field, value):
      ("num_heads", (2,))],
 )  # fmt: skip
 def test_impossible_architecture_is_refused_by_its_field(field, value):
-    import dataclasses
-
     with pytest.raises(ConfigError, match=field):
         dataclasses.replace(SPACE.smallest(), **{field: value})
 
@@ -101,7 +105,121 @@ def test_architecture_survives_json():
 
 
 def test_rank_is_not_lost_to_binary_fractions():
-    import dataclasses
-
     wide = dataclasses.replace(SPACE.smallest(), rank_ratio=0.95, embed_dim=60)
     assert wide.rank == 57
+
+
+def options(**kwargs):
+    return dataclasses.replace(SPACE, **kwargs)
+
+
+OPTIONS = {
+    "low_rank_attention": options(low_rank_attention=True),
+    "relative_position": options(relative_position=True),
+    "class_token": options(pooling="class_token"),
+    "all": options(low_rank_attention=True, relative_position=True, pooling="class_token"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_extracts_subnets_of_the_same_outputs(name):
+    space = OPTIONS[name]
+    supernet = Supernet(space.largest())
+    rng = np.random.default_rng(0)
+    for weight in supernet.trainable_weights:
+        # Biases and relative positions start at zero, where a wrong slice would not show.
+        weight.assign_add(0.05 * rng.standard_normal(weight.shape))
+    images = rng.uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
+    run = tf.function(supernet)
+    for architecture in (space.largest(), space.smallest(), *(space.sample(rng) for _ in "xy")):
+        subnet = supernet.extract(architecture)
+        inside = run(images, tf.constant(supernet.encode(architecture)))
+        np.testing.assert_allclose(inside, subnet(images), atol=2e-5)
+        assert subnet.count_params() == num_parameters(architecture)
+    assert run.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("field", ["low_rank_attention", "relative_position", "pooling"])
+def test_option_without_int8_operators_is_refused_by_name(field):
+    space = dataclasses.replace(SPACE, **{field: "class_token" if field == "pooling" else True})
+    subnet = build_subnet(space.smallest())
+    images = np.zeros((8, 28, 28, 1), np.float32)
+    with pytest.raises(ConfigError, match=f"{field} is .*no int8 operators"):
+        quantize(subnet, images, np.zeros(8, np.int32), batch_size=8)
+    with pytest.raises(ConfigError, match=f"{field} is"):
+        convert(subnet, ["label"] * 10)
+    with pytest.raises(ConfigError, match=f"{field} is"):
+        arena_bytes(space.smallest())
+    with pytest.raises(ConfigError, match=f"{field} is"):
+        Supernet(SPACE.largest()).encode(space.smallest())
+
+
+def test_architecture_of_before_the_options_still_loads():
+    text = (
+        '{"channels": 1, "embed_dim": 32, "head_dim": 16, "image_size": 28, "mlp_ratio": [2.0], '
+        '"num_classes": 10, "num_heads": [2], "patch_size": 7, "rank_ratio": 0.8}'
+    )
+    architecture = Architecture.from_json(text)
+    assert architecture.pooling == "mean"
+    assert not architecture.low_rank_attention
+    assert not architecture.relative_position
+
+
+def test_class_token_is_one_token_more():
+    assert SPACE.smallest().sequence_length == 16
+    assert OPTIONS["class_token"].smallest().sequence_length == 17
+
+
+def test_relative_bias_depends_on_distance_alone():
+    distances = _distances(3, class_token=True)
+    patches = distances[1:, 1:]
+    assert patches[0, 1] == patches[1, 2] == patches[3, 4], "one column to the right"
+    assert patches[0, 1] != patches[1, 0]
+    assert len(np.unique(patches)) == 25
+    assert np.unique(distances).tolist() == list(range(28))
+
+
+@pytest.mark.parametrize("rank", [1, 5, 12, 20])
+def test_low_rank_pair_is_the_best_of_its_rank_and_of_every_smaller_one(rank):
+    matrix = np.random.default_rng(0).standard_normal((12, 15))
+    u, v = low_rank_pair(matrix, rank)
+    assert (u.shape, v.shape) == ((12, rank), (rank, 15))
+    values = np.linalg.svd(matrix, compute_uv=False)
+    for k in range(1, rank + 1):
+        error = np.linalg.norm(matrix - u[:, :k] @ v[:k])
+        # Eckart and Young: no matrix of rank k is nearer.
+        np.testing.assert_allclose(error, np.linalg.norm(values[k:]), atol=1e-5)
+
+
+def test_supernet_starts_from_trained_matrices():
+    space = OPTIONS["low_rank_attention"]
+    supernet = Supernet(space.largest())
+    rng = np.random.default_rng(0)
+    dim, units = space.largest().embed_dim, 3 * space.largest().attention_dim(0)
+    # Of a rank that the pair holds, so that nothing is lost.
+    kernel = rng.standard_normal((dim, 20)) @ rng.standard_normal((20, units)) / 20
+    bias = rng.standard_normal(units)
+    initialise_low_rank(supernet, {"block_0_qkv": (kernel, bias)})
+    x = rng.standard_normal((2, 3, dim)).astype(np.float32)
+    layers = supernet.blocks[0]
+    np.testing.assert_allclose(
+        layers["qkv_v"](layers["qkv_u"](x)), x @ kernel + bias, rtol=1e-4, atol=1e-4
+    )
+    with pytest.raises(ConfigError, match="no low-rank pair 'block_0_fc3'"):
+        initialise_low_rank(supernet, {"block_0_fc3": (kernel, bias)})
+    with pytest.raises(ConfigError, match=r"block_0_fc1 is \(64, 192\).*takes \(64, 192\)"):
+        initialise_low_rank(supernet, {"block_0_fc1": (kernel, bias[1:])})
+
+
+def test_mixed_precision_computes_in_16_bits_and_keeps_weights_in_32():
+    single, mixed = Supernet(SPACE.largest()), Supernet(SPACE.largest(), "mixed_bfloat16")
+    mixed.set_weights(single.get_weights())
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
+    assert mixed.blocks[0]["norm_1"](mixed.patch_embed(images)).dtype == tf.bfloat16
+    logits = mixed(images)
+    assert logits.dtype == tf.float32
+    assert all(weight.dtype == tf.float32 for weight in mixed.trainable_weights)
+    np.testing.assert_allclose(logits, single(images), atol=0.1)
+    assert np.abs(logits - single(images)).max() > 0
+    with pytest.raises(ConfigError, match="precision is 'float8'"):
+        Supernet(SPACE.largest(), "float8")

@@ -22,8 +22,9 @@ from mcuformer_tflm.search.space import SearchSpace
 
 SPACE = SearchSpace(
     image_size=8, channels=1, num_classes=4, patch_size=(4,), rank_ratio=(0.5,),
-    embed_dim=(8, 16), depth=(1, 2), num_heads=(1, 2), mlp_ratio=(2.0,), head_dim=4,
+    embed_dim=(8, 16), depth=(1,), num_heads=(1, 2), mlp_ratio=(2.0,), head_dim=4,
 )  # fmt: skip
+DEEP = dataclasses.replace(SPACE, depth=(1, 2), relative_position=True)
 ALL = TrainingRecipe(ema_decay=0.9, sandwich_random=1, distillation_weight=0.5)
 
 
@@ -42,18 +43,20 @@ def state(trainer):
     return [*trainer.model.get_weights(), *(v.numpy() for v in trainer.optimizer.variables)]
 
 
-@pytest.mark.parametrize("recipe", [TrainingRecipe(), ALL], ids=["default", "all options"])
-def test_restored_training_goes_on_bit_by_bit(tmp_path, recipe):
+@pytest.mark.parametrize(
+    ("space", "recipe"), [(DEEP, TrainingRecipe()), (SPACE, ALL)], ids=["default", "all options"]
+)
+def test_restored_training_goes_on_bit_by_bit(tmp_path, space, recipe):
     data = batches(*drawn(), 8, seed=5)
-    whole = fresh(recipe)
-    whole.train(data, SPACE)
+    whole = fresh(recipe, space=space)
+    whole.train(data, space)
     whole.save(tmp_path / "state.npz")
-    losses = [whole.train(data, SPACE) for _ in range(2)]
+    losses = [whole.train(data, space) for _ in range(2)]
     tf_keras.utils.set_random_seed(99)
-    resumed = SupernetTrainer(Supernet(SPACE.largest()), recipe, 12, 3)
+    resumed = SupernetTrainer(Supernet(space.largest()), recipe, 12, 3)
     resumed.restore(tmp_path / "state.npz")
     assert resumed.epoch == 1
-    assert [resumed.train(batches(*drawn(), 8, seed=5), SPACE) for _ in range(2)] == losses
+    assert [resumed.train(batches(*drawn(), 8, seed=5), space) for _ in range(2)] == losses
     for one, other in zip(state(whole), state(resumed), strict=True):
         np.testing.assert_array_equal(one, other)
 
