@@ -6,12 +6,13 @@ PYTHON := $(VENV)/bin/python
 APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib qemu-system-arm
 
-.PHONY: help setup demo test sanitize lint format wheel clean
+.PHONY: help setup demo firmware test sanitize lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make setup   virtual environment, operators, Debian packages (once)"
 	@echo "make demo    search, train, convert, run in TFLM   [BOARD=$(BOARD)]"
+	@echo "make firmware  the demo's model on emulated boards, images for the real ones"
 	@echo "make test    the test suite"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make lint    ruff, mypy, clang-format"
@@ -42,6 +43,21 @@ $(VENV)/.ready: $(VENV)/.python $(OPERATOR_SOURCES)
 	@touch $@
 
 demo: setup
+	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
+
+# The demo's model as firmware: compared with TFLM on each emulated board, built for each real one.
+FIRMWARE_BOARDS := stm32f427 stm32f746 stm32h743
+firmware: setup $(OUT)/model.tflite
+	set -e; for board in $(FIRMWARE_BOARDS); do \
+	  $(VENV)/bin/mcuformer emulate $(OUT)/model.tflite --board $$board; \
+	  $(VENV)/bin/mcuformer firmware $(OUT)/model.tflite --board $$board --out build/firmware/$$board; \
+	  $(VENV)/bin/cmake -S build/firmware/$$board -B build/firmware/$$board/build \
+	    -DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake > build/firmware.log || (cat build/firmware.log; exit 1); \
+	  $(VENV)/bin/cmake --build build/firmware/$$board/build; \
+	done
+	$(PYTHON) -m pytest tests/mcuformer_tflm/test_firmware.py
+
+$(OUT)/model.tflite: | $(VENV)/.ready
 	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
 
 test: setup

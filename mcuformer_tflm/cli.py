@@ -15,7 +15,11 @@ from rich.table import Table
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError, McuformerError  # noqa: E402
+from mcuformer_tflm.keras_models.exceptions import (  # noqa: E402
+    ConfigError,
+    EmulatorError,
+    McuformerError,
+)
 
 app = typer.Typer(
     help="Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.",
@@ -162,6 +166,83 @@ def verify(
         )
     hits = int((logits.argmax(-1) == classes).sum())
     console.print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
+
+
+@app.command()
+def firmware(
+    model: Model,
+    out: Annotated[Path, typer.Option(help="Folder of the project.")],
+    board: Board = "stm32f746",
+) -> None:
+    """Write a model as a self-contained C++ project for a board, without an interpreter.
+
+    Example: `mcuformer firmware build/demo/model.tflite --board stm32f746 --out build/firmware`
+    """
+    _import_tensorflow_quietly()
+    from mcuformer_tflm.firmware.project import export_firmware
+    from mcuformer_tflm.search.board import get_board
+
+    target = get_board(board)
+    placement = export_firmware(model, target, out)
+    console = Console()
+    console.print(
+        f"Firmware for {target.name} written to {out}: an arena of {placement.arena_bytes:,} "
+        f"bytes, {placement.internal_bytes:,} bytes of constants in internal flash, "
+        f"{placement.external_bytes:,} in external flash. Build and flash it:"
+    )
+    for line in (
+        f"cmake -S {out} -B {out}/build -DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake",
+        f"cmake --build {out}/build",
+        f"st-flash write {out}/build/firmware.bin 0x08000000",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def emulate(
+    model: Model,
+    board: Board = "stm32f746",
+    data: Data = "fashion-mnist",
+    data_folder: DataFolder = None,
+    limit: Annotated[int, typer.Option(help="Use so many test images.")] = 50,
+) -> None:
+    """Run a model's firmware on an emulated Cortex-M and compare it with TFLM, byte for byte.
+
+    The core is QEMU's; lengths of RAM and flash, and the guards around them, are the board's.
+
+    Example: `mcuformer emulate build/demo/model.tflite --board stm32f427`
+    """
+    import tempfile
+
+    _import_tensorflow_quietly()
+    from mcuformer_tflm import datasets
+    from mcuformer_tflm.emulator.qemu import MACHINES, run_firmware
+    from mcuformer_tflm.firmware.build import build_project
+    from mcuformer_tflm.firmware.project import export_firmware
+    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.search.board import get_board
+
+    if limit < 1:
+        raise ConfigError(f"--limit is {limit}; it must be at least 1.")
+    target = get_board(board)
+    pictures = datasets.quantize_images(datasets.load(data, data_folder).test_images[:limit])
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        export_firmware(model, target, project)
+        expected = MicroInterpreter(model).run(pictures)
+        image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
+        run = run_firmware(image.elf, target.core, pictures, expected.shape[1])
+    if run.status != 0 or run.outputs.shape != expected.shape:
+        raise EmulatorError(f"The firmware stopped with status {run.status}: {run.log.strip()}")
+    equal = int((run.outputs == expected).all(axis=1).sum())
+    Console().print(
+        f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {equal} of "
+        f"{len(expected)} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
+        f"{image.constant_bytes:,}, arena {image.arena_bytes:,}, stack {run.stack_bytes:,} bytes.",
+        soft_wrap=True,
+    )
+    if equal != len(expected):
+        raise EmulatorError("The firmware's answers differ from TFLM's; please report the model.")
 
 
 @app.command()

@@ -172,12 +172,13 @@ class Machine:
     def _count(self, uc: Any, address: int, size: int, _: Any) -> None:
         count = self._block_sizes.get((address << 16) | size)
         if count is None:
-            count = _count_instructions(bytes(uc.mem_read(address, size)))
+            count = count_instructions(bytes(uc.mem_read(address, size)))
             self._block_sizes[(address << 16) | size] = count
         self._instructions += count
 
 
-def _count_instructions(code: bytes) -> int:
+def count_instructions(code: bytes) -> int:
+    """Returns the number of instructions in straight Thumb-2 code."""
     # Thumb-2: a first halfword of 0b11101, 0b11110 or 0b11111 has a second one.
     position = count = 0
     while position < len(code):

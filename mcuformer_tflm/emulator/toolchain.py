@@ -42,8 +42,13 @@ class KernelImage:
 
 def kernel_sources() -> list[Path]:
     """Returns the kernels' source files, the cores' tuned inner loops among them."""
-    folder = _source_folder() / "kernels"
+    folder = kernel_folder()
     return sorted([*folder.rglob("*.cc"), *folder.rglob("*.S")])
+
+
+def kernel_folder() -> Path:
+    """Returns the folder of the kernels' sources."""
+    return _source_folder() / "kernels"
 
 
 def find_tool(name: str) -> str:

@@ -106,7 +106,7 @@ class MicroInterpreter:
         """Checks the file, tries it in a child process, then opens it here."""
         if planner not in PLANNERS:
             raise ConfigError(f"planner is {planner!r}; it must be one of {', '.join(PLANNERS)}.")
-        content = model if isinstance(model, bytes) else _read_file(Path(model))
+        content = model if isinstance(model, bytes) else read_model_file(Path(model))
         self.graph = read_graph(content)
         self.architecture = read_architecture(self.graph)
         foreign = sorted({op.code for op in self.graph.operators} - set(OPERATORS))
@@ -178,7 +178,12 @@ class MicroInterpreter:
             self._interpreter.invoke()
 
 
-def _read_file(path: Path) -> bytes:
+def read_model_file(path: Path) -> bytes:
+    """Returns a model file's bytes.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -20,7 +20,7 @@ def model_file(model, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("command", ["demo", "plan", "verify"])
+@pytest.mark.parametrize("command", ["demo", "emulate", "firmware", "plan", "verify"])
 def test_help_explains_with_an_example(command):
     status, out, _ = _run(command, "--help")
     assert status == 0

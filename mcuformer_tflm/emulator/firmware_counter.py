@@ -1,0 +1,123 @@
+"""Instructions of one inference of a firmware image, operator by operator (Unicorn)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcuformer_tflm.emulator.machine import count_instructions
+from mcuformer_tflm.keras_models.exceptions import EmulatorError
+
+# Memory of the machines to which emulated images are linked (mcuformer_tflm/emulator/qemu.py).
+_MEMORY = ((0x00000000, 0x400000), (0x20000000, 0x400000), (0x60000000, 0x1000000))
+_RETURN = 0x3FFF00
+# Beside all memory of a board: the picture and the logits.
+_BUFFERS, _BUFFER_SIZE = 0x70000000, 0x1000000
+_PAINT = b"\x5a"
+
+
+@dataclasses.dataclass(frozen=True)
+class FirmwareCount:
+    """One inference, counted.
+
+    Attributes:
+        instructions: All instructions of ``mcuformer_run``.
+        by_operator: Instructions of each operator's function, in order of execution.
+        stack_bytes: The most bytes of stack in use.
+        output: int8 logits.
+    """
+
+    instructions: int
+    by_operator: dict[str, int]
+    stack_bytes: int
+    output: np.ndarray
+
+
+def count_inference(
+    image: Path, core: str, picture: np.ndarray, output_bytes: int, operators: list[str]
+) -> FirmwareCount:
+    """Runs ``mcuformer_run`` of an image once.
+
+    The count is the same on every run: no cycle is modelled, no time measured.
+
+    Args:
+        image: ELF file that was linked for the emulator.
+        core: ``cortex-m4`` or ``cortex-m7``.
+        picture: int8 pixels.
+        output_bytes: Bytes of logits.
+        operators: Names of the operators' functions, in order.
+
+    Raises:
+        EmulatorError: If the program leaves its memory, writes to flash, or refuses.
+    """
+    import unicorn
+    from elftools.elf.elffile import ELFFile
+    from unicorn import arm_const as registers
+
+    machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+    model = {"cortex-m4": "UC_CPU_ARM_CORTEX_M4", "cortex-m7": "UC_CPU_ARM_CORTEX_M7"}[core]
+    machine.ctl_set_cpu_model(getattr(registers, model))
+    readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+    for start, size in _MEMORY:
+        machine.mem_map(start, size, unicorn.UC_PROT_ALL if start == 0x20000000 else readable)
+    machine.mem_map(_BUFFERS, _BUFFER_SIZE)
+    with image.open("rb") as file:
+        elf = ELFFile(file)
+        for segment in elf.iter_segments("PT_LOAD"):
+            if segment["p_filesz"]:
+                machine.mem_write(segment["p_vaddr"], segment.data())
+        symbols = {
+            symbol.name: symbol["st_value"]
+            for symbol in elf.get_section_by_name(".symtab").iter_symbols()
+        }
+    starts = {symbols[_mangled(name)] & ~1: name for name in operators}
+    run = symbols["mcuformer_run_rows"] & ~1
+    counter = _Counter(machine, starts, run)
+    machine.hook_add(unicorn.UC_HOOK_BLOCK, counter.count)
+    bottom, top = symbols["__stack_bottom"], symbols["__stack_top"]
+    machine.mem_write(bottom, _PAINT * (top - bottom))
+    pixels = np.ascontiguousarray(picture, np.int8).tobytes()
+    output = _BUFFERS + (len(pixels) + 63 & ~63)
+    machine.mem_write(_BUFFERS, pixels)
+    for register, value in (("R0", _BUFFERS), ("R1", output), ("SP", top), ("LR", _RETURN | 1)):
+        machine.reg_write(getattr(registers, f"UC_ARM_REG_{register}"), value)
+    try:
+        machine.emu_start(symbols["mcuformer_run"] | 1, _RETURN)
+    except unicorn.UcError as error:
+        pc = machine.reg_read(registers.UC_ARM_REG_PC)
+        raise EmulatorError(f"{image.name} failed at 0x{pc:x} on {core}: {error}.") from None
+    if machine.reg_read(registers.UC_ARM_REG_R0) & 0xFF != 1:
+        raise EmulatorError(f"{image.name} refused to run on {core}.")
+    left = bytes(machine.mem_read(bottom, top - bottom))
+    return FirmwareCount(
+        counter.total,
+        {name: counter.by_start[start] for start, name in starts.items()},
+        len(left.lstrip(_PAINT)),
+        np.frombuffer(bytes(machine.mem_read(output, output_bytes)), np.int8).copy(),
+    )
+
+
+class _Counter:
+    def __init__(self, machine: Any, starts: dict[int, str], run: int) -> None:
+        self.total = 0
+        self.by_start = dict.fromkeys([*starts, run], 0)
+        self._machine, self._run, self._current = machine, run, run
+        self._sizes: dict[tuple[int, int], int] = {}
+
+    def count(self, machine: Any, address: int, size: int, _: Any) -> None:
+        instructions = self._sizes.get((address, size))
+        if instructions is None:
+            instructions = count_instructions(bytes(machine.mem_read(address, size)))
+            self._sizes[address, size] = instructions
+        # Operators run one after another; what follows the last counts as its own.
+        if address in self.by_start:
+            self._current = address
+        self.by_start[self._current] += instructions
+        self.total += instructions
+
+
+def _mangled(name: str) -> str:
+    return f"_ZN12_GLOBAL__N_1{len(name)}{name}Ev"

@@ -1,0 +1,91 @@
+"""Whole firmware images in QEMU: pictures in, logits out, over semihosting."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError, ToolchainError
+
+# Boards of Arm with ample memory at the addresses to which emulated images are linked.
+MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
+
+
+@dataclasses.dataclass(frozen=True)
+class FirmwareRun:
+    """What a firmware image did.
+
+    Attributes:
+        outputs: int8[pictures, output_bytes] logits.
+        log: Lines that it wrote.
+        status: Its exit status: 0 well, 1 the model refused, 2 a fault.
+    """
+
+    outputs: np.ndarray
+    log: str
+    status: int
+
+    @property
+    def stack_bytes(self) -> int:
+        """The most bytes of stack in use, from the program's own record."""
+        found = re.search(r"stack: (\d+) of \d+ bytes used", self.log)
+        if found is None:
+            raise EmulatorError(f"The firmware told nothing of its stack: {self.log.strip()}")
+        return int(found.group(1))
+
+
+def run_firmware(
+    image: Path, core: str, pictures: np.ndarray, output_bytes: int, arguments: str = "",
+    timeout: float = 300,
+) -> FirmwareRun:  # fmt: skip
+    """Runs an image that was linked for the emulator (``MCUFORMER_EMULATED``).
+
+    Args:
+        image: The ELF file.
+        core: ``cortex-m4`` or ``cortex-m7``.
+        pictures: int8[n, height, width, channels] that the program reads as ``input.bin``.
+        output_bytes: Bytes of logits a picture.
+        arguments: The program's command line.
+        timeout: Seconds after which it is stopped.
+
+    Raises:
+        ConfigError: If there is no machine for the core.
+        EmulatorError: If it does not end in time.
+        ToolchainError: If QEMU is not installed.
+    """
+    if core not in MACHINES:
+        raise ConfigError(f"core is {core!r}; QEMU runs {', '.join(MACHINES)} here.")
+    qemu = shutil.which("qemu-system-arm")
+    if qemu is None:
+        raise ToolchainError(
+            "qemu-system-arm is not installed. Run `apt-get install qemu-system-arm` (Debian), or "
+            "`make setup` in the checkout."
+        )
+    semihosting = "enable=on,target=native" + "".join(
+        f",arg={argument}" for argument in ["firmware", *arguments.split()]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "input.bin").write_bytes(np.ascontiguousarray(pictures, np.int8).tobytes())
+        command = [qemu, "-M", MACHINES[core], "-display", "none", "-monitor", "none",
+                   "-serial", "none", "-semihosting-config", semihosting,
+                   "-kernel", str(image.resolve())]  # fmt: skip
+        try:
+            result = subprocess.run(
+                command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                timeout=timeout, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise EmulatorError(
+                f"{image.name} did not end within {timeout:.0f} seconds on {MACHINES[core]}."
+            ) from error
+        output_file = Path(folder) / "output.bin"
+        content = output_file.read_bytes() if output_file.exists() else b""
+    whole = len(content) // output_bytes * output_bytes
+    outputs = np.frombuffer(content[:whole], np.int8).reshape(-1, output_bytes)
+    return FirmwareRun(outputs, result.stdout + result.stderr, result.returncode)

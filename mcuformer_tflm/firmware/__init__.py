@@ -1,0 +1,1 @@
+"""Ahead-of-time firmware: a model as a C++ project for a board, without an interpreter."""

@@ -1,0 +1,103 @@
+"""Builds an exported project with CMake and says what the image takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from mcuformer_tflm.emulator.toolchain import COMPILER, find_tool
+from mcuformer_tflm.keras_models.exceptions import ToolchainError
+
+_CONSTANTS = (".constants", ".external")
+_CODE = (".vectors", ".text", ".rodata", ".ARM.exidx", ".init_array")
+
+
+@dataclasses.dataclass(frozen=True)
+class FirmwareImage:
+    """A linked image.
+
+    Attributes:
+        elf: The ELF file.
+        code_bytes: Code with its own tables, initial values of variables included.
+        constant_bytes: The model's constants.
+        arena_bytes: The static arena, as the map has it.
+        variable_bytes: Variables, initialised or zero.
+    """
+
+    elf: Path
+    code_bytes: int
+    constant_bytes: int
+    arena_bytes: int
+    variable_bytes: int
+
+
+def build_project(project: Path, build: Path, **options: str | Path | bool) -> FirmwareImage:
+    """Configures and builds a project.
+
+    Args:
+        project: Folder with the ``CMakeLists.txt``.
+        build: Folder of the build.
+        options: CMake's cache entries, such as ``MCUFORMER_EMULATED=True``.
+
+    Raises:
+        ToolchainError: If the cross compiler or CMake is missing, or the build fails: a model
+            that does not fit is named by the linker with the bytes that it is over.
+    """
+    find_tool(COMPILER)
+    cmake = _find_cmake()
+    entries = [f"-D{name}={_cmake_value(value)}" for name, value in options.items()]
+    _run(
+        cmake, "-S", str(project), "-B", str(build), *entries,
+        f"-DCMAKE_TOOLCHAIN_FILE={project.resolve() / 'arm-none-eabi.cmake'}",
+    )  # fmt: skip
+    _run(cmake, "--build", str(build), "--parallel", str(os.cpu_count() or 1))
+    return read_image(build / "firmware.elf")
+
+
+def read_image(elf: Path) -> FirmwareImage:
+    """Reads the sizes of a linked image."""
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as file:
+        sections = {section.name: section["sh_size"] for section in ELFFile(file).iter_sections()}
+        symbols = {
+            symbol.name: symbol["st_value"]
+            for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols()
+        }
+    return FirmwareImage(
+        elf,
+        sum(sections.get(name, 0) for name in (*_CODE, ".data")),
+        sum(sections.get(name, 0) for name in _CONSTANTS),
+        symbols["__arena_end"] - symbols["__arena_start"],
+        sections.get(".data", 0) + sections.get(".bss", 0),
+    )
+
+
+def _find_cmake() -> str:
+    # `make setup` puts CMake beside Python, which a caller's PATH may not name.
+    beside = Path(sys.executable).parent / "cmake"
+    found = str(beside) if beside.exists() else shutil.which("cmake")
+    if found is None:
+        raise ToolchainError(
+            "cmake is not installed. Run `apt-get install cmake` (Debian), or `make setup` in the "
+            "checkout."
+        )
+    return found
+
+
+def _cmake_value(value: str | Path | bool) -> str:
+    return ("ON" if value else "OFF") if isinstance(value, bool) else str(value)
+
+
+def _run(*command: str) -> str:
+    result = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    if result.returncode != 0:
+        text = (result.stdout + result.stderr).strip()
+        raise ToolchainError(f"{' '.join(command[:2])} failed:\n{text[-3000:]}")
+    return result.stdout

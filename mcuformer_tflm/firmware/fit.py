@@ -1,0 +1,111 @@
+"""Whether a model's firmware fits a board, and which constants go to external flash.
+
+The linker has the last word; this is asked before anything is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mcuformer_tflm.firmware.source import constant_tensors
+from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.plan.memory_plan import MemoryPlan
+from mcuformer_tflm.plan.planner import plan_memory, read_plan
+from mcuformer_tflm.search.board import Board, all_boards
+from mcuformer_tflm.tflite.model_graph import ModelGraph
+
+# Kept free of flash for the program, and of RAM for stack, guards and variables. The build
+# says what they really take; a test holds it below.
+CODE_RESERVE = 32 * 1024
+STACK_BYTES = 4096
+RAM_RESERVE = STACK_BYTES + 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Where a model lies on a board.
+
+    Attributes:
+        plan: The memory plan of its arena.
+        external: Constants, by tensor, in external flash.
+        internal_bytes: Bytes of constants in internal flash.
+        external_bytes: Bytes of constants in external flash.
+    """
+
+    plan: MemoryPlan
+    external: frozenset[int]
+    internal_bytes: int
+    external_bytes: int
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of the arena, all regions of SRAM together."""
+        return sum(self.plan.region_bytes(region) for region in range(self.plan.num_regions))
+
+
+def place_model(graph: ModelGraph, board: Board) -> Placement:
+    """Places a model on a board.
+
+    The plan that the model carries is used where the board's first region of SRAM holds it;
+    otherwise the arena is planned anew over all regions. Constants go to internal flash,
+    smallest first, as far as it reaches.
+
+    Raises:
+        BudgetError: If the board cannot hold the model: says what is over and by how much, and
+            which boards would do.
+        ModelError: If the model carries no plan of ours.
+        PlanError: If its plan would let live buffers overlap.
+    """
+    plan, over_ram = _plan(graph, board)
+    sizes = {i: -(-len(graph.tensors[i].data) // 16) * 16 for i in constant_tensors(graph)}
+    external, over_flash = _spread(sizes, board)
+    if over_ram or over_flash:
+        able = [
+            other.name
+            for other in all_boards()
+            if not _plan(graph, other)[1] and not _spread(sizes, other)[1]
+        ]
+        hint = (
+            f"It fits {' and '.join(able)}."
+            if able
+            else "It fits no known board; make the model smaller, or add a board with "
+            "mcuformer_tflm.search.board.register_board."
+        )
+        problems = " ".join(filter(None, (over_ram, over_flash)))
+        raise BudgetError(f"The model does not fit {board.name}. {problems} {hint}")
+    outside = sum(sizes[i] for i in external)
+    return Placement(plan, external, sum(sizes.values()) - outside, outside)
+
+
+def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
+    plan = read_plan(graph)
+    capacity = board.sram_regions[0].size - (RAM_RESERVE if len(board.sram_regions) == 1 else 1024)
+    if plan.num_regions == 1 and plan.head_bytes <= capacity:
+        return plan, ""
+    try:
+        return plan_memory(graph, board, RAM_RESERVE), ""
+    except BudgetError:
+        over = plan.lower_bound - sum(r.size for r in board.sram_regions) + RAM_RESERVE
+        least = f"at least {over:,} bytes over" if over > 0 else "no division over them holds it"
+        regions = " + ".join(f"{region.size:,}" for region in board.sram_regions)
+        return plan, (
+            f"SRAM: {plan.lower_bound:,} bytes are alive at once, {RAM_RESERVE:,} are kept for "
+            f"the stack, and the board has {regions}: {least}."
+        )
+
+
+def _spread(sizes: dict[int, int], board: Board) -> tuple[frozenset[int], str]:
+    room = board.flash - CODE_RESERVE
+    external = set()
+    for index in sorted(sizes, key=lambda i: sizes[i]):
+        room -= sizes[index]
+        if room < 0:
+            external.add(index)
+    outside = sum(sizes[i] for i in external)
+    if outside <= board.external_flash:
+        return frozenset(external), ""
+    total = sum(sizes.values()) + CODE_RESERVE
+    return frozenset(external), (
+        f"Flash: {total:,} bytes ({sum(sizes.values()):,} of constants, {CODE_RESERVE:,} kept "
+        f"for the program) of {board.flash_budget:,}: {total - board.flash_budget:,} bytes over."
+    )

@@ -1,0 +1,285 @@
+"""The model as C++: constants, arena, a function an operator, calls in a straight line."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from mcuformer_tflm.firmware.operators import EMITTERS
+from mcuformer_tflm.firmware.step import Step, address, identifier
+from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.plan.memory_plan import MemoryPlan
+from mcuformer_tflm.tflite.model_graph import ModelGraph
+
+_ALIGNMENT = 16
+_SECTIONS = {"internal": ".mcuformer.constants", "external": ".mcuformer.external"}
+_HEADERS = (
+    "add", "argmax", "attention", "fully_connected", "gelu", "layer_norm", "mean_pool", "mlp",
+    "patch_embed", "softmax",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSource:
+    """The generated files.
+
+    Attributes:
+        model: ``model.cc``.
+        shape: ``model_shape.h``.
+        assembly: ``constants.S``, which takes ``constants.bin`` into the program.
+        constants: ``constants.bin``.
+    """
+
+    model: str
+    shape: str
+    assembly: str
+    constants: bytes
+
+
+def constant_tensors(graph: ModelGraph) -> list[int]:
+    """Returns the constants that operators read, by tensor, in the order of their first use."""
+    used = [index for operator in graph.operators for index in operator.inputs]
+    return [i for i in dict.fromkeys(used) if i >= 0 and graph.tensors[i].constant]
+
+
+def operator_functions(graph: ModelGraph) -> list[str]:
+    """Returns the name of each operator's C++ function, after its output, in order."""
+    outputs = [graph.tensors[operator.outputs[0]].name for operator in graph.operators]
+    return _unique([f"run_{identifier(name)}" for name in outputs])
+
+
+def check_operators(graph: ModelGraph) -> None:
+    """Checks that the firmware has every operator of a model.
+
+    Raises:
+        ModelError: If it lacks some; names them.
+    """
+    foreign = sorted({operator.code for operator in graph.operators} - set(EMITTERS))
+    if foreign:
+        raise ModelError(
+            f"The model has operators that the firmware lacks: {', '.join(foreign)}. It has "
+            f"{', '.join(EMITTERS)}."
+        )
+
+
+def write_source(graph: ModelGraph, plan: MemoryPlan, external: set[int]) -> ModelSource:
+    """Writes a model as C++.
+
+    Args:
+        graph: The model's graph.
+        plan: Its memory plan.
+        external: Constants, by tensor, that lie in external flash.
+
+    Raises:
+        ModelError: If the model has operators, options or types that the firmware lacks.
+    """
+    check_operators(graph)
+    tensors = constant_tensors(graph)
+    symbols = _symbols(graph, tensors)
+    types: dict[int, str] = {}
+    steps = [Step(graph, i, plan, symbols, types) for i in range(len(graph.operators))]
+    functions = operator_functions(graph)
+    bodies = [EMITTERS[step.operator.code](step) for step in steps]
+    strips = graph.tensors[graph.inputs[0]].size != _image_bytes(graph)
+    assembly, constants = _assemble(graph, tensors, symbols, external)
+    model = "\n".join(
+        [
+            *_opening(plan, [(types[i], symbols[i]) for i in tensors if i in types], strips),
+            *(_function(*part) for part in zip(steps, functions, bodies, strict=True)),
+            *_checksums(graph, [i for i in tensors if i in external], symbols),
+            "}  // namespace",
+            "",
+            *_interface(graph, plan, functions, bodies, strips),
+        ]
+    )
+    return ModelSource(model + "\n", _shape(graph), assembly, constants)
+
+
+def _opening(plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool) -> list[str]:
+    lines = ["// Written by `mcuformer firmware`; written again, it is replaced.", ""]
+    lines += ["#include <cstring>", ""]
+    lines += [f'#include "kernels/{name}.h"' for name in _HEADERS]
+    lines += ['#include "mcuformer.h"', "", "// constants.S", 'extern "C" {']
+    lines += [f"extern const {ctype} {symbol}[];" for ctype, symbol in constants]
+    lines += ["}", "", "namespace {", ""]
+    for region, (name, section) in enumerate(
+        (("arena", ".mcuformer.arena"), ("core_arena", ".bss.mcuformer.core_arena"))
+    ):
+        if region < plan.num_regions:
+            lines += [
+                f'alignas({_ALIGNMENT}) __attribute__((section("{section}"))) '
+                f"uint8_t {name}[{max(plan.region_bytes(region), _ALIGNMENT)}];"
+            ]
+    if strips:
+        lines += ["", "struct {", "  mcuformer_read_rows read;", "  void* context;", "} rows;"]
+    return [
+        *lines,
+        "",
+        "template <typename T>",
+        "T* At(uint8_t* region, int offset) {",
+        "  return reinterpret_cast<T*>(region + offset);",
+        "}",
+        "",
+    ]
+
+
+def _function(step: Step, name: str, body: str) -> str:
+    kind = "bool" if body.startswith("return") else "void"
+    inputs = ", ".join(
+        _describe(step.graph, i) for i in step.operator.inputs if i >= 0 and i not in step.symbols
+    )
+    return (
+        f"// {step.operator.code}: {inputs} to {_describe(step.graph, step.operator.outputs[0])}\n"
+        f"__attribute__((noinline)) {kind} {name}() {{\n  {body}\n}}\n"
+    )
+
+
+def _describe(graph: ModelGraph, index: int) -> str:
+    tensor = graph.tensors[index]
+    return f"{tensor.name} {tensor.dtype}{list(tensor.shape)}"
+
+
+def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) -> list[str]:
+    # Internal flash holds the program itself; the external one may be empty, or not mapped.
+    if not external:
+        return ["bool ConstantsAreThere() { return true; }", ""]
+    entries = [
+        f"    {{{symbols[i]}, {len(graph.tensors[i].data)}, {checksum(graph.tensors[i].data)}u}},"
+        for i in external
+    ]
+    return [
+        "// Fletcher's sum over bytes.",
+        "uint32_t Checksum(const void* data, uint32_t size) {",
+        "  uint32_t first = 0, second = 0;",
+        "  const uint8_t* bytes = static_cast<const uint8_t*>(data);",
+        "  for (uint32_t i = 0; i < size; ++i) {",
+        "    first += bytes[i];",
+        "    second += first;",
+        "  }",
+        "  return second ^ first << 16;",
+        "}",
+        "",
+        "bool ConstantsAreThere() {",
+        "  static const struct {",
+        "    const void* data;",
+        "    uint32_t size, sum;",
+        "  } kConstants[] = {",
+        *entries,
+        "  };",
+        "  for (const auto& constant : kConstants) {",
+        "    if (Checksum(constant.data, constant.size) != constant.sum) return false;",
+        "  }",
+        "  return true;",
+        "}",
+        "",
+    ]
+
+
+def checksum(data: bytes) -> int:
+    """Returns the sum that ``mcuformer_init`` compares (32 bits)."""
+    values = np.frombuffer(data, np.uint8).astype(np.uint64)
+    first = int(values.sum())
+    weighted = int((values * np.arange(len(values), 0, -1, dtype=np.uint64)).sum())
+    return (weighted ^ first << 16) & 0xFFFFFFFF
+
+
+def _interface(
+    graph: ModelGraph,
+    plan: MemoryPlan,
+    functions: list[str],
+    bodies: list[str],
+    strips: bool,
+) -> list[str]:
+    places = {buffer.tensor: buffer for buffer in plan.buffers}
+    image, output = graph.inputs[0], graph.outputs[0]
+    read = "  if (!read(context, 0, MCUFORMER_IMAGE_HEIGHT, {})) return false;".format(
+        address(places[image], "int8_t")
+    )
+    calls = []
+    for name, body in zip(functions, bodies, strict=True):
+        calls.append(f"  if (!{name}()) return false;" if body[:6] == "return" else f"  {name}();")
+    return [
+        'extern "C" bool mcuformer_init() { return ConstantsAreThere(); }',
+        "",
+        'extern "C" bool mcuformer_run_rows(mcuformer_read_rows read, void* context, '
+        "int8_t* output) {",
+        "  rows = {read, context};" if strips else read,
+        *calls,
+        f"  std::memcpy(output, {address(places[output], 'int8_t')}, MCUFORMER_OUTPUT_BYTES);",
+        "  return true;",
+        "}",
+        "",
+        'extern "C" bool mcuformer_run(const int8_t* input, int8_t* output) {',
+        "  const auto copy = [](void* image, int row, int count, int8_t* pixels) {",
+        "    constexpr int kRow = MCUFORMER_IMAGE_WIDTH * MCUFORMER_IMAGE_CHANNELS;",
+        "    std::memcpy(pixels, *static_cast<const int8_t**>(image) + row * kRow,",
+        "                static_cast<size_t>(count) * kRow);",
+        "    return true;",
+        "  };",
+        "  return mcuformer_run_rows(copy, &input, output);",
+        "}",
+    ]
+
+
+def _image_shape(graph: ModelGraph) -> tuple[int, int, int]:
+    tensor = graph.tensors[graph.inputs[0]]
+    height = tensor.shape[1]
+    for operator in graph.operators:
+        if operator.inputs[0] == graph.inputs[0]:
+            height = max(height, operator.options.get("image_height", height))
+    return height, tensor.shape[2], tensor.shape[3]
+
+
+def _image_bytes(graph: ModelGraph) -> int:
+    height, width, channels = _image_shape(graph)
+    return height * width * channels
+
+
+def _shape(graph: ModelGraph) -> str:
+    height, width, channels = _image_shape(graph)
+    return f"""\
+/* Written by `mcuformer firmware`. */
+#define MCUFORMER_IMAGE_HEIGHT {height}
+#define MCUFORMER_IMAGE_WIDTH {width}
+#define MCUFORMER_IMAGE_CHANNELS {channels}
+#define MCUFORMER_OUTPUT_BYTES {graph.tensors[graph.outputs[0]].size}
+"""
+
+
+def _symbols(graph: ModelGraph, tensors: list[int]) -> dict[int, str]:
+    names = [f"mcuformer_{identifier(graph.tensors[i].name)}" for i in tensors]
+    return dict(zip(tensors, _unique(names), strict=True))
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return result
+
+
+def _assemble(
+    graph: ModelGraph, tensors: list[int], symbols: dict[int, str], external: set[int]
+) -> tuple[str, bytes]:
+    lines = ["// Written by `mcuformer firmware`: the model's constants, 16-byte aligned.", ""]
+    content = bytearray()
+    for place, section in _SECTIONS.items():
+        chosen = [i for i in tensors if (i in external) == (place == "external")]
+        if chosen:
+            lines.append(f'.section {section}, "a", %progbits')
+        for index in chosen:
+            data = graph.tensors[index].data
+            lines += [
+                f".balign {_ALIGNMENT}",
+                f".global {symbols[index]}",
+                f".type {symbols[index]}, %object",
+                f".size {symbols[index]}, {len(data)}",
+                f'{symbols[index]}: .incbin "constants.bin", {len(content)}, {len(data)}',
+            ]
+            content += data
+    # The tuned inner loops may read up to 8 bytes past the last weights.
+    lines += [f".balign {_ALIGNMENT}", f".space {_ALIGNMENT}"]
+    return "\n".join(lines) + "\n", bytes(content)
