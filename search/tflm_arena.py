@@ -15,7 +15,7 @@ PlannerName = Literal["mcuformer", "tflm"]
 PLANNERS: tuple[PlannerName, ...] = ("mcuformer", "tflm")
 
 # Bytes of the record that each adapter keeps where pointers have 4 bytes (``NodeData`` in
-# custom_ops/tflm/node.h; a test asks the compiler for Cortex-M). GELU keeps none.
+# custom_ops/tflm/node.h; a test asks the compiler for Cortex-M). The others keep none.
 STATE_BYTES = {
     "McuformerAdd": 44,
     "McuformerAttention": 72,

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Helpers shared by test folders (model_twin, one_op_model) lie beside this file.
+# Helpers shared by test folders (one_op_model, on_cortex_m) lie beside this file.
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 import numpy as np

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from model_twin import run_twin
 
 from mcuformer_tflm import MicroInterpreter, convert, normalise, quantize_images
 from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
@@ -14,6 +13,7 @@ from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.search.schedule import choose_kept, kept_arena_bytes
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import read_graph

@@ -1,7 +1,14 @@
-"""Runs a converted model with the numpy twins alone."""
+"""Runs a converted model with the numpy twins alone, every tensor of it in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.custom_ops.reference.add import add
+from mcuformer_tflm.custom_ops.reference.argmax import argmax
 from mcuformer_tflm.custom_ops.reference.attention import attention
 from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes, unpack_weights
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
@@ -10,6 +17,8 @@ from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
 from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
 from mcuformer_tflm.custom_ops.reference.mlp import mlp
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
+from mcuformer_tflm.custom_ops.reference.softmax import softmax
+from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 _NORM = ("normalised_bits", "epsilon", "iterations")
@@ -17,16 +26,32 @@ _NORM = ("normalised_bits", "epsilon", "iterations")
 
 def run_twin(graph: ModelGraph, source: np.ndarray) -> np.ndarray:
     """Returns the output for one input with its batch of 1."""
+    return twin_values(graph, source)[graph.outputs[0]]
+
+
+def twin_values(graph: ModelGraph, source: np.ndarray) -> dict[int, np.ndarray]:
+    """Returns every activation by the index of its tensor, for one input with its batch of 1.
+
+    Raises:
+        ModelError: If an operator is none of ours.
+    """
     values = {graph.inputs[0]: source}
     for operator in graph.operators:
         output = graph.tensors[operator.outputs[0]]
-        inputs = [_value(graph, values, index) for index in operator.inputs]
-        result = _run(operator, inputs, output.dtype)
+        inputs = operator_inputs(graph, values, operator)
+        result = run_operator(operator, inputs, output.dtype)
         values[operator.outputs[0]] = result.reshape(output.shape)
-    return values[graph.outputs[0]]
+    return values
 
 
-def _value(graph, values, index):
+def operator_inputs(
+    graph: ModelGraph, values: dict[int, np.ndarray], operator: Operator
+) -> list[Any]:
+    """Returns an operator's inputs: activations from ``values``, constants from the file."""
+    return [_value(graph, values, index) for index in operator.inputs]
+
+
+def _value(graph: ModelGraph, values: dict[int, np.ndarray], index: int) -> Any:
     if index < 0:
         return None
     tensor = graph.tensors[index]
@@ -35,24 +60,34 @@ def _value(graph, values, index):
     return values[index]
 
 
-def _rows(x):
+def _rows(x: np.ndarray) -> np.ndarray:
     return x.reshape(-1, x.shape[-1])
 
 
-def _layers(inputs, width, bits):
-    """Yields (weights, constants) of layers that follow each other."""
+def _layers(inputs: list[Any], width: int, bits: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    # Weights and constants of layers that follow each other.
     for packed, constants in zip(inputs[::2], inputs[1::2], strict=True):
         yield unpack_weights(packed, len(constants), width, bits), constants
         width = len(constants)
 
 
-def _split(options):
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], int]:
     norm = {name: options.pop(name) for name in _NORM if name in options}
     return norm, options.pop("weight_bits", 8)
 
 
-def _run(operator: Operator, inputs: list[np.ndarray], dtype: str) -> np.ndarray:
-    options = dict(operator.options)
+def run_operator(operator: Operator, inputs: list[Any], dtype: str) -> np.ndarray:
+    """Returns what one operator's twin gives.
+
+    Args:
+        operator: The operator.
+        inputs: Arrays in the operator's order; None where one is absent.
+        dtype: Of the output.
+
+    Raises:
+        ModelError: If the operator is none of ours.
+    """
+    options: dict[str, Any] = dict(operator.options)
     match operator.code:
         case "McuformerPatchEmbed":
             return _patch_embed(inputs, options, np.dtype(dtype).type)
@@ -78,10 +113,16 @@ def _run(operator: Operator, inputs: list[np.ndarray], dtype: str) -> np.ndarray
             return gelu(*inputs)
         case "McuformerMeanPool":
             return mean_pool(_rows(inputs[0]), **options)
-    raise AssertionError(operator.code)
+        case "McuformerSoftmax":
+            return softmax(_rows(inputs[0]), inputs[1])
+        case "McuformerAdd":
+            return add(*inputs, **options)
+        case "McuformerArgmax":
+            return argmax(_rows(inputs[0]))
+    raise ModelError(f"{operator.code} has no twin.")
 
 
-def _attention(inputs, options):
+def _attention(inputs: list[Any], options: dict[str, Any]) -> np.ndarray:
     x, table, *rest = inputs
     x = _rows(x)
     if rest:
@@ -93,7 +134,9 @@ def _attention(inputs, options):
     return attention(x, table, **options)
 
 
-def _unpack_qkv(packed, constants, width, options, bits):
+def _unpack_qkv(
+    packed: np.ndarray, constants: np.ndarray, width: int, options: dict[str, Any], bits: int
+) -> tuple[np.ndarray, np.ndarray]:
     heads, head_dim = options["num_heads"], options["head_dim"]
     step = packed_weight_bytes(head_dim, width, bits)
     parts = [
@@ -105,7 +148,7 @@ def _unpack_qkv(packed, constants, width, options, bits):
     return weights.reshape(-1, width), ordered.reshape(-1, 3)
 
 
-def _patch_embed(inputs, options, dtype):
+def _patch_embed(inputs: list[Any], options: dict[str, Any], dtype: Any) -> np.ndarray:
     image, packed, constants, *rest = inputs
     patch, tile, channels = options["patch_size"], options["tile"], image.shape[-1]
     for name in ("patch_size", "tile", "mode", "image_height"):
@@ -117,7 +160,9 @@ def _patch_embed(inputs, options, dtype):
     return patch_embed(image[0], weights, constants, position=position, dtype=dtype, **options)
 
 
-def _unpack_tiles(packed, embed_dim, patch, tile, channels):
+def _unpack_tiles(
+    packed: np.ndarray, embed_dim: int, patch: int, tile: int, channels: int
+) -> np.ndarray:
     weights = np.empty((embed_dim, patch, patch, channels), np.int8)
     start = 0
     for y in range(0, patch, tile):
