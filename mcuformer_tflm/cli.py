@@ -98,7 +98,9 @@ def plan(
     """
     _import_tensorflow_quietly()
     from mcuformer_tflm.plan.picture import draw_plan
+    from mcuformer_tflm.plan.planner import plan_memory
     from mcuformer_tflm.plan.schedule import describe_schedule
+    from mcuformer_tflm.plan.terminal import plan_map
     from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import get_board
@@ -121,15 +123,21 @@ def plan(
     console = Console()
     console.print(table)
     console.print(describe_schedule(interpreter.graph))
+    console.print(plan_map(memory_map, interpreter.graph))
     arena = cortex_m_arena_bytes(interpreter.graph, memory_map)
-    fits = "fits" if arena <= target.arena_budget else "does not fit"
     console.print(
-        f"Lower bound of the head: {memory_map.lower_bound:,} bytes. Arena on a Cortex-M "
-        f"(computed): {arena:,} bytes, which {fits} {target.name}'s {target.arena_budget:,}."
+        f"Lower bound of the head: {memory_map.lower_bound:,} bytes, {memory_map.gap_percent:.2f} "
+        f"% below the plan. Arena on a Cortex-M (computed): {arena:,} bytes; under TFLM's own "
+        f"planner {cortex_m_arena_bytes(interpreter.graph, memory_map, 'tflm'):,}."
     )
     if picture is not None:
         draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)
         console.print(f"Memory map drawn to {picture}")
+    # Told last, since an error ends the command: the operators that need most, a larger board.
+    tail = arena - memory_map.head_bytes
+    on_board = plan_memory(interpreter.graph, target, reserve=tail)
+    regions = "its first region" if on_board.num_regions == 1 else "a plan over its regions"
+    console.print(f"It fits {target.name} ({target.sram:,} bytes of SRAM) in {regions}.")
 
 
 @app.command()

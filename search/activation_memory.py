@@ -75,20 +75,38 @@ def live_bytes(architecture: Architecture, image: Image = "whole") -> Iterator[t
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
+    first, *rest = outer_live_bytes(architecture, image)
+    yield first
+    for block in range(architecture.depth):
+        yield from block_live_bytes(architecture, block)
+    yield from rest
+
+
+def block_live_bytes(architecture: Architecture, block: int) -> Iterator[tuple[str, int]]:
+    """Yields (operator, bytes alive) of one block."""
+    arch, n, prefix = architecture, architecture.num_tokens, f"block_{block}_"
+    dim, attention_dim = arch.embed_dim, arch.attention_dim(block)
+    stream, context = _aligned(n * dim), _aligned(n * attention_dim)
+    streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
+    yield prefix + "attention", stream + context + streamed
+    projection = _aligned(fully_connected.scratch_bytes(attention_dim))
+    yield prefix + "projection", stream + context + projection
+    hidden = _aligned(mlp.scratch_bytes(dim, arch.hidden_dim(block), arch.rank))
+    yield prefix + "mlp", stream + hidden
+
+
+def outer_live_bytes(
+    architecture: Architecture, image: Image = "whole"
+) -> Iterator[tuple[str, int]]:
+    """Yields (operator, bytes alive) of the operators before and after the blocks.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators.
+    """
     architecture.check_exportable()
-    arch, n = architecture, architecture.num_tokens
-    dim = arch.embed_dim
-    stream = _aligned(n * dim)
+    arch, dim = architecture, architecture.embed_dim
+    stream = _aligned(arch.num_tokens * dim)
     yield "patch_embed", _patch_embed_bytes(arch, image)
-    for block in range(arch.depth):
-        prefix, attention_dim = f"block_{block}_", arch.attention_dim(block)
-        context = _aligned(n * attention_dim)
-        streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
-        yield prefix + "attention", stream + context + streamed
-        projection = _aligned(fully_connected.scratch_bytes(attention_dim))
-        yield prefix + "projection", stream + context + projection
-        hidden = _aligned(mlp.scratch_bytes(dim, arch.hidden_dim(block), arch.rank))
-        yield prefix + "mlp", stream + hidden
     yield "norm", stream
     yield "mean_pool", stream
     head = _aligned(fully_connected.scratch_bytes(dim))

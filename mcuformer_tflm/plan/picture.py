@@ -3,71 +3,87 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from mcuformer_tflm.plan.memory_plan import MemoryPlan
+from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 
-_COLOURS = {"plain": "#4c78a8", "in place": "#f58518", "scratch": "#b8b8b8"}
+_COLOURS = {"tensor": "#4c78a8", "overwrites its input": "#f58518", "scratch": "#b8b8b8"}
+_BUDGET, _BOUND = "#e45756", "#54a24b"
 _LABEL_SHARE = 0.12
 # Buffers that live shorter than this share of the run are labelled sideways.
 _UPRIGHT_SHARE = 0.08
+# A budget further above the plan than this would flatten the picture.
+_NEAR = 3
 
 
 def draw_plan(plan: MemoryPlan, path: Path, title: str = "", budget: int | None = None) -> None:
     """Draws buffers over time: operators to the right, addresses upwards.
 
+    An output that overwrites its input has the colour and a hatched edge at the operator that
+    writes it. Lines mark the lower bound and, where it is near enough, the budget. A plan over
+    several regions has a picture for each, one above the other.
+
     Args:
         plan: What to draw.
         path: Where to, ``.png`` or ``.svg``.
         title: Above the picture.
-        budget: Bytes of the board's SRAM; drawn as a line when near enough to be of use.
+        budget: Bytes of the board's SRAM.
     """
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch, Rectangle
+    from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    axes = figure.add_subplot()
-    last = max(buffer.last_operator for buffer in plan.buffers)
-    for buffer in plan.buffers:
-        kind = (
-            "scratch"
-            if buffer.tensor is None
-            else "plain"
-            if buffer.overwrites is None
-            else "in place"
+    figure = Figure(figsize=(11, 6 * plan.num_regions), layout="constrained")
+    for region in range(plan.num_regions):
+        axes = figure.add_subplot(plan.num_regions, 1, region + 1)
+        _draw_region(axes, plan, region)
+        size = plan.region_bytes(region)
+        handles: list[Any] = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()]
+        top = size
+        if region == 0 and plan.num_regions == 1:
+            label = f"lower bound, {plan.lower_bound:,}"
+            handles.append(axes.axhline(plan.lower_bound, color=_BOUND, ls="--", label=label))
+        if region == 0 and budget is not None and budget < _NEAR * size:
+            handles.append(axes.axhline(budget, color=_BUDGET, label=f"budget, {budget:,}"))
+            top = max(top, budget)
+        name = "arena" if region == 0 else f"region {region}"
+        axes.set(
+            xlim=(-1, 1 + max(b.last_operator for b in plan.buffers)),
+            ylim=(0, top * 1.05),
+            xlabel="operator",
+            ylabel=f"address in the {name}, bytes",
+            title=f"{title}: {size:,} bytes" if title else f"{name}: {size:,} bytes",
         )
-        start, width = buffer.first_operator, buffer.last_operator - buffer.first_operator + 1
-        axes.add_patch(
-            Rectangle(
-                (start, buffer.offset),
-                width,
-                buffer.size,
-                facecolor=_COLOURS[kind],
-                edgecolor="white",
-                linewidth=0.6,
-            )
-        )
-        if buffer.size > _LABEL_SHARE * plan.head_bytes:
-            axes.text(
-                start + width / 2,
-                buffer.offset + buffer.size / 2,
-                buffer.name,
-                ha="center",
-                va="center",
-                rotation=0 if width > _UPRIGHT_SHARE * last else 90,
-                fontsize=6,
-                color="white",
-                clip_on=True,
-            )
-    if budget is not None and budget < 3 * plan.head_bytes:
-        axes.axhline(budget, color="#e45756", label="SRAM budget")
-    axes.set(
-        xlim=(-1, last + 1),
-        ylim=(0, plan.head_bytes * 1.05),
-        xlabel="operator",
-        ylabel="address in the arena, bytes",
-        title=title or f"Arena head: {plan.head_bytes:,} bytes",
-    )
-    handles = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()]
-    axes.legend(handles=handles, loc="upper right", fontsize=8)
+        axes.legend(handles=handles, loc="upper right", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
+
+
+def _draw_region(axes: Any, plan: MemoryPlan, region: int) -> None:
+    from matplotlib.patches import Rectangle
+
+    last = max(buffer.last_operator for buffer in plan.buffers)
+    for buffer in plan.buffers:
+        if buffer.region != region:
+            continue
+        start, width = buffer.first_operator, buffer.last_operator - buffer.first_operator + 1
+        axes.add_patch(
+            Rectangle((start, buffer.offset), width, buffer.size, facecolor=_colour(buffer),
+                      edgecolor="white", linewidth=0.6)
+        )  # fmt: skip
+        if buffer.overwrites is not None:
+            axes.add_patch(
+                Rectangle((start, buffer.offset), 0.25, buffer.size, facecolor="none",
+                          edgecolor="white", hatch="////", linewidth=0)
+            )  # fmt: skip
+        if buffer.size > _LABEL_SHARE * plan.region_bytes(region):
+            axes.text(
+                start + width / 2, buffer.offset + buffer.size / 2, buffer.name,
+                ha="center", va="center", fontsize=6, color="white", clip_on=True,
+                rotation=0 if width > _UPRIGHT_SHARE * last else 90,
+            )  # fmt: skip
+
+
+def _colour(buffer: PlannedBuffer) -> str:
+    if buffer.tensor is None:
+        return _COLOURS["scratch"]
+    return _COLOURS["tensor" if buffer.overwrites is None else "overwrites its input"]

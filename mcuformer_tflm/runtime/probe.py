@@ -40,13 +40,14 @@ def main() -> None:
         if not reads_strips(graph):
             interpreter.set_input(np.zeros(source.shape, source.dtype), 0)
         interpreter.invoke()
-    use = _measure(interpreter, planner)
+    use = measure(interpreter, planner)
     least = read_plan(graph).head_bytes
     use["smallest_arena"] = _smallest_arena(model, least, arena_size, planner)
     print(json.dumps(use))
 
 
-def _measure(interpreter: Any, planner: PlannerName) -> dict[str, int]:
+def measure(interpreter: Any, planner: PlannerName) -> dict[str, int]:
+    """Returns the bytes of ``head`` and ``tail`` that an open interpreter takes."""
     if planner == "mcuformer":
         return {"head": interpreter.head, "tail": interpreter.tail}
     with _standard_error() as record:

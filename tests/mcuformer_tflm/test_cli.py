@@ -42,7 +42,8 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
     assert "a head at a time, tokens normalised again for each in 2 of 2 blocks" in " ".join(
         out.split()
     )
-    assert "which fits" in " ".join(out.split())
+    assert "It fits stm32f427" in " ".join(out.split())
+    assert "▓ in place" in out
     assert picture.read_text().lstrip().startswith("<?xml")
 
 

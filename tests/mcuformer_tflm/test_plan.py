@@ -8,8 +8,10 @@ from mcuformer_tflm import MicroInterpreter, convert, plan_memory
 from mcuformer_tflm.keras_models.exceptions import ModelError, PlanError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.greedy import greedy_offsets
+from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.plan.planner import read_plan
+from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.runtime.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes
@@ -124,3 +126,21 @@ def test_picture_is_drawn(model, tmp_path):
     for name in ("map.png", "map.svg"):
         draw_plan(plan_memory(model), tmp_path / name, budget=6000)
         assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.mark.parametrize("image", ["whole", "strips"])
+def test_skeleton_has_the_buffers_of_the_converted_model(
+    quantized, architecture, fashion_mnist, image
+):
+    converted = read_graph(convert(quantized, fashion_mnist.labels, image=image))
+    skeleton = skeleton_graph(architecture, image)
+    wanted, found = ([_without_index(b) for b in find_buffers(g)] for g in (converted, skeleton))
+    assert found == wanted
+    assert plan_memory(skeleton).head_bytes == plan_memory(converted).head_bytes
+
+
+def _without_index(buffer):
+    return (
+        buffer.name, buffer.size, buffer.first_operator, buffer.last_operator, buffer.walk,
+        buffer.tensor is None, buffer.overwrites is None,
+    )  # fmt: skip

@@ -1,0 +1,113 @@
+"""The graph that a network will have once it is converted, without its weights.
+
+It lets memory be planned before a network is trained or built. A test holds it to the exporter:
+the same buffers, sizes, lifetimes and plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_overwrite
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.search.activation_memory import Image
+from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
+
+_TILE = 4
+# Stands for a constant's bytes, which are not known yet.
+_UNKNOWN = b"\0"
+
+
+def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelGraph:
+    """Returns the graph that ``convert(..., schedule="streamed", image=image)`` would write.
+
+    Constants have their shapes and sizes but no values; ``plan_memory`` takes it like any graph.
+
+    Args:
+        architecture: The network.
+        image: Whether the input is the image, or a strip of ``patch_size`` rows of it.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators.
+    """
+    architecture.check_exportable()
+    arch, graph = architecture, _Skeleton()
+    dim, tokens = arch.embed_dim, (1, arch.num_tokens, arch.embed_dim)
+    rows = arch.image_size if image == "whole" else arch.patch_size
+    source = graph.tensor("image", (1, rows, arch.image_size, arch.channels))
+    x = graph.operator("patch_embed", "McuformerPatchEmbed", [
+        source, graph.weights(dim, arch.patch_size**2 * arch.channels), graph.constants(dim),
+        graph.constant(tokens),
+    ], tokens, _patch_embed_options(arch, image))  # fmt: skip
+    table = graph.constant((256,), "int16")
+    for block in range(arch.depth):
+        prefix, width = f"block_{block}_", arch.attention_dim(block)
+        y = graph.operator(prefix + "attention", "McuformerAttention", [
+            x, table, *graph.norm(dim), *graph.layer(3 * width, dim),
+        ], (*tokens[:-1], width), {"head_dim": arch.head_dim})  # fmt: skip
+        x = graph.operator(
+            prefix + "projection", "McuformerFullyConnected", [y, x, -1, *graph.layer(dim, width)],
+            tokens,
+        )  # fmt: skip
+        hidden, rank = arch.hidden_dim(block), arch.rank
+        layers = ((rank, dim), (hidden, rank), (rank, hidden), (dim, rank))
+        x = graph.operator(prefix + "fc2_v", "McuformerMlp", [
+            x, *graph.norm(dim), graph.constant((256,)),
+            *(index for layer in layers for index in graph.layer(*layer)),
+        ], tokens)  # fmt: skip
+    x = graph.operator("norm", "McuformerLayerNorm", [x, *graph.norm(dim)], tokens)
+    x = graph.operator("mean_pool", "McuformerMeanPool", [x], (1, dim))
+    x = graph.operator(
+        "head", "McuformerFullyConnected", [x, -1, -1, *graph.layer(arch.num_classes, dim)],
+        (1, arch.num_classes), {"in_place": 1},
+    )  # fmt: skip
+    return ModelGraph(tuple(graph.tensors), tuple(graph.operators), (source,), (x,), {})
+
+
+def _patch_embed_options(arch: Architecture, image: Image) -> dict[str, int]:
+    in_place = tokens_may_overwrite(arch.image_size, arch.patch_size, arch.channels, arch.embed_dim)
+    mode = "strips" if image == "strips" else "in place" if in_place else "whole"
+    return {"patch_size": arch.patch_size, "tile": _TILE, "mode": MODES.index(mode)}
+
+
+class _Skeleton:
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+
+    def tensor(
+        self, name: str, shape: Sequence[int], dtype: str = "int8", data: bytes = b""
+    ) -> int:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        self.tensors.append(Tensor(name, tuple(shape), size, dtype, data, 1.0, 0))
+        return len(self.tensors) - 1
+
+    def constant(self, shape: Sequence[int], dtype: str = "int8") -> int:
+        return self.tensor("constant", shape, dtype, _UNKNOWN)
+
+    def weights(self, units: int, width: int) -> int:
+        return self.constant((units, width))
+
+    def constants(self, units: int) -> int:
+        return self.constant((units, 3), "int32")
+
+    def layer(self, units: int, width: int) -> tuple[int, int]:
+        return self.weights(units, width), self.constants(units)
+
+    def norm(self, width: int) -> tuple[int, int]:
+        return self.constant((width,), "int16"), self.constant((width,), "int32")
+
+    def operator(
+        self,
+        name: str,
+        code: str,
+        inputs: Sequence[int],
+        shape: Sequence[int],
+        options: Mapping[str, int] | None = None,
+    ) -> int:
+        output = self.tensor(name, shape)
+        self.operators.append(Operator(code, tuple(inputs), (output,), dict(options or {})))
+        return output

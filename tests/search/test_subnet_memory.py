@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes
+from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
+from mcuformer_tflm.search.subnet_memory import EncodedSubnets, SubnetMemory
+
+
+@pytest.mark.parametrize("space", [SearchSpace(), FASHION_MNIST_SPACE], ids=["paper", "demo"])
+@pytest.mark.parametrize("image", ["whole", "strips"])
+def test_tables_equal_the_functions_of_one_subnet(space, image):
+    subnets = EncodedSubnets.sample(space, 300, np.random.default_rng(1))
+    found = SubnetMemory(space, image).evaluate(subnets)
+    for index in range(len(subnets)):
+        network = subnets.decode(space, index)
+        assert space.contains(network)
+        assert found.eq5[index] == eq5_bytes(network)
+        assert found.arena[index] == arena_bytes(network, image)
+        assert found.flash[index] == flash_bytes(network)
