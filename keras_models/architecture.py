@@ -25,7 +25,8 @@ class Architecture:
         channels: Channels of the input.
         num_classes: Number of classes.
         patch_size: Height and width of one patch, in pixels.
-        rank_ratio: Rank of the MLP's factors as a share of ``embed_dim``, in (0, 1].
+        rank_ratio: Rank of the MLP's factors as a share of ``embed_dim``, in (0, 1]; None leaves
+            its matrices whole.
         head_dim: Width of one attention head.
         embed_dim: Width of the residual stream.
         num_heads: Attention heads of each block.
@@ -40,7 +41,7 @@ class Architecture:
     channels: int
     num_classes: int
     patch_size: int
-    rank_ratio: float
+    rank_ratio: float | None
     head_dim: int
     embed_dim: int
     num_heads: tuple[int, ...]
@@ -64,8 +65,8 @@ class Architecture:
                 f"patch_size is {self.patch_size}; it must be at most image_size, "
                 f"{self.image_size}."
             )
-        if not 0 < self.rank_ratio <= 1:
-            raise ConfigError(f"rank_ratio is {self.rank_ratio}; it must lie in (0, 1].")
+        if self.rank_ratio is not None and not 0 < self.rank_ratio <= 1:
+            raise ConfigError(f"rank_ratio is {self.rank_ratio}; it must lie in (0, 1] or be None.")
         if len(self.num_heads) != len(self.mlp_ratio) or not self.num_heads:
             raise ConfigError(
                 f"num_heads has {len(self.num_heads)} entries and mlp_ratio "
@@ -73,6 +74,8 @@ class Architecture:
             )
         if min(self.num_heads) < 1 or min(self.mlp_ratio) <= 0:
             raise ConfigError("num_heads and mlp_ratio must be positive in every block.")
+        if self.low_rank_attention and self.rank_ratio is None:
+            raise ConfigError("rank_ratio is None; low_rank_attention needs a number in (0, 1].")
         for field in ("low_rank_attention", "relative_position"):
             if not isinstance(getattr(self, field), bool):
                 raise ConfigError(f"{field} is {getattr(self, field)!r}; it must be true or false.")
@@ -101,7 +104,9 @@ class Architecture:
 
     @property
     def rank(self) -> int:
-        """Rank k = floor(rank_ratio * embed_dim) of the MLP's factors (Eq. 1)."""
+        """Rank k = floor(rank_ratio * embed_dim) of the MLP's factors (Eq. 1), or 0 without."""
+        if self.rank_ratio is None:
+            return 0
         # The small term keeps 0.95 * 60 = 56.99999 from losing a rank to binary fractions.
         return max(1, math.floor(self.rank_ratio * self.embed_dim + 1e-9))
 

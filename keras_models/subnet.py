@@ -41,15 +41,16 @@ def block_layers(
         add(FullyConnected, name, units, parts)
 
     add_attention = add_pair if arch.low_rank_attention else add_matrix
+    add_mlp = add_matrix if arch.rank_ratio is None else add_pair
     grid = arch.grid_size if arch.relative_position else None
     add(LayerNorm, "norm_1")
     add_attention("qkv", 3 * arch.attention_dim(block), parts=3)
     add(Attention, "attention", arch.head_dim, grid, arch.pooling == "class_token")
     add_attention("projection", arch.embed_dim)
     add(LayerNorm, "norm_2")
-    add_pair("fc1", arch.hidden_dim(block))
+    add_mlp("fc1", arch.hidden_dim(block))
     add(Gelu, "gelu")
-    add_pair("fc2", arch.embed_dim)
+    add_mlp("fc2", arch.embed_dim)
     return layers
 
 

@@ -74,6 +74,7 @@ class Supernet(tf_keras.Model):
                 "projection": attention,
                 "projection_u": attention,
                 "gelu": hidden,
+                "fc2": hidden,
                 "fc2_u": hidden,
             }
             for name, layer in layers.items():
@@ -140,6 +141,7 @@ class Supernet(tf_keras.Model):
             x = self.class_token(x)
         for block, layers in enumerate(self.blocks):
             qkv_dim = 3 * architecture[3 + block]
+            hidden_dim = architecture[3 + self.largest.depth + block]
             units = {
                 "qkv": qkv_dim,
                 "qkv_u": rank,
@@ -148,7 +150,9 @@ class Supernet(tf_keras.Model):
                 "projection_u": rank,
                 "projection_v": embed_dim,
                 "fc1_u": rank,
-                "fc1_v": architecture[3 + self.largest.depth + block],
+                "fc1": hidden_dim,
+                "fc1_v": hidden_dim,
+                "fc2": embed_dim,
                 "fc2_u": rank,
                 "fc2_v": embed_dim,
             }

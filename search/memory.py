@@ -27,6 +27,10 @@ def fully_connected_shapes(architecture: Architecture) -> Iterator[tuple[str, in
         else:
             yield prefix + "qkv", 3 * attention, arch.embed_dim
             yield prefix + "projection", arch.embed_dim, attention
+        if arch.rank_ratio is None:
+            yield prefix + "fc1", hidden, arch.embed_dim
+            yield prefix + "fc2", arch.embed_dim, hidden
+            continue
         yield prefix + "fc1_u", arch.rank, arch.embed_dim
         yield prefix + "fc1_v", hidden, arch.rank
         yield prefix + "fc2_u", arch.rank, hidden

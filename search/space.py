@@ -206,7 +206,7 @@ class SearchSpace:
     def build(
         self,
         patch_size: int,
-        rank_ratio: float,
+        rank_ratio: float | None,
         embed_dim: int,
         num_heads: tuple[int, ...],
         mlp_ratio: tuple[float, ...],

@@ -139,6 +139,20 @@ def test_every_option_extracts_subnets_of_the_same_outputs(name):
     assert run.experimental_get_tracing_count() == 1
 
 
+def test_whole_matrices_extract_subnets_of_the_same_outputs():
+    largest, smallest = (
+        dataclasses.replace(network, rank_ratio=None)
+        for network in (SPACE.largest(), SPACE.smallest())
+    )
+    supernet = Supernet(largest)
+    images = np.random.default_rng(0).uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
+    for architecture in (largest, smallest):
+        subnet = supernet.extract(architecture)
+        inside = supernet(images, tf.constant(supernet.encode(architecture)))
+        np.testing.assert_allclose(inside, subnet(images), atol=2e-5)
+        assert subnet.count_params() == num_parameters(architecture)
+
+
 @pytest.mark.parametrize("field", ["low_rank_attention", "relative_position", "pooling"])
 def test_option_without_int8_operators_is_refused_by_name(field):
     space = dataclasses.replace(SPACE, **{field: "class_token" if field == "pooling" else True})
