@@ -39,16 +39,18 @@ def arena_bytes(architecture: Architecture, image: Image = "whole") -> int:
         architecture: The network.
         image: Whether the arena holds the image or a strip of it.
     """
-    content = arena_content(architecture.depth, head_bytes(architecture, image))
+    low_rank = architecture.rank_ratio is not None
+    content = arena_content(architecture.depth, head_bytes(architecture, image), low_rank)
     return tflm_arena(content).total
 
 
-def arena_content(depth: int, head: int) -> ArenaContent:
+def arena_content(depth: int, head: int, low_rank: bool = True) -> ArenaContent:
     """Returns what the exported graph of a network of that depth makes TFLM keep.
 
     Args:
         depth: Number of blocks.
         head: Bytes of activations and scratch.
+        low_rank: Whether the MLP's matrices are pairs of factors.
     """
     block = ("McuformerAttention", "McuformerFullyConnected", "McuformerMlp")
     codes = (
@@ -56,9 +58,10 @@ def arena_content(depth: int, head: int) -> ArenaContent:
         "McuformerFullyConnected",
     )  # fmt: skip
     activations = 1 + len(codes)
-    # Patches 3, attention 4, projection 2, MLP 11, norm 2, head 2, and one table of
-    # exponentials for all.
-    constants = 3 + (4 + 2 + 11) * depth + 2 + 2 + 1
+    # Patches 3, attention 4, projection 2, MLP 3 and 2 a layer, norm 2, head 2, and one table
+    # of exponentials for all.
+    mlp_constants = 3 + 2 * (4 if low_rank else 2)
+    constants = 3 + (4 + 2 + mlp_constants) * depth + 2 + 2 + 1
     scratch = sum(code not in ("McuformerLayerNorm", "McuformerMeanPool") for code in codes)
     return ArenaContent(
         head,

@@ -34,7 +34,7 @@ def kept_arena_bytes(
     """
     arch = architecture
     head = max([head_bytes(arch, image), *(_attention_bytes(arch, block) for block in kept)])
-    content = arena_content(arch.depth, head)
+    content = arena_content(arch.depth, head, arch.rank_ratio is not None)
     # Each normalisation becomes an operator with an output of its own.
     norm = STATE_BYTES["McuformerLayerNorm"]
     content = dataclasses.replace(

@@ -53,8 +53,11 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
             tokens,
         )  # fmt: skip
         hidden, rank = arch.hidden_dim(block), arch.rank
-        layers = ((rank, dim), (hidden, rank), (rank, hidden), (dim, rank))
-        x = graph.operator(prefix + "fc2_v", "McuformerMlp", [
+        layers: tuple[tuple[int, int], ...] = ((hidden, dim), (dim, hidden))
+        if rank > 0:
+            layers = ((rank, dim), (hidden, rank), (rank, hidden), (dim, rank))
+        last = "fc2_v" if rank > 0 else "fc2"
+        x = graph.operator(prefix + last, "McuformerMlp", [
             x, *graph.norm(dim), graph.constant((256,)),
             *(index for layer in layers for index in graph.layer(*layer)),
         ], tokens)  # fmt: skip

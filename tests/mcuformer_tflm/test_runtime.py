@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,14 @@ from mcuformer_tflm.keras_models.exceptions import (
     PlanError,
     RuntimeVersionError,
 )
+from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
+from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
+from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.search.schedule import choose_kept, kept_arena_bytes
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import read_graph
@@ -55,6 +60,24 @@ def test_automatic_schedule_keeps_as_much_as_the_budget_has_room_for(
         assert cortex_m_arena_bytes(graph, plan_memory(graph)) == budget
     assert choose_kept(architecture, budget) == (0, 1)
     assert choose_kept(architecture, budget - 1) == (0,)
+
+
+def test_model_of_whole_matrices_equals_the_twins_and_its_predicted_arena(
+    architecture, images, fashion_mnist
+):
+    whole = dataclasses.replace(architecture, rank_ratio=None)
+    network = build_subnet(whole)
+    rng = np.random.default_rng(0)
+    for weight in network.trainable_weights:
+        weight.assign_add(0.02 * rng.standard_normal(weight.shape))
+    quantized = network.quantized_copy([normalise(images)])
+    interpreter = MicroInterpreter(convert(quantized, fashion_mnist.labels))
+    source = quantize_images(images[:4])
+    wanted = [run_twin(interpreter.graph, image[None])[0] for image in source]
+    np.testing.assert_array_equal(interpreter.run(source), wanted)
+    assert cortex_m_arena_bytes(interpreter.graph, interpreter.plan) == arena_bytes(whole)
+    planned = plan_memory(skeleton_graph(whole))
+    assert planned.head_bytes == interpreter.plan.head_bytes
 
 
 def test_int8_run_stays_near_the_fake_quantized_network(interpreter, quantized, images):
