@@ -71,7 +71,8 @@ sanitize: setup
 	$(VENV)/bin/cmake --build build/cmake-sanitize
 	MCUFORMER_LIBRARY=$(CURDIR)/build/lib-sanitize/libmcuformer_ops.so \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
-	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops
+	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops \
+	    tests/mcuformer_tflm/test_arena_planner.py
 
 CPP_SOURCES = $(shell git ls-files '*.h' '*.cc')
 
