@@ -2,12 +2,12 @@
 
 #include <cstring>
 
+#include "kernels/dsp.h"
+
 namespace mcuformer {
 namespace {
 
 enum Part { kQuery, kKey, kValue, kNumParts };
-
-constexpr int32_t kProbabilityMax = 32767;
 
 size_t AtLeast(size_t a, size_t b) { return a > b ? a : b; }
 
@@ -24,31 +24,131 @@ struct Layout {
   size_t values, scores, queries, block, size;
 };
 
-// Logits of up to four tokens become probabilities in 2^-15, in their place.
-void Softmax(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
-  for (int row = 0; row < rows; ++row) {
-    int32_t greatest = INT16_MIN;
-    for (int i = 0; i < tokens; ++i) {
-      const int32_t logit = block[BlockIndex(row, i)];
-      if (logit > greatest) greatest = logit;
-    }
-    uint32_t sum = 0;
-    for (int i = 0; i < tokens; ++i) {
-      int16_t* value = block + BlockIndex(row, i);
-      const int32_t distance = greatest - *value;
-      *value = exp_table[distance < kExpTableSize ? distance : kExpTableSize - 1];
-      sum += static_cast<uint32_t>(*value);
-    }
-    int power = 0;  // floor(log2(sum))
-    while ((sum >> power) > 1) ++power;
-    const uint32_t normalised = power >= 15 ? sum >> (power - 15) : sum << (15 - power);
-    const uint32_t inverse = (uint32_t{1} << 31) / normalised;
-    const uint32_t half = uint32_t{1} << power;
-    for (int i = 0; i < tokens; ++i) {
-      int16_t* value = block + BlockIndex(row, i);
-      const uint32_t scaled = (static_cast<uint32_t>(*value) * inverse + half) >> (power + 1);
-      *value = static_cast<int16_t>(scaled < kProbabilityMax ? scaled : kProbabilityMax);
-    }
+// Stores for MultiplyBlock: packed weights, of which a key is a unit and a value a column.
+struct ToKeys {
+  template <typename Rescale>
+  void operator()(int token, int channel, int32_t sum, const Rescale& rescale) const {
+    keys[PackedWeightIndex(first + token, channel, head_dim)] =
+        static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
+  }
+  int8_t* keys;
+  int first, head_dim;
+};
+
+struct ToValues {
+  template <typename Rescale>
+  void operator()(int token, int channel, int32_t sum, const Rescale& rescale) const {
+    values[PackedWeightIndex(channel, first + token, tokens)] =
+        static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
+  }
+  int8_t* values;
+  int first, tokens;
+};
+
+// In the place of a rescaling, for what is int8 already.
+struct Unscaled {
+  template <typename T>
+  int32_t To(int32_t value, int32_t) const {
+    return value;
+  }
+};
+
+// What is added to the logits of one head, by rows and columns from query to key.
+class PositionBias {
+ public:
+  PositionBias(const int16_t* bias, int grid, int tokens)
+      : bias_(bias), grid_(grid), before_(tokens - grid * grid) {}
+
+  int32_t Of(int query, int key) const {
+    if (query < before_ || key < before_) return 0;  // a class token has none
+    const int row = (key - before_) / grid_ - (query - before_) / grid_ + grid_ - 1;
+    const int column = (key - before_) % grid_ - (query - before_) % grid_ + grid_ - 1;
+    return bias_[row * (2 * grid_ - 1) + column];
+  }
+
+ private:
+  const int16_t* bias_;
+  int grid_, before_;
+};
+
+// The softmax of one row of a token block, which starts at its first pair. Whole steps of four
+// values are two words: on Cortex-M they are taken as such.
+constexpr int kStepInRow = kStepOfInt8 * kBlockTokens;
+
+#ifdef MCUFORMER_CORTEX_M_DSP
+
+// Calls use(word) with both words of each whole step, and stores what it returns.
+template <typename Use>
+inline int ForEachWord(int tokens, int16_t* row, Use use) {
+  const int16_t* end = row + tokens / kStepOfInt8 * kStepInRow;
+  for (; row != end; row += kStepInRow) {
+    const int32_t even = use(LoadWord(row)), odd = use(LoadWord(row + kStepInRow / 2));
+    std::memcpy(row, &even, sizeof(even));
+    std::memcpy(row + kStepInRow / 2, &odd, sizeof(odd));
+  }
+  return tokens & -kStepOfInt8;
+}
+
+#endif
+
+int32_t Greatest(int tokens, const int16_t* row) {
+  int32_t greatest = INT16_MIN;
+  int i = 0;
+#ifdef MCUFORMER_CORTEX_M_DSP
+  int16x2_t both = static_cast<int16x2_t>(0x80008000);  // twice the least
+  for (; i + kStepOfInt8 <= tokens; i += kStepOfInt8) {
+    const int16_t* pair = row + i * kBlockTokens;
+    both = GreaterPair(LoadWord(pair + kStepInRow / 2), GreaterPair(LoadWord(pair), both));
+  }
+  greatest = static_cast<int16_t>(both) > both >> 16 ? static_cast<int16_t>(both) : both >> 16;
+#endif
+  for (; i < tokens; ++i) {
+    const int32_t logit = row[BlockIndex(0, i)];
+    if (logit > greatest) greatest = logit;
+  }
+  return greatest;
+}
+
+// Replaces logits by their exponentials; returns the sum.
+uint32_t Exponentials(int tokens, int32_t greatest, const int16_t* exp_table, int16_t* row) {
+  uint32_t sum = 0;
+  int i = 0;
+#ifdef MCUFORMER_CORTEX_M_DSP
+  const int16x2_t both = (greatest & 0xFFFF) * 0x10001;
+  i = ForEachWord(tokens, row, [=, &sum](int32_t logits) {
+    const uint32_t distances = __usat16(__qsub16(both, logits), 8);
+    const uint32_t first = static_cast<uint16_t>(exp_table[distances & 0xFF]);
+    const uint32_t second = static_cast<uint16_t>(exp_table[distances >> 16]);
+    sum += first + second;
+    return static_cast<int32_t>(first | second << 16);
+  });
+#endif
+  for (; i < tokens; ++i) {
+    int16_t* value = row + BlockIndex(0, i);
+    const int32_t distance = greatest - *value;
+    *value = exp_table[distance < kExpTableSize ? distance : kExpTableSize - 1];
+    sum += static_cast<uint32_t>(*value);
+  }
+  return sum;
+}
+
+// Replaces exponentials by probabilities in 2^-15.
+void Normalise(int tokens, uint32_t inverse, int power, int16_t* row) {
+  const uint32_t half = uint32_t{1} << power;
+  const auto probability = [=](uint32_t exponential) {
+    const uint32_t scaled = (exponential * inverse + half) >> (power + 1);
+    return scaled - (scaled >> 15);  // 2^15 is the greatest, and one too many
+  };
+  int i = 0;
+#ifdef MCUFORMER_CORTEX_M_DSP
+  i = ForEachWord(tokens, row, [=](int32_t exponentials) {
+    const uint32_t word = static_cast<uint32_t>(exponentials);
+    return static_cast<int32_t>(probability(word & 0xFFFF) | probability(word >> 16) << 16);
+  });
+#endif
+  for (; i < tokens; ++i) {
+    int16_t* value = row + BlockIndex(0, i);
+    *value = static_cast<int16_t>(probability(static_cast<uint16_t>(*value)));
   }
 }
 
@@ -72,9 +172,14 @@ class HeadStreamer {
     for (int first = 0; first < params_.tokens; first += kBlockTokens) {
       const int rows = Rows(first);
       Queries(head, first, rows);
-      Logits(head, first, rows);
-      Softmax(params_.tokens, rows, weights_.exp_table, scores_);
-      Context(rows, output + (first * params_.num_heads + head) * params_.head_dim);
+      const int side = 2 * params_.grid - 1;
+      AttentionLogits(
+          params_,
+          weights_.position_bias == nullptr ? nullptr : weights_.position_bias + head * side * side,
+          first, rows, queries_, keys_, scores_);
+      AttentionSoftmax(params_.tokens, rows, weights_.exp_table, scores_);
+      AttentionContext(params_, rows, scores_, values_,
+                       output + (first * params_.num_heads + head) * params_.head_dim);
     }
   }
 
@@ -107,14 +212,11 @@ class HeadStreamer {
     WidenTokens(normalised, params_.width, rows, params_.width, block_);
   }
 
-  // Calls store(row, channel, value) with one part of up to four tokens.
+  // Calls a store for MultiplyBlock with one part of up to four tokens.
   template <typename Store>
   void ForEach(int head, Part part, int first, int rows, Store store) const {
     if (Projects()) {
-      MultiplyBlock(block_, rows, params_.width, params_.head_dim, PartOf(head, part),
-                    [&](int row, int channel, int32_t sum, const UnitConstants& constants) {
-                      store(row, channel, Requantize(sum, constants, 0));
-                    });
+      MultiplyBlock(block_, rows, params_.width, params_.head_dim, PartOf(head, part), store);
       return;
     }
     const int stride = kNumParts * params_.num_heads * params_.head_dim;
@@ -122,7 +224,7 @@ class HeadStreamer {
                          (part * params_.num_heads + head) * params_.head_dim;
     for (int row = 0; row < rows; ++row, from += stride) {
       for (int channel = 0; channel < params_.head_dim; ++channel) {
-        store(row, channel, from[channel]);
+        store(row, channel, from[channel], Unscaled());
       }
     }
   }
@@ -130,64 +232,13 @@ class HeadStreamer {
   void KeysAndValues(int head, int first) {
     const int rows = Rows(first);
     if (Projects()) Load(first, rows);
-    ForEach(head, kKey, first, rows, [&](int row, int channel, int8_t value) {
-      keys_[PackedWeightIndex(first + row, channel, params_.head_dim)] = value;
-    });
-    ForEach(head, kValue, first, rows, [&](int row, int channel, int8_t value) {
-      values_[PackedWeightIndex(channel, first + row, params_.tokens)] = value;
-    });
+    ForEach(head, kKey, first, rows, ToKeys{keys_, first, params_.head_dim});
+    ForEach(head, kValue, first, rows, ToValues{values_, first, params_.tokens});
   }
 
   void Queries(int head, int first, int rows) {
     if (Projects()) Load(first, rows);
-    ForEach(head, kQuery, first, rows, [&](int row, int channel, int8_t value) {
-      queries_[BlockIndex(row, channel)] = value;
-    });
-  }
-
-  void Logits(int head, int first, int rows) {
-    const int steps = RoundUp(params_.head_dim, kStepOfInt8) / kStepOfInt8;
-    const int8_t* pair = keys_;
-    for (int key = 0; key < params_.tokens; key += 2, pair += 8 * steps) {
-      int32_t sums[2 * kBlockTokens] = {};
-      McuformerDot4x2(queries_, pair, steps, sums);
-      const int count = key + 1 < params_.tokens ? 2 : 1;
-      for (int i = 0; i < count; ++i) {
-        for (int row = 0; row < rows; ++row) {
-          int64_t logit = MultiplyByQuantizedMultiplier(
-              sums[i * kBlockTokens + row], params_.score.multiplier, params_.score.shift);
-          if (weights_.position_bias != nullptr) logit += PositionBias(head, first + row, key + i);
-          scores_[BlockIndex(row, key + i)] = Saturate<int16_t>(logit);
-        }
-      }
-    }
-  }
-
-  int32_t PositionBias(int head, int query, int key) const {
-    const int grid = params_.grid, side = 2 * grid - 1;
-    const int before = params_.tokens - grid * grid;  // class tokens
-    if (query < before || key < before) return 0;
-    const int row = (key - before) / grid - (query - before) / grid + grid - 1;
-    const int column = (key - before) % grid - (query - before) % grid + grid - 1;
-    return weights_.position_bias[(head * side + row) * side + column];
-  }
-
-  void Context(int rows, int8_t* output) {
-    const int steps = RoundUp(params_.tokens, kStepOfInt8) / kStepOfInt8;
-    const int stride = params_.num_heads * params_.head_dim;
-    const int8_t* pair = values_;
-    for (int channel = 0; channel < params_.head_dim; channel += 2, pair += 8 * steps) {
-      int32_t sums[2 * kBlockTokens] = {};
-      McuformerDot4x2(scores_, pair, steps, sums);
-      const int count = channel + 1 < params_.head_dim ? 2 : 1;
-      for (int i = 0; i < count; ++i) {
-        for (int row = 0; row < rows; ++row) {
-          output[row * stride + channel + i] = Requantize(
-              sums[i * kBlockTokens + row], {0, params_.context.multiplier, params_.context.shift},
-              params_.output_zero_point);
-        }
-      }
-    }
+    ForEach(head, kQuery, first, rows, ToBlock{queries_, 0});
   }
 
   const AttentionParams& params_;
@@ -201,6 +252,46 @@ class HeadStreamer {
 };
 
 }  // namespace
+
+void AttentionLogits(const AttentionParams& params, const int16_t* position_bias, int first,
+                     int rows, const int16_t* queries, const int8_t* keys, int16_t* logits) {
+  const UnitConstants score = {0, params.score.multiplier, params.score.shift};
+  if (position_bias == nullptr) {
+    MultiplyBlock(queries, rows, params.head_dim, params.tokens, keys, score,
+                  [=](int row, int key, int32_t sum, const auto& rescale) {
+                    logits[BlockIndex(row, key)] =
+                        static_cast<int16_t>(rescale.template To<int16_t>(sum, 0));
+                  });
+    return;
+  }
+  const PositionBias bias(position_bias, params.grid, params.tokens);
+  MultiplyBlock(queries, rows, params.head_dim, params.tokens, keys, score,
+                [=](int row, int key, int32_t sum, const auto& rescale) {
+                  const int32_t logit = SumSaturated(rescale(sum), bias.Of(first + row, key));
+                  logits[BlockIndex(row, key)] = Saturate<int16_t>(logit);
+                });
+}
+
+void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
+  for (int16_t* row = block; row != block + 2 * rows; row += 2) {
+    const uint32_t sum = Exponentials(tokens, Greatest(tokens, row), exp_table, row);
+    const int power = BitWidth(sum) - 1;
+    const uint32_t normalised = power >= 15 ? sum >> (power - 15) : sum << (15 - power);
+    Normalise(tokens, (uint32_t{1} << 31) / normalised, power, row);
+  }
+}
+
+void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,
+                      const int8_t* values, int8_t* output) {
+  const UnitConstants context = {0, params.context.multiplier, params.context.shift};
+  const int stride = params.num_heads * params.head_dim;
+  const int32_t zero_point = params.output_zero_point;
+  MultiplyBlock(probabilities, rows, params.tokens, params.head_dim, values, context,
+                [=](int row, int channel, int32_t sum, const auto& rescale) {
+                  output[row * stride + channel] =
+                      static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
+                });
+}
 
 size_t AttentionScratchBytes(const AttentionParams& params, bool projects) {
   return Layout(params, projects).size;

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "kernels/cortex_m/target.h"
+#include "kernels/dsp.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -123,10 +123,8 @@ namespace {
 inline void WidenFour(const int8_t* x, int16_t* even) {
   int16_t* odd = even + 2 * kBlockTokens;
 #ifdef MCUFORMER_CORTEX_M_DSP
-  uint32_t word, first, second;
-  std::memcpy(&word, x, sizeof(word));  // from any address
-  asm("sxtb16 %0, %1" : "=r"(first) : "r"(word));
-  asm("sxtb16 %0, %1, ror #8" : "=r"(second) : "r"(word));
+  const int32_t word = LoadWord(x);
+  const int16x2_t first = __sxtb16(word), second = OddBytes(word);
   std::memcpy(even, &first, sizeof(first));
   std::memcpy(odd, &second, sizeof(second));
 #else
@@ -134,6 +132,16 @@ inline void WidenFour(const int8_t* x, int16_t* even) {
   even[1] = x[2];
   odd[0] = x[1];
   odd[1] = x[3];
+#endif
+}
+
+// Sum of two pairs.
+inline int32_t AddPairs(const int16_t* even, const int16_t* odd, int32_t start) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  constexpr int16x2_t kOnes = 0x00010001;
+  return __smlad(LoadWord(odd), kOnes, __smlad(LoadWord(even), kOnes, start));
+#else
+  return start + even[0] + even[1] + odd[0] + odd[1];
 #endif
 }
 
@@ -163,6 +171,17 @@ void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t*
   }
   for (int token = 0; token < tokens; ++token) {
     for (int i = whole; i < width; ++i) block[BlockIndex(token, i)] = rows[token * stride + i];
+  }
+}
+
+void SumTokens(const int16_t* block, int width, int32_t* sums) {
+  constexpr int kPairs = 2 * kBlockTokens;
+  const int16_t* end = block + RoundUp(width, kStepOfInt8) * kBlockTokens;
+  for (; block != end; block += 2 * kPairs) {
+    for (int token = 0; token < kBlockTokens; ++token) {
+      const int16_t* pair = block + 2 * token;
+      sums[token] = AddPairs(pair, pair + kPairs, sums[token]);
+    }
   }
 }
 

@@ -61,6 +61,9 @@ void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps,
 // missing become zero.
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block);
 
+// sums[token] += the sum of the token's values.
+void SumTokens(const int16_t* block, int width, int32_t* sums);
+
 }  // namespace mcuformer
 
 #endif  // MCUFORMER_KERNELS_DOT_H_

@@ -1,10 +1,14 @@
 // Single instructions of the Arm DSP extension, and the same in C++ for every other core.
+// MCUFORMER_CORTEX_M_DSP (kernels/cortex_m/target.h) tells the two apart.
 #ifndef MCUFORMER_KERNELS_DSP_H_
 #define MCUFORMER_KERNELS_DSP_H_
 
 #include <cstdint>
+#include <limits>
 
-#if defined(__ARM_FEATURE_DSP)
+#include "kernels/cortex_m/target.h"
+
+#ifdef MCUFORMER_CORTEX_M_DSP
 #include <arm_acle.h>
 
 #include <cstring>
@@ -12,7 +16,7 @@
 
 namespace mcuformer {
 
-#if defined(__ARM_FEATURE_DSP)
+#ifdef MCUFORMER_CORTEX_M_DSP
 
 // One LDR, aligned or not.
 inline int32_t LoadWord(const void* data) {
@@ -34,11 +38,18 @@ inline int16x2_t AddOddBytes(int16x2_t sum, int32_t word) {
   return sum;
 }
 
+// The greater of both pairs of lanes.
+inline int16x2_t GreaterPair(int16x2_t a, int16x2_t b) {
+  int16x2_t greater;  // one statement, since the flags of the difference choose
+  __asm__("ssub16 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(greater) : "r"(a), "r"(b));
+  return greater;
+}
+
 #endif
 
 // round(a * b / 2^32), ties upwards.
 inline int32_t MultiplyHighRounded(int32_t a, int32_t b) {
-#if defined(__ARM_FEATURE_DSP)
+#ifdef MCUFORMER_CORTEX_M_DSP
   int32_t high;  // no intrinsic of ACLE
   __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(a), "r"(b));
   return high;
@@ -47,9 +58,45 @@ inline int32_t MultiplyHighRounded(int32_t a, int32_t b) {
 #endif
 }
 
+// start + round(a * b / 2^32), ties upwards; must fit 32 bits.
+inline int32_t MultiplyAddHighRounded(int32_t a, int32_t b, int32_t start) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  int32_t sum;
+  __asm__("smmlar %0, %1, %2, %3" : "=r"(sum) : "r"(a), "r"(b), "r"(start));
+  return sum;
+#else
+  return start + MultiplyHighRounded(a, b);
+#endif
+}
+
+// saturate(a + b)
+inline int32_t SumSaturated(int32_t a, int32_t b) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  return __qadd(a, b);
+#else
+  const int64_t sum = int64_t{a} + b;
+  return static_cast<int32_t>(sum < INT32_MIN ? INT32_MIN : (sum > INT32_MAX ? INT32_MAX : sum));
+#endif
+}
+
+// saturate(floor((a + b) / 2)), T int8_t or int16_t.
+template <typename T>
+inline int32_t HalfSumSaturated(int32_t a, int32_t b) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  int32_t half;
+  __asm__("ssat %0, %1, %2, asr #1" : "=r"(half) : "I"(8 * sizeof(T)), "r"(__qadd(a, b)));
+  return half;
+#else
+  constexpr int64_t kMin = std::numeric_limits<T>::min();
+  constexpr int64_t kMax = std::numeric_limits<T>::max();
+  const int64_t half = (int64_t{a} + b) >> 1;
+  return static_cast<int32_t>(half < kMin ? kMin : (half > kMax ? kMax : half));
+#endif
+}
+
 // start + floor(a * b / 2^16); the sum must fit 32 bits.
 inline int32_t MultiplyAddHigh(int32_t a, int16_t b, int32_t start) {
-#if defined(__ARM_FEATURE_DSP)
+#ifdef MCUFORMER_CORTEX_M_DSP
   return __smlawb(a, b, start);
 #else
   return start + static_cast<int32_t>((static_cast<int64_t>(a) * b) >> 16);
@@ -57,7 +104,7 @@ inline int32_t MultiplyAddHigh(int32_t a, int16_t b, int32_t start) {
 }
 
 inline int8_t SaturateInt8(int32_t x) {
-#if defined(__ARM_FEATURE_DSP)
+#ifdef MCUFORMER_CORTEX_M_DSP
   return static_cast<int8_t>(__ssat(x, 8));
 #else
   return static_cast<int8_t>(x < -128 ? -128 : (x > 127 ? 127 : x));

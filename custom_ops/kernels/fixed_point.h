@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/cortex_m/target.h"
+#include "kernels/dsp.h"
 
 namespace mcuformer {
 
@@ -39,8 +39,10 @@ inline int32_t RoundingDoublingHigh(int32_t x, int32_t multiplier) {
   return static_cast<int32_t>((static_cast<int64_t>(x) * multiplier + (int64_t{1} << 30)) >> 31);
 }
 
-// round(x * multiplier * 2^(shift - 31)); a left shift saturates.
-inline int32_t MultiplyByQuantizedMultiplier(int32_t x, int32_t multiplier, int shift) {
+// round(x * multiplier * 2^(shift - 31)); a left shift saturates. Not inlined: it is large, and
+// where speed counts RescaleDown takes its place.
+[[gnu::noinline]] inline int32_t MultiplyByQuantizedMultiplier(int32_t x, int32_t multiplier,
+                                                               int shift) {
   if (shift > 0) x = Saturate<int32_t>(static_cast<int64_t>(x) * (int64_t{1} << shift));
   return RoundingDivideByPot(RoundingDoublingHigh(x, multiplier), shift < 0 ? -shift : 0);
 }
@@ -58,18 +60,10 @@ class AnyRescale {
 
   template <typename T>
   int32_t To(int32_t sum, int32_t zero_point) const {
-    return Saturated<T>(sum, multiplier_, shift_, zero_point);
+    return Saturate<T>(SumSaturated((*this)(sum), zero_point));
   }
 
  private:
-  // Large, and rare where RescaleDown serves: kept out of its caller.
-  template <typename T>
-  [[gnu::noinline]] static int32_t Saturated(int32_t sum, int32_t multiplier, int32_t shift,
-                                             int32_t zero_point) {
-    return Saturate<T>(static_cast<int64_t>(MultiplyByQuantizedMultiplier(sum, multiplier, shift)) +
-                       zero_point);
-  }
-
   int32_t multiplier_;
   int32_t shift_;
 };
@@ -87,15 +81,7 @@ class RescaleDown {
 
   template <typename T>
   int32_t To(int32_t sum, int32_t zero_point) const {
-    const int32_t round = 2 * zero_point + 1;
-#ifdef MCUFORMER_CORTEX_M_DSP
-    int32_t result;
-    asm("qadd %0, %1, %2" : "=r"(result) : "r"(Shifted(sum)), "r"(round));
-    asm("ssat %0, %1, %2, asr #1" : "=r"(result) : "I"(8 * sizeof(T)), "r"(result));
-    return result;
-#else
-    return Saturate<T>((static_cast<int64_t>(Shifted(sum)) + round) >> 1);
-#endif
+    return HalfSumSaturated<T>(Shifted(sum), 2 * zero_point + 1);
   }
 
  private:
@@ -106,14 +92,8 @@ class RescaleDown {
   // Half of this plus one is the product rounded with ties away from zero: below zero it is
   // taken from one less than the high half.
   int32_t Shifted(int32_t sum) const {
-    // The multiplier is 2^31 + fraction_, over 2^31 it adds the sum itself.
-#ifdef MCUFORMER_CORTEX_M_DSP
-    int32_t high;
-    asm("smmlar %0, %1, %2, %1" : "=r"(high) : "r"(sum), "r"(fraction_));
-#else
-    const int64_t product = static_cast<int64_t>(sum) * fraction_ + (int64_t{1} << 31);
-    const int32_t high = static_cast<int32_t>(product >> 32) + sum;
-#endif
+    // Twice the multiplier is 2^32 + fraction_.
+    const int32_t high = MultiplyAddHighRounded(sum, fraction_, sum);
     return (high + (high >> 31)) >> right_;
   }
 
@@ -121,21 +101,38 @@ class RescaleDown {
   int32_t right_;
 };
 
-// How a residual of another scale joins an accumulator.
+// How a residual of another scale joins a sum.
 struct ResidualScale {
   int32_t zero_point;
   QuantizedMultiplier rescale;
 };
 
-// The rescaled sum, zero point of the output not yet added.
-inline int32_t ResidualAdd(int32_t accumulator, int32_t multiplier, int shift, int32_t residual,
-                           const ResidualScale& scale) {
-  const int64_t sum =
-      static_cast<int64_t>(MultiplyByQuantizedMultiplier(accumulator, multiplier, shift)) +
-      MultiplyByQuantizedMultiplier(residual - scale.zero_point, scale.rescale.multiplier,
-                                    scale.rescale.shift);
-  return RoundingDivideByPot(Saturate<int32_t>(sum), kResidualFractionBits);
-}
+// Adds residuals to rescaled sums, with 2^kResidualFractionBits in the factors of both.
+class ResidualAdd {
+ public:
+  explicit ResidualAdd(const ResidualScale& scale)
+      : zero_point_(scale.zero_point),
+        multiplier_(scale.rescale.multiplier),
+        shift_(scale.rescale.shift) {}
+
+  // saturate(zero_point + the sum); residual and its zero point fit 16 bits.
+  template <typename T>
+  int32_t To(int32_t rescaled, int32_t residual, int32_t zero_point) const {
+    constexpr int kLargestShift = 13;  // no difference of 17 bits saturates
+    const int32_t difference = residual - zero_point_;
+    const int32_t addend =
+        shift_ >= 0 && shift_ <= kLargestShift
+            ? MultiplyHighRounded(difference * (int32_t{2} << shift_), multiplier_)
+            : MultiplyByQuantizedMultiplier(difference, multiplier_, shift_);
+    const int32_t sum = SumSaturated(rescaled, addend);
+    // Ties away from zero, as in RescaleDown.
+    return HalfSumSaturated<T>(SumSaturated(sum, sum >> 31) >> (kResidualFractionBits - 1),
+                               2 * zero_point + 1);
+  }
+
+ private:
+  int32_t zero_point_, multiplier_, shift_;
+};
 
 }  // namespace mcuformer
 

@@ -7,7 +7,8 @@
 namespace mcuformer {
 namespace {
 
-// Calls store(token, unit, sum, constants) with the last layer's sums, four tokens at a time.
+// Calls store(first, token, unit, sum, rescale) with the last layer's sums, four tokens, counted
+// from `first`, at a time.
 template <typename Store>
 void Walk(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
           const int8_t* input, int8_t* scratch, bool backwards, Store store) {
@@ -19,19 +20,13 @@ void Walk(const FullyConnectedParams& params, const FullyConnectedWeights& weigh
     const int first = backwards ? last - step : step;
     const int tokens = params.tokens - first < kBlockTokens ? params.tokens - first : kBlockTokens;
     WidenTokens(input + first * params.width, params.width, tokens, params.width, block);
-    const auto output = [&](int token, int unit, int32_t sum, const UnitConstants& constants) {
-      store(first + token, unit, sum, constants);
-    };
     if (params.rank == 0) {
-      MultiplyBlock(block, tokens, params.width, params.units, weights.layer, output);
+      MultiplyBlock(block, tokens, params.width, params.units, weights.layer, store(first));
       continue;
     }
     MultiplyBlock(block, tokens, params.width, params.rank, weights.layer,
-                  [&](int token, int unit, int32_t sum, const UnitConstants& constants) {
-                    ranks[BlockIndex(token, unit)] =
-                        Requantize(sum, constants, params.rank_zero_point);
-                  });
-    MultiplyBlock(ranks, tokens, params.rank, params.units, weights.second, output);
+                  ToBlock{ranks, params.rank_zero_point});
+    MultiplyBlock(ranks, tokens, params.rank, params.units, weights.second, store(first));
   }
 }
 
@@ -43,17 +38,22 @@ void FullyConnected(const FullyConnectedParams& params, const FullyConnectedWeig
   const int32_t zero_point = params.output_zero_point;
   const bool grows = units > params.width;
   if (weights.gelu_table != nullptr) {
-    const int8_t* table = weights.gelu_table;
-    Walk(params, weights, input, scratch, grows,
-         [=](int token, int unit, int32_t sum, const UnitConstants& constants) {
-           output[token * units + unit] = GeluOf(Requantize(sum, constants, zero_point), table);
-         });
+    const int8_t* table = GeluFromZero(weights.gelu_table);
+    Walk(params, weights, input, scratch, grows, [=](int first) {
+      int8_t* target = output + first * units;
+      return [=](int token, int unit, int32_t sum, const auto& rescale) {
+        target[token * units + unit] = table[rescale.template To<int8_t>(sum, zero_point)];
+      };
+    });
     return;
   }
-  Walk(params, weights, input, scratch, grows,
-       [=](int token, int unit, int32_t sum, const UnitConstants& constants) {
-         output[token * units + unit] = Requantize(sum, constants, zero_point);
-       });
+  Walk(params, weights, input, scratch, grows, [=](int first) {
+    int8_t* target = output + first * units;
+    return [=](int token, int unit, int32_t sum, const auto& rescale) {
+      target[token * units + unit] =
+          static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
+    };
+  });
 }
 
 template <typename T>
@@ -61,14 +61,11 @@ void FullyConnectedResidual(const FullyConnectedParams& params,
                             const FullyConnectedWeights& weights, const ResidualScale& scale,
                             const int8_t* input, const T* residual, int8_t* scratch, T* output) {
   const int units = params.units;
-  Walk(params, weights, input, scratch, false,
-       [&](int token, int unit, int32_t sum, const UnitConstants& constants) {
-         const int at = token * units + unit;
-         output[at] =
-             Saturate<T>(static_cast<int64_t>(ResidualAdd(sum, constants.multiplier,
-                                                          constants.shift, residual[at], scale)) +
-                         params.output_zero_point);
-       });
+  const ResidualAdd add(scale);
+  Walk(params, weights, input, scratch, false, [&](int first) {
+    return ToResidual<T>{residual + first * units, output + first * units, units, add,
+                         params.output_zero_point};
+  });
 }
 
 template void FullyConnectedResidual<int8_t>(const FullyConnectedParams&,

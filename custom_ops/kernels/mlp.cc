@@ -23,6 +23,17 @@ size_t WideBytes(int width, int hidden, int rank) {
                  rank > 0 ? TokenBlockBytes(width) : NormalisedBytes(width));
 }
 
+// A store for MultiplyBlock: the hidden layer.
+struct GeluToBlock {
+  template <typename Rescale>
+  void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
+    block[BlockIndex(token, unit)] = table[rescale.template To<int8_t>(sum, zero_point)];
+  }
+  int16_t* block;
+  int32_t zero_point;
+  const int8_t* table;  // from its entry of 0
+};
+
 }  // namespace
 
 size_t MlpScratchBytes(int width, int hidden, int rank) {
@@ -39,6 +50,7 @@ void Mlp(const MlpParams& params, const MlpWeights& weights, const T* input, int
   auto* normalised = reinterpret_cast<int8_t*>(rank > 0 ? narrow : wide);
   const int last_width = rank > 0 ? rank : hidden;
   const int16_t* last_block = rank > 0 ? narrow : wide;
+  const ResidualAdd add(params.residual);
   std::memset(scratch, 0, MlpScratchBytes(width, hidden, rank));
   for (int first = 0; first < params.tokens; first += kBlockTokens) {
     const int rows = params.tokens - first < kBlockTokens ? params.tokens - first : kBlockTokens;
@@ -50,33 +62,18 @@ void Mlp(const MlpParams& params, const MlpWeights& weights, const T* input, int
     int block_width = width;
     if (rank > 0) {
       MultiplyBlock(start, rows, width, rank, weights.fc1_u,
-                    [&](int row, int unit, int32_t sum, const UnitConstants& constants) {
-                      narrow[BlockIndex(row, unit)] =
-                          Requantize(sum, constants, params.fc1_rank_zero_point);
-                    });
+                    ToBlock{narrow, params.fc1_rank_zero_point});
       block = narrow;
       block_width = rank;
     }
     MultiplyBlock(block, rows, block_width, hidden, weights.fc1_v,
-                  [&](int row, int unit, int32_t sum, const UnitConstants& constants) {
-                    wide[BlockIndex(row, unit)] = GeluOf(
-                        Requantize(sum, constants, params.hidden_zero_point), weights.gelu_table);
-                  });
+                  GeluToBlock{wide, params.hidden_zero_point, GeluFromZero(weights.gelu_table)});
     if (rank > 0) {
       MultiplyBlock(wide, rows, hidden, rank, weights.fc2_u,
-                    [&](int row, int unit, int32_t sum, const UnitConstants& constants) {
-                      narrow[BlockIndex(row, unit)] =
-                          Requantize(sum, constants, params.fc2_rank_zero_point);
-                    });
+                    ToBlock{narrow, params.fc2_rank_zero_point});
     }
     MultiplyBlock(last_block, rows, last_width, width, weights.fc2_v,
-                  [&](int row, int unit, int32_t sum, const UnitConstants& constants) {
-                    const int at = row * width + unit;
-                    target[at] = Saturate<T>(
-                        static_cast<int64_t>(ResidualAdd(sum, constants.multiplier, constants.shift,
-                                                         residual[at], params.residual)) +
-                        params.output_zero_point);
-                  });
+                  ToResidual<T>{residual, target, width, add, params.output_zero_point});
   }
 }
 

@@ -63,18 +63,18 @@ void AddTile(const PatchEmbedParams& params, const int8_t* weights, const int16_
 template <typename T>
 void Finish(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const int32_t* sums,
             int tokens, const int8_t* position, T* output) {
-  for (int token = 0; token < tokens; ++token) {
-    for (int unit = 0; unit < params.embed_dim; ++unit) {
-      const int32_t sum = sums[unit * kBlockTokens + token];
-      const UnitConstants& constants = weights.layer.constants[unit];
-      const int32_t summed =
-          position != nullptr ? ResidualAdd(sum, constants.multiplier, constants.shift, *position++,
-                                            {0, params.position})
-                              : RoundingDivideByPot(MultiplyByQuantizedMultiplier(
-                                                        sum, constants.multiplier, constants.shift),
-                                                    kResidualFractionBits);
-      *output++ = Saturate<T>(static_cast<int64_t>(summed) + params.output_zero_point);
-    }
+  const int embed_dim = params.embed_dim;
+  const int32_t zero_point = params.output_zero_point;
+  const bool adds = position != nullptr;
+  const ResidualAdd add({0, adds ? params.position : QuantizedMultiplier{0, 0}});
+  for (int unit = 0; unit < embed_dim; ++unit, sums += kBlockTokens) {
+    WithRescale(weights.layer.constants[unit], [=](const auto& rescale) {
+      for (int token = 0; token < tokens; ++token) {
+        const int at = token * embed_dim + unit;
+        output[at] = static_cast<T>(
+            add.template To<T>(rescale(sums[token]), adds ? position[at] : 0, zero_point));
+      }
+    });
   }
 }
 
