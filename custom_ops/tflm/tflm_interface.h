@@ -51,11 +51,13 @@ struct TFLMRegistration {
   const char* custom_name;
 };
 
+#ifndef MCUFORMER_LOG
 #define MCUFORMER_LOG(...)        \
   do {                            \
     fprintf(stderr, __VA_ARGS__); \
     fputc('\n', stderr);          \
   } while (0)
+#endif
 
 namespace mcuformer {
 namespace tflm {

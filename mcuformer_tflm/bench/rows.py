@@ -49,7 +49,9 @@ def table(rows: Iterable[Row], title: str) -> Table:
     """Returns the rows as a table for the terminal."""
     result = Table(title=title)
     for column in ("case", "core", "metric", "value", "unit", "note"):
-        result.add_column(column, justify="right" if column == "value" else "left")
+        result.add_column(
+            column, justify="right" if column == "value" else "left", no_wrap=column == "case"
+        )
     for row in rows:
         value = f"{row.value:,.4g}" if isinstance(row.value, float) else f"{row.value:,}"
         result.add_row(row.case, row.core or "", row.metric, value, row.unit, row.note or "")

@@ -1,0 +1,208 @@
+"""Instructions of the kernels on emulated cores: exact counts, the same on every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcuformer_tflm.bench.rows import Row
+from mcuformer_tflm.custom_ops.reference.attention import exp_table
+from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
+from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
+from mcuformer_tflm.emulator.machine import Buffer, Machine, Struct, emulated_machine
+from mcuformer_tflm.progress import Report
+
+CORES = ("cortex-m4", "cortex-m7")
+TOKENS = 225
+# Width and units of the paper's layers at embed_dim 192.
+LAYERS = ((192, 768), (768, 192), (192, 576))
+_PORTABLE = "portable C++, compiled for this core"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call whose instructions are counted.
+
+    Attributes:
+        name: Name of the row.
+        metric: ``instructions_per_mac`` or ``instructions_per_element``.
+        count: By how many multiply-accumulates or elements the instructions are divided.
+        run: Makes the call; returns its instructions.
+    """
+
+    name: str
+    metric: str
+    count: int
+    run: Callable[[Machine], int]
+
+
+def run(progress: Report) -> list[Row]:
+    """Counts every case on every core, tuned and portable.
+
+    Returns:
+        For each case the instructions and the stack's bytes, for each core the code's bytes.
+    """
+    rows = []
+    builds = [(core, portable) for core in CORES for portable in (False, True)]
+    cases_ = cases()
+    for i, (core, portable) in enumerate(builds):
+        machine = emulated_machine(core, portable)
+        note = _PORTABLE if portable else None
+        suffix = "/portable" if portable else ""
+
+        def row(
+            case: str,
+            metric: str,
+            value: float,
+            unit: str,
+            core: str = core,
+            note: str | None = note,
+            suffix: str = suffix,
+        ) -> Row:
+            return Row("kernels", case + suffix, metric, value, unit, core, note)
+
+        for j, case in enumerate(cases_):
+            progress("kernels", i * len(cases_) + j, len(builds) * len(cases_))
+            value = case.run(machine) / case.count
+            rows.append(row(case.name, case.metric, round(value, 4), "instructions"))
+            rows.append(row(case.name, "stack_bytes", machine.stack_bytes, "bytes"))
+        rows.append(row("all", "code_bytes", machine.image.code_bytes, "bytes"))
+    progress("kernels", len(builds) * len(cases_), len(builds) * len(cases_))
+    return rows
+
+
+def cases() -> list[Case]:
+    """Returns what is counted."""
+    result = []
+    for width, units in LAYERS:
+        shape, macs = f"{TOKENS}x{width}x{units}", TOKENS * width * units
+        for name, options in (
+            ("fully_connected", {}),
+            ("fully_connected_in_place", {"in_place": True}),
+            ("fully_connected_int4", {"weight_bits": 4}),
+        ):
+            layer = FullyConnectedCall(width, units, **options)
+            result.append(Case(f"{name}/{shape}", "instructions_per_mac", macs, layer.run))
+    per_element = "instructions_per_element"
+    return [
+        *result,
+        Case("attention_qk/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_qk),
+        Case("attention_pv/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_pv),
+        Case("attention_softmax/225x225", per_element, TOKENS * TOKENS, _attention_softmax),
+        Case("gelu_epilogue/225x768", per_element, TOKENS * 768, _gelu_epilogue),
+        Case("softmax/225x225", per_element, TOKENS * TOKENS, _softmax),
+        Case("layer_norm/225x192", per_element, TOKENS * 192, _layer_norm),
+    ]
+
+
+@dataclass(frozen=True)
+class FullyConnectedCall:
+    """A fully connected layer of random constants."""
+
+    width: int
+    units: int
+    weight_bits: int = 8
+    in_place: bool = False
+    gelu: bool = False
+
+    def run(self, machine: Machine) -> int:
+        """Returns the instructions of the layer on ``TOKENS`` tokens."""
+        rng = np.random.default_rng(0)
+        x = _int8(rng, TOKENS, self.width)
+        weights = _int8(rng, self.units, self.width) >> (8 - self.weight_bits)
+        # Most outputs lie inside int8.
+        shift = self.weight_bits - 16 - int(np.log2(self.width) / 2)
+        constants = unit_constants(
+            rng.integers(-20000, 20000, self.units),
+            rng.integers(2**30, 2**31, self.units),
+            np.full(self.units, shift),
+        )
+        packed = Struct((pack_weights(weights, self.weight_bits), constants, self.weight_bits))
+        none = Struct((0, 0, 8))
+        table = _int8(rng, 256) if self.gelu else None
+        scratch = Buffer(np.zeros(4 * 2 * self.width, np.int8))
+        size = TOKENS * max(self.width, self.units) if self.in_place else TOKENS * self.units
+        output = Buffer(np.zeros(size, np.int8))
+        source: np.ndarray | Buffer = x
+        if self.in_place:
+            output.data[: x.size] = x.reshape(-1)
+            source = output
+        return machine.call(
+            "mcuformer::FullyConnected",
+            Struct((TOKENS, self.width, self.units, 0, 0, -3)),
+            Struct((*packed.fields, *none.fields, table)),
+            source, scratch, output,
+        )  # fmt: skip
+
+
+def _gelu_epilogue(machine: Machine) -> int:
+    with_table = FullyConnectedCall(192, 768, gelu=True).run(machine)
+    return with_table - FullyConnectedCall(192, 768).run(machine)
+
+
+# Of attention: tokens, width, heads, head_dim, zero point, the factors of logits and context,
+# grid, and the four fields of a normalisation that does not take place.
+_ATTENTION = Struct((TOKENS, 0, 1, 64, 3, 1500000000, -9, 1500000000, -14, 0, 0, 0, 0, 0))
+
+
+def _of_all_rows(machine: Machine, function: str, arguments: Callable[[int], tuple]) -> int:
+    """Returns the instructions of a function that takes four rows at a time."""
+    whole, rest = divmod(TOKENS, 4)
+    total = whole * machine.call(function, *arguments(4))
+    return total + (machine.call(function, *arguments(rest)) if rest else 0)
+
+
+def _attention_qk(machine: Machine) -> int:
+    rng = np.random.default_rng(0)
+    queries, keys = rng.integers(-128, 128, 4 * 64, dtype=np.int16), _int8(rng, TOKENS, 64)
+    logits = Buffer(np.zeros(4 * -(-TOKENS // 8) * 8, np.int16))
+    packed = pack_weights(keys)
+    return _of_all_rows(
+        machine, "mcuformer::AttentionLogits",
+        lambda rows: (_ATTENTION, None, 0, rows, queries, packed, logits),
+    )  # fmt: skip
+
+
+def _attention_pv(machine: Machine) -> int:
+    rng = np.random.default_rng(0)
+    probabilities = rng.integers(0, 200, 4 * -(-TOKENS // 8) * 8, dtype=np.int16)
+    packed = pack_weights(_int8(rng, 64, TOKENS))
+    context = Buffer(np.zeros(4 * 64, np.int8))
+    return _of_all_rows(
+        machine, "mcuformer::AttentionContext",
+        lambda rows: (_ATTENTION, rows, probabilities, packed, context),
+    )  # fmt: skip
+
+
+def _attention_softmax(machine: Machine) -> int:
+    rng = np.random.default_rng(0)
+    block = Buffer(rng.integers(-(2**9), 2**9, 4 * -(-TOKENS // 8) * 8, dtype=np.int16))
+    return _of_all_rows(
+        machine, "mcuformer::AttentionSoftmax",
+        lambda rows: (TOKENS, rows, exp_table(0.05), block),
+    )  # fmt: skip
+
+
+def _softmax(machine: Machine) -> int:
+    x = _int8(np.random.default_rng(0), TOKENS, TOKENS)
+    output = Buffer(np.zeros_like(x))
+    return machine.call("mcuformer::Softmax", TOKENS, TOKENS, x, softmax_table(0.05), output)
+
+
+def _layer_norm(machine: Machine) -> int:
+    rng = np.random.default_rng(0)
+    x, width = _int8(rng, TOKENS, 192), 192
+    gamma = rng.integers(2**13, 2**15, width, dtype=np.int16)
+    beta = rng.integers(-(2**14), 2**14, width, dtype=np.int32)
+    epsilon, iterations, normalised_bits = 1, 4, 20
+    return machine.call(
+        "mcuformer::LayerNorm<signed char>",
+        Struct((width, epsilon, iterations, normalised_bits)),
+        TOKENS, x, gamma, beta, Buffer(np.zeros_like(x)),
+    )  # fmt: skip
+
+
+def _int8(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(-128, 128, shape, dtype=np.int8)
