@@ -71,28 +71,47 @@ struct Units {
   int next;
 };
 
-// Four tokens; offset is what 4-bit weights held as nibbles add to the sum of each.
-template <bool kInt4, typename Store>
+// The inner loop, and what 4-bit weights, held as nibbles, add to the sums of each token: null
+// for 8 bits.
+struct InnerLoop {
+  void (*dot)(const int16_t*, const int8_t*, int, int32_t*);
+  const int32_t* offset;
+};
+
+// Not inlined anywhere below, where only 4-bit weights need it.
+[[gnu::noinline]] inline void AddOffset(const int32_t* offset, int32_t* sums) {
+  for (int i = 0; i < 2 * kBlockTokens; ++i) sums[i] += offset[i % kBlockTokens];
+}
+
+// Four tokens.
+template <typename Store>
 [[gnu::noinline]] void MultiplyFour(const int16_t* block, int steps, int units, const Units& layer,
-                                    const int32_t* offset, Store store) {
+                                    const InnerLoop& loop, Store store) {
   const int8_t* weights = layer.weights;
   const UnitConstants* constants = layer.constants;
   const int next = layer.next;
-  const auto store_unit = [&store](int unit, const int32_t* sums, const UnitConstants& constant) {
-    WithRescale(constant, [&](const auto& rescale) {
+  const auto dot = loop.dot;
+  const int32_t* offset = loop.offset;
+  const auto store_unit = [&store](int unit, int32_t* sums, const UnitConstants& constant) {
+    const int32_t multiplier = constant.multiplier, shift = constant.shift;
+    if (RescaleDown::Serves(multiplier, shift)) {
+      const RescaleDown rescale(multiplier, shift);
 #pragma GCC unroll 4
       for (int token = 0; token < kBlockTokens; ++token) store(token, unit, sums[token], rescale);
-    });
+    } else {
+      const AnyRescale rescale(multiplier, shift);
+#pragma GCC unroll 1
+      for (int token = 0; token < kBlockTokens; ++token) store(token, unit, sums[token], rescale);
+    }
   };
   for (int unit = 0; unit < units; unit += 2) {
     const bool both = unit + 1 < units;
     const UnitConstants* second = both ? constants + next : constants;
     const int32_t bias[2] = {constants->bias, second->bias};
     int32_t sums[2 * kBlockTokens];
-    for (int i = 0; i < 2 * kBlockTokens; ++i) {
-      sums[i] = bias[i / kBlockTokens] + (kInt4 ? offset[i % kBlockTokens] : 0);
-    }
-    (kInt4 ? McuformerDot4x2Int4 : McuformerDot4x2)(block, weights, steps, sums);
+    for (int i = 0; i < 2 * kBlockTokens; ++i) sums[i] = bias[i / kBlockTokens];
+    if (offset != nullptr) AddOffset(offset, sums);
+    dot(block, weights, steps, sums);
     store_unit(unit, sums, *constants);
     if (both) store_unit(unit + 1, sums + kBlockTokens, *second);
     weights += 8 * steps;
@@ -101,13 +120,14 @@ template <bool kInt4, typename Store>
 }
 
 // One token of a block.
-template <bool kInt4, typename Store>
+template <typename Store>
 [[gnu::noinline]] void MultiplyOne(const int16_t* block, int token, int steps, int units,
-                                   const Units& layer, int32_t offset, Store store) {
+                                   const Units& layer, const InnerLoop& loop, Store store) {
+  const int32_t offset = loop.offset == nullptr ? 0 : loop.offset[token];
   const int8_t* weights = layer.weights;
   for (int unit = 0; unit < units; unit += 2, weights += 8 * steps) {
     int32_t sums[2] = {offset, offset};
-    (kInt4 ? McuformerDot1x2Int4 : McuformerDot1x2)(block + 2 * token, weights, steps, sums);
+    loop.dot(block + 2 * token, weights, steps, sums);
     for (int i = 0; i < 2 && unit + i < units; ++i) {
       const UnitConstants& constants = layer.constants[(unit + i) * layer.next];
       store(token, unit + i, sums[i] + constants.bias,
@@ -116,17 +136,24 @@ template <bool kInt4, typename Store>
   }
 }
 
-template <bool kInt4, typename Store>
+template <typename Store>
 inline void Multiply(const int16_t* block, int tokens, int width, int units, const Units& layer,
-                     const int32_t* offset, Store store) {
-  constexpr int kStep = kInt4 ? kStepOfInt4 : kStepOfInt8;
-  const int steps = RoundUp(width, kStep) / kStep;
+                     int weight_bits, Store store) {
+  const bool int4 = weight_bits == 4;
+  const int steps = RoundUp(width, StepOf(weight_bits)) / StepOf(weight_bits);
+  int32_t offset[kBlockTokens] = {};
+  if (int4) {
+    SumTokens(block, width, offset);
+    for (int32_t& sum : offset) sum *= -kInt4Offset;
+  }
+  InnerLoop loop = {int4 ? McuformerDot4x2Int4 : McuformerDot4x2, int4 ? offset : nullptr};
   if (tokens == kBlockTokens) {
-    MultiplyFour<kInt4>(block, steps, units, layer, offset, store);
+    MultiplyFour(block, steps, units, layer, loop, store);
     return;
   }
+  loop.dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
   for (int token = 0; token < tokens; ++token) {
-    MultiplyOne<kInt4>(block, token, steps, units, layer, offset[token], store);
+    MultiplyOne(block, token, steps, units, layer, loop, store);
   }
 }
 
@@ -137,24 +164,15 @@ inline void Multiply(const int16_t* block, int tokens, int width, int units, con
 template <typename Store>
 inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
                           const PackedLayer& layer, Store store) {
-  const packed_layer::Units all = {layer.weights, layer.constants, 1};
-  int32_t offset[kBlockTokens] = {};
-  if (layer.weight_bits == 4) {
-    SumTokens(block, width, offset);
-    for (int32_t& sum : offset) sum *= -kInt4Offset;
-    packed_layer::Multiply<true>(block, tokens, width, units, all, offset, store);
-  } else {
-    packed_layer::Multiply<false>(block, tokens, width, units, all, offset, store);
-  }
+  packed_layer::Multiply(block, tokens, width, units, {layer.weights, layer.constants, 1},
+                         layer.weight_bits, store);
 }
 
 // The same for packed weights of 8 bits whose units share their constants.
 template <typename Store>
 inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
                           const int8_t* weights, const UnitConstants& constants, Store store) {
-  const int32_t offset[kBlockTokens] = {};
-  packed_layer::Multiply<false>(block, tokens, width, units, {weights, &constants, 0}, offset,
-                                store);
+  packed_layer::Multiply(block, tokens, width, units, {weights, &constants, 0}, 8, store);
 }
 
 }  // namespace mcuformer
