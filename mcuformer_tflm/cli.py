@@ -259,6 +259,9 @@ def bench(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the rows to this file too.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw to this .png or .svg; figure3 has a picture.")
+    ] = None,
 ) -> None:
     """Run a benchmark and print its figures.
 
@@ -274,13 +277,21 @@ def bench(
     from mcuformer_tflm.bench.rows import table, write_rows
     from mcuformer_tflm.progress import progress_bars
 
+    module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
+    if picture is not None and (
+        not hasattr(module, "draw") or picture.suffix not in (".png", ".svg")
+    ):
+        raise ConfigError(f"--picture is {picture}; it goes with figure3 and ends in .png or .svg.")
     console = Console()
     with progress_bars(console) as progress:
-        rows = importlib.import_module(f"mcuformer_tflm.bench.{suite}").run(progress)
+        rows = module.run(progress)
     console.print(table(rows, f"mcuformer bench {suite}"))
     if json_file is not None:
         write_rows(rows, json_file)
         console.print(f"Written to {json_file}")
+    if picture is not None:
+        module.draw(rows, picture)
+        console.print(f"Drawn to {picture}")
 
 
 def main() -> None:

@@ -63,10 +63,8 @@ def run(progress: Report) -> list[Row]:
 def _network_rows(case: str, architecture: Architecture) -> Iterator[Row]:
     eq5 = eq5_bytes(architecture, class_token=True)
     yield Row(_SUITE, case, "eq5_bytes", eq5, "bytes", note="the paper's accounting, no arena")
-    rng = np.random.default_rng(0)
-    side, channels = architecture.image_size, architecture.channels
-    image = rng.integers(-128, 128, (side, side, channels), dtype=np.int8)
-    network = _random_network(architecture, rng).quantized_copy([image[None] / np.float32(128)])
+    network = random_quantized(architecture)
+    image = _random_image(architecture)
     labels = [str(number) for number in range(architecture.num_classes)]
     answers: list[np.ndarray] = []
     for mode in _IMAGES:
@@ -99,12 +97,19 @@ def _network_rows(case: str, architecture: Architecture) -> Iterator[Row]:
               note="of it activations and scratch, the same on a Cortex-M")  # fmt: skip
 
 
-def _random_network(architecture: Architecture, rng: np.random.Generator) -> Subnet:
-    # Fresh weights have equal constants, which would share a tensor; trained ones have not.
+def random_quantized(architecture: Architecture) -> Subnet:
+    """Returns a quantized network of random weights, calibrated on one random image."""
     network = build_subnet(architecture)
+    rng = np.random.default_rng(0)
+    # Fresh weights have equal constants, which would share a tensor; trained ones have not.
     for weight in network.trainable_weights:
         weight.assign_add(0.02 * rng.standard_normal(weight.shape))
-    return network
+    return network.quantized_copy([_random_image(architecture)[None] / np.float32(128)])
+
+
+def _random_image(architecture: Architecture) -> np.ndarray:
+    shape = (architecture.image_size, architecture.image_size, architecture.channels)
+    return np.random.default_rng(1).integers(-128, 128, shape, dtype=np.int8)
 
 
 def _answers(model: bytes, image: np.ndarray, mode: Image) -> Iterator[np.ndarray]:

@@ -31,6 +31,7 @@ def convert(
     schedule: Schedule = "auto",
     image: Image = "whole",
     arena_budget: int | None = None,
+    tile: int = 4,
 ) -> bytes:
     """Converts a quantized network to an int8 ``.tflite``.
 
@@ -55,6 +56,7 @@ def convert(
             asks of the runtime's input source as it goes.
         arena_budget: Bytes of Cortex-M arena that ``"auto"`` may use; without it the arena is
             as small as it can be.
+        tile: Side of the patch embedding's partial convolutions, in pixels.
 
     Returns:
         Bytes of the model: int8[1, height, width, channels] (byte - 128) to
@@ -62,7 +64,7 @@ def convert(
 
     Raises:
         ConfigError: If the network is not quantized, has an option without int8 operators, the
-            labels are not one a class, or schedule or image is none of those.
+            labels are not one a class, schedule or image is none of those, or tile is below 1.
     """
     subnet.architecture.check_exportable()
     for field, value, allowed in (
@@ -84,12 +86,14 @@ def convert(
         schedules = ["kept" if block in fast else "streamed" for block in blocks]
     else:
         schedules = [schedule for _ in blocks]
-    content = _write_graph(subnet, schedules, image)
+    if tile < 1:
+        raise ConfigError(f"tile is {tile}; it must be at least 1.")
+    content = _write_graph(subnet, schedules, image, tile)
     content = write_plan(content, plan_memory(content))
     return write_metadata(content, labels, subnet.architecture)
 
 
-def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image) -> bytes:
+def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image, tile: int) -> bytes:
     arch = subnet.architecture
     layers = {layer.name: layer for layer in subnet.operators()}
     graph = Graph()
@@ -97,7 +101,7 @@ def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image) -> byte
     source = graph.add_activation(
         "image", (1, rows, arch.image_size, arch.channels), Quantization(IMAGE_SCALE)
     )
-    x = export_patch_embed(layers["patch_embed"], graph, source, arch.image_size)
+    x = export_patch_embed(layers["patch_embed"], graph, source, arch.image_size, tile)
     for block in range(arch.depth):
         part = {
             name.removeprefix(f"block_{block}_"): layer
