@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.augment import augment_image, mixup
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
 
 class Batches(Protocol):
@@ -35,14 +38,15 @@ class ArrayBatches:
     """Shuffled batches of arrays; a rest smaller than a batch is left out.
 
     Args:
-        images: float32[n, height, width, channels] in [-1, 1).
+        images: float32[n, height, width, channels] in [-1, 1), or uint8.
         classes: int32[n].
         batch_size: Images a batch.
-        seed: Of the order, together with the epoch.
-        num_classes: Classes of the data set, where known.
+        seed: Of the order and the augmentation, together with the epoch.
+        num_classes: Classes of the data set, where known; mixup needs it.
+        recipe: How images are augmented; by default they are not.
 
     Raises:
-        ConfigError: If ``batch_size`` is out of range.
+        ConfigError: If ``batch_size`` is out of range, or mixup lacks ``num_classes``.
         DataError: If images and classes do not belong together.
     """
 
@@ -53,6 +57,7 @@ class ArrayBatches:
         batch_size: int,
         seed: int = 0,
         num_classes: int | None = None,
+        recipe: TrainingRecipe | None = None,
     ) -> None:
         """Keeps the arrays as they are."""
         if batch_size < 1:
@@ -65,6 +70,8 @@ class ArrayBatches:
                 "more images or a smaller batch_size."
             )
         check_classes(classes, num_classes)
+        check_mixup(recipe, num_classes)
+        self.recipe = recipe or TrainingRecipe()
         self.classes = classes
         self.num_classes = num_classes
         self.batch_size = batch_size
@@ -79,10 +86,15 @@ class ArrayBatches:
         """Returns the batches of one epoch, counted from 0."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.classes))
         data = tf.data.Dataset.from_tensor_slices(order)
-        data = data.batch(self.batch_size, drop_remainder=True)
-        data = data.map(lambda rows: (tf.gather(self._images, rows),
-                                      tf.gather(self._classes, rows)))  # fmt: skip
-        return data.prefetch(tf.data.AUTOTUNE)
+        if not self.recipe.augments_images:
+            # Gathered a batch at a time, which takes a fraction of the calls.
+            data = data.batch(self.batch_size, drop_remainder=True).map(self._gather)
+            return mixed(data, self.recipe, self.num_classes, self.seed, epoch)
+        data = data.map(self._gather)
+        return augmented(data, self.recipe, self.batch_size, self.num_classes, self.seed, epoch)
+
+    def _gather(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return as_floats(tf.gather(self._images, rows)), tf.gather(self._classes, rows)
 
 
 @dataclasses.dataclass
@@ -112,14 +124,79 @@ def batches(
     batch_size: int,
     seed: int = 0,
     num_classes: int | None = None,
+    recipe: TrainingRecipe | None = None,
 ) -> ArrayBatches:
     """Returns shuffled batches of arrays: see ``ArrayBatches``."""
-    return ArrayBatches(images, classes, batch_size, seed, num_classes)
+    return ArrayBatches(images, classes, batch_size, seed, num_classes, recipe)
+
+
+def augmented(
+    data: tf.data.Dataset,
+    recipe: TrainingRecipe,
+    batch_size: int,
+    num_classes: int | None,
+    seed: int,
+    epoch: int,
+) -> tf.data.Dataset:
+    """Augments single images, and joins them to batches.
+
+    Args:
+        data: (image, class) in the order of the epoch.
+        recipe: What to change.
+        batch_size: Images a batch; a rest is left out.
+        num_classes: Classes of the data set; mixup needs it.
+        seed: Of all choices, together with the epoch and the place of an image in it.
+        epoch: Counted from 0.
+    """
+    if recipe.augments_images:
+
+        def change(place: tf.Tensor, pair: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            place_seed = tf.random.fold_in(_seed(seed, epoch), tf.cast(place, tf.int32))
+            return augment_image(pair[0], place_seed, recipe), pair[1]
+
+        data = data.enumerate().map(change, tf.data.AUTOTUNE, deterministic=True)
+    data = data.batch(batch_size, drop_remainder=True)
+    return mixed(data, recipe, num_classes, seed, epoch)
+
+
+def mixed(
+    data: tf.data.Dataset, recipe: TrainingRecipe, num_classes: int | None, seed: int, epoch: int
+) -> tf.data.Dataset:
+    """Applies mixup to batches of (images, classes), where the recipe asks for it."""
+    if recipe.mixup_alpha:
+
+        def mix(place: tf.Tensor, pair: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            # Another stream than the images', whose places start at 0 too.
+            place_seed = tf.random.fold_in(_seed(seed, epoch), -1 - tf.cast(place, tf.int32))
+            labels = tf.one_hot(pair[1], num_classes)
+            return mixup(pair[0], labels, place_seed, recipe.mixup_alpha)
+
+        data = data.enumerate().map(mix)
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def as_floats(images: Any) -> tf.Tensor:
+    """Returns uint8 images as float32 in [-1, 1); others as they are."""
+    if images.dtype != tf.uint8:
+        return images
+    return (tf.cast(images, tf.float32) - 128) * IMAGE_SCALE
 
 
 def as_batches(data: Batches | tf.data.Dataset) -> Batches:
     """Returns training data as ``Batches``."""
     return DatasetBatches(data) if isinstance(data, tf.data.Dataset) else data
+
+
+def check_mixup(recipe: TrainingRecipe | None, num_classes: int | None) -> None:
+    """Checks that mixup, which blends labels, knows how many classes there are.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if recipe is not None and recipe.mixup_alpha and num_classes is None:
+        raise ConfigError(
+            f"mixup_alpha is {recipe.mixup_alpha}, which blends labels; give num_classes too."
+        )
 
 
 def check_classes(classes: np.ndarray, num_classes: int | None) -> None:
@@ -152,3 +229,7 @@ def check_num_classes(data: Batches, num_classes: int) -> None:
         )
     if isinstance(data, ArrayBatches):
         check_classes(data.classes, num_classes)
+
+
+def _seed(seed: int, epoch: int) -> tf.Tensor:
+    return tf.constant([seed, epoch], tf.int32)

@@ -15,9 +15,20 @@ import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.batches import Batches, as_batches, batches, check_num_classes
+from mcuformer_tflm.keras_models.batches import (
+    Batches,
+    as_batches,
+    as_floats,
+    batches,
+    check_num_classes,
+)
 from mcuformer_tflm.keras_models.checkpoint import fitting, numbered, read_arrays, write_arrays
-from mcuformer_tflm.keras_models.exceptions import CheckpointError, ConfigError, DivergedError
+from mcuformer_tflm.keras_models.exceptions import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergedError,
+)
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -205,6 +216,8 @@ class _Trainer:
             losses.append(loss)
             if progress is not None:
                 progress(done, total)
+        if not losses:
+            raise DataError("The epoch has no batch; give more images or a smaller batch_size.")
         self.epoch += 1
         self._whole_epoch = True
         return float(np.mean(losses))
@@ -371,12 +384,19 @@ class SupernetTrainer(_Trainer):
     def accuracy(
         self, architecture: Architecture, images: np.ndarray, classes: np.ndarray
     ) -> float:
-        """Returns the share of images that one subnet classifies right, weights as they are."""
+        """Returns the share of images that one subnet classifies right, weights as they are.
+
+        Args:
+            architecture: The subnet.
+            images: float32[n, height, width, channels] in [-1, 1), or uint8.
+            classes: int32[n].
+        """
         sizes = tf.constant(self.supernet.encode(architecture))
         hits = 0
         for start in range(0, len(images), _PREDICTED_AT_ONCE):
             part = slice(start, start + _PREDICTED_AT_ONCE)
-            hits += int(np.sum(np.argmax(self._predict(images[part], sizes), -1) == classes[part]))
+            logits = self._predict(as_floats(images[part]), sizes)
+            hits += int(np.sum(np.argmax(logits, -1) == classes[part]))
         return hits / len(images)
 
     def _draw(self, subnets: Subnets, rng: np.random.Generator) -> tf.Tensor:
