@@ -399,6 +399,11 @@ class SupernetTrainer(_Trainer):
             hits += int(np.sum(np.argmax(logits, -1) == classes[part]))
         return hits / len(images)
 
+    @property
+    def traces(self) -> int:
+        """Graphs made so far: one to train and one to predict, whatever the architectures."""
+        return sum(graph.experimental_get_tracing_count() for graph in (self._step, self._predict))
+
     def _draw(self, subnets: Subnets, rng: np.random.Generator) -> tf.Tensor:
         encode, sandwich = self.supernet.encode, self.recipe.sandwich_random
         drawn = [encode(subnets.sample(rng)) for _ in range(1 if sandwich is None else sandwich)]

@@ -56,8 +56,7 @@ def test_every_subnet_runs_in_two_traces_one_to_train_one_to_predict(supernet):
         trainer.train(data, SPACE)
         for count in (5, 8):
             trainer.accuracy(SPACE.sample(rng), images[:count], classes[:count])
-    assert trainer._step.experimental_get_tracing_count() == 1
-    assert trainer._predict.experimental_get_tracing_count() == 1
+    assert trainer.traces == 2
 
 
 def test_blocks_beyond_the_depth_do_not_learn():
