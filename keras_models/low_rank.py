@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
+
+_MATRICES = ("_qkv", "_projection", "_fc1", "_fc2")
 
 
 def low_rank_pair(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
@@ -37,6 +40,19 @@ def low_rank_pair(matrix: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray
     missing = rank - len(root)
     u, v = np.pad(u, [[0, 0], [0, missing]]), np.pad(v, [[0, missing], [0, 0]])
     return u.astype(np.float32), v.astype(np.float32)
+
+
+def full_matrices(network: Supernet | Subnet) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns kernel and bias of every whole matrix by name, for ``initialise_low_rank``.
+
+    Args:
+        network: A trained network whose ``rank_ratio`` is None.
+    """
+    return {
+        layer.name: (layer.kernel.numpy(), layer.bias.numpy())
+        for layer in network.operators()
+        if isinstance(layer, FullyConnected) and layer.name.endswith(_MATRICES)
+    }
 
 
 def initialise_low_rank(

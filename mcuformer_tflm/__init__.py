@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mcuformer_tflm.build import build_supernet
     from mcuformer_tflm.convert.converter import convert
+    from mcuformer_tflm.data.folder import ImageFolder
     from mcuformer_tflm.datasets import normalise, quantize_images
     from mcuformer_tflm.keras_models.architecture import Architecture
     from mcuformer_tflm.keras_models.exceptions import McuformerError
+    from mcuformer_tflm.keras_models.recipe import TrainingRecipe
     from mcuformer_tflm.plan.memory_plan import MemoryPlan
     from mcuformer_tflm.plan.planner import plan_memory
     from mcuformer_tflm.qat import quantize
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Architecture": "keras_models.architecture",
     "Board": "search.board",
+    "ImageFolder": "data.folder",
     "McuformerError": "keras_models.exceptions",
     "MemoryPlan": "plan.memory_plan",
     "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
     "SearchSpace": "search.space",
+    "TrainingRecipe": "keras_models.recipe",
     "build_supernet": "build",
     "convert": "convert.converter",
     "get_board": "search.board",
@@ -45,10 +49,12 @@ __all__ = [
     "FASHION_MNIST_SPACE",
     "Architecture",
     "Board",
+    "ImageFolder",
     "McuformerError",
     "MemoryPlan",
     "MicroInterpreter",
     "SearchSpace",
+    "TrainingRecipe",
     "build_supernet",
     "convert",
     "get_board",

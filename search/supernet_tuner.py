@@ -146,7 +146,10 @@ class SupernetTuner(SearchTuner):
 
     def load_supernet(self, space: SearchSpace) -> tuple[Supernet, int]:
         """Returns the supernet of a space and the epochs that it has been trained for."""
-        supernet, trained = Supernet(space.largest()), self._checkpoint(space)
+        supernet, trained = (
+            Supernet(space.largest(), self.recipe.precision),
+            self._checkpoint(space),
+        )
         for path in (_averaged(trained), trained):
             if path.exists():
                 return supernet, load_weights(supernet, path)
@@ -171,7 +174,7 @@ class SupernetTuner(SearchTuner):
         """
         searched = self._checkpoint(space)
         path = searched.with_name(f"chosen-{searched.name}")
-        supernet = Supernet(space.largest())
+        supernet = Supernet(space.largest(), self.recipe.precision)
         start = load_weights(supernet, searched)
         if not path.exists():
             save_weights(supernet, path, start)
@@ -230,7 +233,7 @@ class SupernetTuner(SearchTuner):
         tf_keras.utils.set_random_seed(_mixed([self.seed, *self._pair(space)]))
         strategy = self.strategy or tf.distribute.get_strategy()
         with strategy.scope():
-            supernet = Supernet(space.largest())
+            supernet = Supernet(space.largest(), self.recipe.precision)
         trainer = SupernetTrainer(
             supernet, self.recipe, (target - start) * len(as_batches(train)),
             _mixed([self.seed, *self._pair(space), start]), strategy=self.strategy,

@@ -74,7 +74,7 @@ def measure(name: str, case: Case, progress: Report) -> Iterator[Row]:
     """
     supernet = build_supernet(case.space)
     largest = supernet.largest
-    smallest = case.space.at(largest.patch_size, largest.rank_ratio).smallest()
+    smallest = case.space.at(min(case.space.patch_size), max(case.space.rank_ratio)).smallest()
     dynamic, static = SupernetTrainer(supernet), SubnetTrainer(build_subnet(largest))
     rng = np.random.default_rng(0)
     shape = (case.batch_size, largest.image_size, largest.image_size, largest.channels)

@@ -8,7 +8,7 @@ from mcuformer_tflm import convert, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.attention import _distances
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.low_rank import initialise_low_rank, low_rank_pair
+from mcuformer_tflm.keras_models.low_rank import full_matrices, initialise_low_rank, low_rank_pair
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -222,6 +222,23 @@ def test_supernet_starts_from_trained_matrices():
         initialise_low_rank(supernet, {"block_0_fc3": (kernel, bias)})
     with pytest.raises(ConfigError, match=r"block_0_fc1 is \(64, 192\).*takes \(64, 192\)"):
         initialise_low_rank(supernet, {"block_0_fc1": (kernel, bias[1:])})
+
+
+def test_low_rank_network_starts_with_the_outputs_of_its_full_rank_teacher():
+    whole = build_subnet(dataclasses.replace(SPACE.smallest(), rank_ratio=None))
+    # As many ranks as the narrower side of each matrix: nothing is lost.
+    pairs = build_subnet(dataclasses.replace(SPACE.smallest(), rank_ratio=1.0))
+    rng = np.random.default_rng(0)
+    for weight in whole.trainable_weights:
+        weight.assign_add(0.05 * rng.standard_normal(weight.shape))
+    shared = {layer.name: layer for layer in pairs.operators()}
+    for layer in whole.operators():
+        if layer.name in shared:
+            shared[layer.name].set_weights(layer.get_weights())
+    matrices = full_matrices(whole)
+    initialise_low_rank(pairs, {k: v for k, v in matrices.items() if "_fc" in k})
+    images = rng.uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
+    np.testing.assert_allclose(pairs(images), whole(images), atol=1e-4)
 
 
 def test_mixed_precision_computes_in_16_bits_and_keeps_weights_in_32():

@@ -1,0 +1,1 @@
+"""Labelled images: arrays, folders of class folders, Fashion-MNIST, TensorFlow Datasets."""

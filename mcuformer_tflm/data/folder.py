@@ -1,0 +1,185 @@
+"""A folder of class folders, as ImageNet is laid out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import tensorflow as tf
+
+from mcuformer_tflm.keras_models.batches import augmented, check_mixup
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+
+_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+_MODES = {1: "L", 3: "RGB"}
+# The paper resizes to 256 and cuts 240 out of that.
+_RESIZE_RATIO = 256 / 240
+_logger = logging.getLogger(__name__)
+
+
+class ImageFolder:
+    """Training batches from ``folder/<class>/<image>``, for ``SupernetTrainer.train``.
+
+    Each image's shorter side is resized (the paper: 256), and a square is cut out (240): a
+    random one while training, the middle one otherwise; bytes become (byte - 128) / 128. Order,
+    crops and augmentation depend on seed and epoch alone. An image that cannot be read is
+    reported once, and left out; ``skipped`` counts them.
+
+    Args:
+        folder: Holds one folder a class; labels are their names in order.
+        image_size: Height and width of what is cut out, in pixels.
+        batch_size: Images a batch; a rest is left out.
+        seed: Of all choices, together with the epoch.
+        recipe: How images are augmented.
+        resize: Length of the shorter side before; by default 256 / 240 of ``image_size``.
+        channels: 1 or 3.
+
+    Attributes:
+        labels: Class names by index.
+        num_classes: Their number.
+        skipped: What was wrong with each image that could not be read, by path.
+
+    Raises:
+        ConfigError: If a size is out of range.
+        DataError: If there are no class folders, or fewer images than one batch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        image_size: int,
+        batch_size: int,
+        seed: int = 0,
+        recipe: TrainingRecipe | None = None,
+        resize: int | None = None,
+        channels: int = 3,
+    ) -> None:
+        """Lists the folder; no image is opened yet."""
+        resize = round(_RESIZE_RATIO * image_size) if resize is None else resize
+        if image_size < 1 or batch_size < 1:
+            raise ConfigError(
+                f"image_size is {image_size} and batch_size {batch_size}; both must be at least 1."
+            )
+        if resize < image_size:
+            raise ConfigError(f"resize is {resize}; it must be at least image_size, {image_size}.")
+        if channels not in _MODES:
+            raise ConfigError(f"channels is {channels}; allowed are 1 and 3.")
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder; name one that holds a folder for each class.")
+        classes = sorted(path for path in folder.iterdir() if path.is_dir())
+        found = [
+            (str(path), index)
+            for index, class_folder in enumerate(classes)
+            for path in sorted(class_folder.rglob("*"))
+            if path.suffix.lower() in _SUFFIXES
+        ]
+        if not found:
+            raise DataError(
+                f"{folder} holds no folder with images; it must hold one for each class, as "
+                f"{folder}/<class>/<image>.jpg."
+            )
+        if len(found) < batch_size:
+            raise DataError(
+                f"{folder} holds {len(found)} images, fewer than one batch of {batch_size}; give "
+                "more images or a smaller batch_size."
+            )
+        self.labels = tuple(path.name for path in classes)
+        self.num_classes = len(classes)
+        check_mixup(recipe, self.num_classes)
+        self.skipped: dict[str, str] = {}
+        self.recipe = recipe or TrainingRecipe()
+        self.batch_size = batch_size
+        self.seed = seed
+        self.image_size = image_size
+        self.resize = resize
+        self.channels = channels
+        self._paths = np.array([path for path, _ in found])
+        self._classes = np.array([index for _, index in found], np.int32)
+
+    def __len__(self) -> int:
+        """Batches an epoch, if every image can be read; fewer come where some cannot."""
+        return len(self._paths) // self.batch_size
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns the batches of one epoch, counted from 0."""
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self._paths))
+        corners = rng.uniform(size=(len(order), 2))
+        data = tf.data.Dataset.from_tensor_slices((order, corners))
+        data = data.map(self._read_in_graph, tf.data.AUTOTUNE, deterministic=True)
+        data = data.filter(lambda pixels, label, intact: intact)
+        data = data.map(lambda pixels, label, intact: (
+            (tf.cast(pixels, tf.float32) - 128) * IMAGE_SCALE, label
+        ))  # fmt: skip
+        return augmented(data, self.recipe, self.batch_size, self.num_classes, self.seed, epoch)
+
+    def arrays(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Reads images, their middles cut out, to memory: for validation.
+
+        Args:
+            limit: At most so many, drawn evenly by the seed.
+
+        Returns:
+            uint8[n, image_size, image_size, channels], and their classes, int32[n].
+
+        Raises:
+            DataError: If no image can be read.
+        """
+        order = np.random.default_rng(self.seed).permutation(len(self._paths))[:limit]
+        images = [self._read(index, None) for index in order]
+        kept = [index for index, image in zip(order, images, strict=True) if image is not None]
+        intact = [image for image in images if image is not None]
+        if not intact:
+            raise DataError(f"None of {len(order)} images could be read: {self.skipped}.")
+        return np.stack(intact), self._classes[kept]
+
+    def _read_in_graph(
+        self, index: tf.Tensor, corner: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        shape = (self.image_size, self.image_size, self.channels)
+
+        def read(index: np.ndarray, corner: np.ndarray) -> tuple[np.ndarray, np.int32, np.bool_]:
+            pixels = self._read(int(index), corner)
+            intact = np.bool_(pixels is not None)
+            return (
+                np.zeros(shape, np.uint8) if pixels is None else pixels,
+                self._classes[index],
+                intact,
+            )
+
+        pixels, label, intact = tf.numpy_function(
+            read, [index, corner], (tf.uint8, tf.int32, tf.bool)
+        )
+        return (
+            tf.ensure_shape(pixels, shape),
+            tf.ensure_shape(label, []),
+            tf.ensure_shape(intact, []),
+        )
+
+    def _read(self, index: int, corner: np.ndarray | None) -> np.ndarray | None:
+        path = self._paths[index]
+        try:
+            with PIL.Image.open(path) as image:
+                # JPEG decoders can halve on the way, which saves most of the time.
+                image.draft(None, (self.resize, self.resize))
+                whole = image.convert(_MODES[self.channels])
+        # Pillow raises whatever a damaged file leads its decoders to.
+        except Exception as error:
+            if path not in self.skipped:
+                self.skipped[path] = str(error)
+                _logger.warning("Skipped image %d: %s (%s)", len(self.skipped), path, error)
+            return None
+        scale = self.resize / min(whole.size)
+        size = [max(self.resize, round(scale * side)) for side in whole.size]
+        whole = whole.resize((size[0], size[1]), PIL.Image.Resampling.BICUBIC)
+        free = np.array(size) - self.image_size
+        if corner is None:
+            left, top = free // 2
+        else:
+            left, top = np.minimum(np.floor(corner * (free + 1)), free).astype(int)
+        cut = whole.crop((left, top, left + self.image_size, top + self.image_size))
+        return np.asarray(cut, np.uint8).reshape(self.image_size, self.image_size, self.channels)

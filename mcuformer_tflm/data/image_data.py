@@ -1,0 +1,130 @@
+"""Labelled images in memory, and the numbers that a network reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.exceptions import DataError
+
+_ARRAYS = ("train_images", "train_classes", "test_images", "test_classes")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """A labelled split of training and test images.
+
+    Attributes:
+        name: The data set's name.
+        labels: Class names by index.
+        train_images: uint8[n, height, width, channels].
+        train_classes: int32[n].
+        test_images: uint8[m, height, width, channels].
+        test_classes: int32[m].
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    train_images: np.ndarray
+    train_classes: np.ndarray
+    test_images: np.ndarray
+    test_classes: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Checks that all parts belong together.
+
+        Raises:
+            DataError: If they do not.
+        """
+        for split in ("train", "test"):
+            images, classes = getattr(self, f"{split}_images"), getattr(self, f"{split}_classes")
+            if images.dtype != np.uint8 or images.ndim != 4:
+                raise DataError(
+                    f"{split}_images of {self.name} is {images.dtype}{list(images.shape)}; it "
+                    "must be uint8[n, height, width, channels]."
+                )
+            if images.shape[1:] != self.train_images.shape[1:]:
+                raise DataError(
+                    f"test_images of {self.name} are {list(images.shape[1:])}, train_images "
+                    f"{list(self.train_images.shape[1:])}; both must be of one size."
+                )
+            if classes.shape != (len(images),) or not np.issubdtype(classes.dtype, np.integer):
+                raise DataError(
+                    f"{split}_classes of {self.name} is {classes.dtype}{list(classes.shape)}; it "
+                    f"must be an integer for each of {len(images)} images."
+                )
+            if len(classes) and not 0 <= classes.min() <= classes.max() < len(self.labels):
+                raise DataError(
+                    f"{split}_classes of {self.name} reach from {classes.min()} to "
+                    f"{classes.max()}, but there are {len(self.labels)} labels; allowed are 0 to "
+                    f"{len(self.labels) - 1}."
+                )
+
+
+def from_npz(path: Path) -> ImageData:
+    """Loads arrays from an ``.npz`` file.
+
+    Args:
+        path: A file of ``train_images``, ``train_classes``, ``test_images``, ``test_classes``,
+            as in ``ImageData``, and, if wanted, ``labels``; grey images may lack the last axis.
+
+    Raises:
+        DataError: If the file is missing or damaged, or the arrays do not belong together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = {key: saved[key] for key in (*_ARRAYS, "labels") if key in saved}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is no intact .npz file ({error}).") from error
+    missing = [key for key in _ARRAYS if key not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; it must hold {', '.join(_ARRAYS)}.")
+    labels = arrays.get("labels")
+    names = None if labels is None else tuple(map(str, labels))
+    return from_arrays(path.stem, *(arrays[key] for key in _ARRAYS), names)
+
+
+def from_arrays(
+    name: str,
+    train_images: np.ndarray,
+    train_classes: np.ndarray,
+    test_images: np.ndarray,
+    test_classes: np.ndarray,
+    labels: tuple[str, ...] | None = None,
+) -> ImageData:
+    """Makes a data set of NumPy arrays.
+
+    Args:
+        name: The data set's name.
+        train_images: uint8[n, height, width, channels]; grey images may lack the last axis.
+        train_classes: Integers[n].
+        test_images: As ``train_images``.
+        test_classes: As ``train_classes``.
+        labels: Class names by index; by default the numbers of the training classes.
+
+    Raises:
+        DataError: If the arrays do not belong together.
+    """
+    images = [x[..., None] if x.ndim == 3 else x for x in (train_images, test_images)]
+    if labels is None:
+        count = int(np.max(train_classes)) + 1 if np.size(train_classes) else 0
+        labels = tuple(map(str, range(count)))
+    data = ImageData(name, labels, images[0], train_classes, images[1], test_classes)
+    return dataclasses.replace(
+        data,
+        train_classes=data.train_classes.astype(np.int32),
+        test_classes=data.test_classes.astype(np.int32),
+    )
+
+
+def normalise(images: np.ndarray) -> np.ndarray:
+    """Maps uint8 images to float32 in [-1, 1): (byte - 128) / 128, the network's input."""
+    return (images.astype(np.float32) - 128) / 128
+
+
+def quantize_images(images: np.ndarray) -> np.ndarray:
+    """Maps uint8 images to the int8 input of a converted model: byte - 128, exactly."""
+    return (images.astype(np.int16) - 128).astype(np.int8)

@@ -1,0 +1,225 @@
+import gzip
+import struct
+import sys
+import types
+
+import numpy as np
+import PIL.Image
+import pytest
+import tensorflow as tf
+
+from mcuformer_tflm import datasets
+from mcuformer_tflm.data import fashion_mnist as fashion_mnist_module
+from mcuformer_tflm.data.folder import ImageFolder
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training import SupernetTrainer
+from mcuformer_tflm.search.space import SearchSpace
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Nine images of three classes, told apart by their colour; some of odd modes."""
+    modes = ["RGB", "L", "CMYK", "RGBA", "P", "RGB", "RGB", "LA", "RGB"]
+    for i, mode in enumerate(modes):
+        label = ("ant", "bee", "cat")[i % 3]
+        (tmp_path / label).mkdir(exist_ok=True)
+        colour = [(0, 0, 0), (255, 255, 255), (128, 128, 128)][i % 3]
+        image = PIL.Image.new("RGB", (40 + i, 60), colour).convert(mode)
+        suffix = {"CMYK": "jpg", "RGB": "JPEG"}.get(mode, "png")
+        image.save(tmp_path / label / f"{i}.{suffix}")
+    (tmp_path / "readme.txt").write_text("no class")
+    return tmp_path
+
+
+def test_folder_gives_every_image_once_an_epoch_with_its_class(folder):
+    data = ImageFolder(folder, 24, 3)
+    assert data.labels == ("ant", "bee", "cat")
+    assert (data.num_classes, len(data)) == (3, 3)
+    images, classes = map(np.concatenate, zip(*data.epoch(0).as_numpy_iterator(), strict=True))
+    assert images.shape == (9, 24, 24, 3)
+    assert sorted(classes.tolist()) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    for image, label in zip(images, classes, strict=True):
+        np.testing.assert_allclose(image, [-1, 127 / 128, 0][label], atol=0.02)
+    again, other = (np.concatenate([c for _, c in data.epoch(n)]) for n in (0, 1))
+    np.testing.assert_array_equal(classes, again)
+    assert not np.array_equal(classes, other)
+
+
+def test_folder_is_resized_by_its_shorter_side_and_cropped_as_the_paper_does(tmp_path):
+    (tmp_path / "one").mkdir()
+    # Columns count up: the crop's place shows in its values.
+    columns = np.tile(np.arange(128, dtype=np.uint8)[None], (64, 1)) * 2
+    PIL.Image.fromarray(columns).save(tmp_path / "one" / "wide.png")
+    data = ImageFolder(tmp_path, 60, 1, channels=1)
+    assert data.resize == 64
+    images, _ = data.arrays()
+    assert images.shape == (1, 60, 60, 1)
+    np.testing.assert_array_equal(images[0, :, :, 0], columns[2:62, 34:94], "the middle")
+    lefts = {int(next(iter(data.epoch(n)))[0][0, 0, 0, 0] * 64 + 64) for n in range(30)}
+    assert len(lefts) > 15, "random crops"
+    assert 0 <= min(lefts) < 20 < 50 < max(lefts) <= 68
+    assert ImageFolder(tmp_path, 240, 1).resize == 256
+
+
+def test_bad_images_are_reported_and_skipped_with_a_count(folder, caplog):
+    (folder / "ant" / "text.jpg").write_text("no image")
+    (folder / "bee" / "empty.png").write_bytes(b"")
+    whole = (folder / "cat" / "2.jpg").read_bytes()
+    (folder / "cat" / "2.jpg").write_bytes(whole[: len(whole) // 2])
+    data = ImageFolder(folder, 24, 4)
+    for epoch in (0, 1):
+        assert sum(len(classes) for _, classes in data.epoch(epoch)) == 8
+        assert {path.split("/")[-1] for path in data.skipped} == {
+            "text.jpg", "empty.png", "2.jpg",
+        }  # fmt: skip
+    assert len(caplog.records) == 3, "once each"
+    assert "Skipped image 3" in caplog.text
+    assert len(data.arrays()[0]) == 8
+
+
+def test_folder_trains_a_supernet_of_its_classes_and_no_other(folder):
+    space = SearchSpace(
+        image_size=24, channels=3, num_classes=3, patch_size=(12,), rank_ratio=(0.5,),
+        embed_dim=(8,), depth=(1,), num_heads=(1,), mlp_ratio=(2.0,), head_dim=4,
+    )  # fmt: skip
+    recipe = TrainingRecipe(mixup_alpha=0.5, flip_probability=0.5, learning_rate=0.02)
+    data = ImageFolder(folder, 24, 9, recipe=recipe)
+    trainer = SupernetTrainer(Supernet(space.largest()), recipe, 20)
+    for _ in range(20):
+        trainer.train(data, space)
+    assert trainer.accuracy(space.smallest(), *data.arrays()) == 1
+    with pytest.raises(DataError, match="has 2 classes, the network 3"):
+        for path in (folder / "cat").iterdir():
+            path.unlink()
+        (folder / "cat").rmdir()
+        trainer.train(ImageFolder(folder, 24, 3), space)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [({"image_size": 0}, "image_size"), ({"batch_size": 0}, "batch_size"),
+     ({"resize": 23}, "resize"), ({"channels": 2}, "channels")],
+)  # fmt: skip
+def test_impossible_folder_sizes_are_refused(folder, arguments, named):
+    with pytest.raises(ConfigError, match=named):
+        ImageFolder(folder, **{"image_size": 24, "batch_size": 2, **arguments})
+
+
+def test_folder_without_images_is_told(tmp_path, folder):
+    with pytest.raises(DataError, match="no folder"):
+        ImageFolder(tmp_path / "missing", 24, 1)
+    (tmp_path / "empty" / "class").mkdir(parents=True)
+    with pytest.raises(DataError, match="no folder with images"):
+        ImageFolder(tmp_path / "empty", 24, 1)
+    with pytest.raises(DataError, match="9 images, fewer than one batch of 10"):
+        ImageFolder(folder, 24, 10)
+
+
+def test_folder_of_bad_images_alone_ends_training_with_an_error(tmp_path):
+    (tmp_path / "class").mkdir()
+    (tmp_path / "class" / "bad.png").write_text("bad")
+    data = ImageFolder(tmp_path, 24, 1)
+    with pytest.raises(DataError, match="None of 1 images"):
+        data.arrays()
+    assert list(data.epoch(0)) == []
+
+
+def arrays(**changes):
+    rng = np.random.default_rng(0)
+    given = {
+        "train_images": rng.integers(0, 256, (6, 8, 8), dtype=np.uint8),
+        "train_classes": np.arange(6) % 3,
+        "test_images": rng.integers(0, 256, (3, 8, 8), dtype=np.uint8),
+        "test_classes": np.arange(3),
+    }
+    return {**given, **changes}
+
+
+def test_arrays_in_a_file_are_a_data_set_by_its_path(tmp_path):
+    path = tmp_path / "digits.npz"
+    np.savez(path, labels=np.array(["zero", "one", "two"]), **arrays())
+    data = datasets.load(str(path))
+    assert data.name == "digits"
+    assert data.labels == ("zero", "one", "two")
+    assert data.train_images.shape == (6, 8, 8, 1)
+    assert data.test_classes.dtype == np.int32
+    np.savez(path, **arrays())
+    assert datasets.load(str(path)).labels == ("0", "1", "2")
+    path.write_text("damaged")
+    with pytest.raises(DataError, match="no intact"):
+        datasets.load(str(path))
+    np.savez(path, train_images=np.zeros(3))
+    with pytest.raises(DataError, match="lacks train_classes, test_images, test_classes"):
+        datasets.load(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"train_images": np.zeros((6, 8, 8), np.float32)}, "train_images.*float32.*uint8"),
+        ({"test_images": np.zeros((3, 9, 8), np.uint8)}, "one size"),
+        ({"train_classes": np.arange(5)}, "for each of 6 images"),
+        ({"test_classes": np.array([0, 1, 3])}, "from 0 to 3, but there are 3 labels"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_belong_together_are_refused(changes, named):
+    with pytest.raises(DataError, match=named):
+        datasets.from_arrays("mine", **arrays(**changes))
+
+
+def test_fashion_mnist_is_found_in_keras_cache(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for prefix, count in (("train", 6), ("t10k", 3)):
+        images = struct.pack(">4I", 0x803, count, 28, 28) + bytes(count * 784)
+        labels = struct.pack(">2I", 0x801, count) + bytes(range(count))
+        (cache / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (cache / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    monkeypatch.setattr(fashion_mnist_module, "DEBIAN_FASHION_MNIST", tmp_path / "missing")
+    monkeypatch.setattr(fashion_mnist_module, "KERAS_FASHION_MNIST", cache)
+    assert datasets.load("fashion-mnist").test_classes.tolist() == [0, 1, 2]
+    monkeypatch.setattr(fashion_mnist_module, "KERAS_FASHION_MNIST", tmp_path / "missing too")
+    with pytest.raises(DataError, match="apt-get install dataset-fashion-mnist"):
+        datasets.load("fashion-mnist")
+
+
+class Builder:
+    """What ``tfds.builder`` returns, with the little of it that is read."""
+
+    def __init__(self, name):
+        shape = (None, None, 3) if name == "various" else (8, 8, 1)
+        image, label = types.SimpleNamespace(shape=shape), types.SimpleNamespace(names=["a", "b"])
+        features = {"text": 0} if name == "texts" else {"image": image, "label": label}
+        splits = {"train": 4} if name == "whole" else {"train": 4, "test": 2}
+        self.info = types.SimpleNamespace(features=features, splits=splits)
+
+    def download_and_prepare(self):
+        pass
+
+    def as_dataset(self, split, batch_size):
+        count = self.info.splits[split]
+        return {"image": tf.zeros([count, 8, 8, 1], tf.uint8), "label": tf.range(count) % 2}
+
+
+def test_tensorflow_datasets_are_read_where_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(DataError, match="pip install tensorflow-datasets"):
+        datasets.load("tfds:mnist")
+    fake = types.SimpleNamespace(
+        builder=Builder, as_numpy=lambda parts: {k: v.numpy() for k, v in parts.items()}
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
+    data = datasets.load("tfds:mnist")
+    assert data.labels == ("a", "b")
+    assert data.train_classes.tolist() == [0, 1, 0, 1]
+    for name, named in (("various", "various sizes"), ("texts", "no labelled images"),
+                        ("whole", "train and test are needed")):  # fmt: skip
+        with pytest.raises(DataError, match=named):
+            datasets.load(f"tfds:{name}")
+
+
+def test_unknown_data_set_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match="fashion-mnist"):
+        datasets.load("fashion")
