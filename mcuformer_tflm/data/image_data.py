@@ -84,7 +84,8 @@ def from_npz(path: Path) -> ImageData:
         raise DataError(f"{path} lacks {', '.join(missing)}; it must hold {', '.join(_ARRAYS)}.")
     labels = arrays.get("labels")
     names = None if labels is None else tuple(map(str, labels))
-    return from_arrays(path.stem, *(arrays[key] for key in _ARRAYS), names)
+    given = {key: arrays[key] for key in _ARRAYS}
+    return from_arrays(path.stem, **given, labels=names)
 
 
 def from_arrays(

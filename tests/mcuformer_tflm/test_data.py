@@ -1,4 +1,5 @@
 import gzip
+import shutil
 import struct
 import sys
 import types
@@ -90,10 +91,8 @@ def test_folder_trains_a_supernet_of_its_classes_and_no_other(folder):
     for _ in range(20):
         trainer.train(data, space)
     assert trainer.accuracy(space.smallest(), *data.arrays()) == 1
+    shutil.rmtree(folder / "cat")
     with pytest.raises(DataError, match="has 2 classes, the network 3"):
-        for path in (folder / "cat").iterdir():
-            path.unlink()
-        (folder / "cat").rmdir()
         trainer.train(ImageFolder(folder, 24, 3), space)
 
 
