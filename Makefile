@@ -1,12 +1,13 @@
 # Every target runs in .venv, which `make setup` builds once.
 BOARD ?= stm32f746
 OUT ?= build/demo
+SECONDS ?= 600
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib qemu-system-arm
 
-.PHONY: help setup demo firmware test sanitize lint format wheel clean
+.PHONY: help setup demo firmware test sanitize fuzz bench lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +16,8 @@ help:
 	@echo "make firmware  the demo's model on emulated boards, images for the real ones"
 	@echo "make test    the test suite"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
+	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
+	@echo "make bench   every benchmark, into build/bench/*.json"
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
 	@echo "make wheel   build a wheel into dist/"
@@ -73,6 +76,27 @@ sanitize: setup
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops \
 	    tests/mcuformer_tflm/test_arena_planner.py
+
+# libFuzzer on the option parser for a sixth of the time, then on the operators. It goes on from
+# what an earlier run has found; an input that fails is kept in build/fuzz.
+FUZZ := build/cmake-fuzz
+fuzz: setup
+	@scripts/install_packages.sh clang-14 libclang-rt-14-dev
+	@mkdir -p build/fuzz/options build/fuzz/operators
+	$(VENV)/bin/cmake -S custom_ops -B $(FUZZ) -G Ninja -DMCUFORMER_FUZZ=ON \
+	  -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
+	  > build/cmake.log 2>&1 || (cat build/cmake.log; exit 1)
+	$(VENV)/bin/cmake --build $(FUZZ) --target fuzz_options fuzz_operators
+	$(FUZZ)/fuzz/fuzz_options -max_total_time=$$(($(SECONDS) / 6)) -max_len=512 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/options custom_ops/fuzz/corpus/options
+	$(FUZZ)/fuzz/fuzz_operators -max_total_time=$$(($(SECONDS) * 5 / 6)) -max_len=1024 -timeout=20 \
+	  -artifact_prefix=build/fuzz/ build/fuzz/operators custom_ops/fuzz/corpus/operators
+
+SUITES = $(shell $(PYTHON) -c "from mcuformer_tflm.bench import SUITES; print(*SUITES)")
+bench: setup
+	set -e; for suite in $(SUITES); do \
+	  $(VENV)/bin/mcuformer bench $$suite --json build/bench/$$suite.json; \
+	done
 
 CPP_SOURCES = $(shell git ls-files '*.h' '*.cc')
 

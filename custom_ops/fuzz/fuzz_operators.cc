@@ -27,7 +27,7 @@ enum NodeFlags {
   kOverlapShift = 4,
 };
 enum TensorFlags { kTypeMask = 7, kAbsent = 8, kFillShift = 4, kFillMask = 7, kConstant = 128 };
-enum Fill { kZeros, kSmall, kBytes, kPositive, kUnits, kAnyUnits };
+enum Fill { kZeros, kSmall, kBytes, kPositive, kUnits, kAnyUnits, kRising };
 
 constexpr int kFloat32 = 1, kUInt8 = 3;
 constexpr int kTypes[] = {kTfLiteInt8, kTfLiteInt16, kTfLiteInt32, kTfLiteUInt16, kFloat32, kUInt8};
@@ -147,6 +147,8 @@ struct Tensor {
                           : (i % 3 == 1 ? (number & 0x3FFFFFFF) | 0x40000000 : 0 - number % 16);
       case kAnyUnits:
         return i % 3 == 0 ? number : (i % 3 == 1 ? number & 0x7FFFFFFF : number % 63 - 31);
+      case kRising:  // to the greatest, as a table of exponentials
+        return INT32_MAX >> (elements - 1 - i < 248 ? (elements - 1 - i) / 8 : 31);
       default:
         return number;
     }

@@ -73,9 +73,10 @@ class PositionBias {
 
 // The softmax of one row of a token block, which starts at its first pair. Whole steps of four
 // values are two words: on Cortex-M they are taken as such.
-constexpr int kStepInRow = kStepOfInt8 * kBlockTokens;
 
 #ifdef MCUFORMER_CORTEX_M_DSP
+
+constexpr int kStepInRow = kStepOfInt8 * kBlockTokens;
 
 // Calls use(word) with both words of each whole step, and stores what it returns.
 template <typename Use>

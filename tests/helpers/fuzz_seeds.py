@@ -18,7 +18,7 @@ from mcuformer_tflm.tflite.model_graph import read_graph
 
 _TYPES = {"int8": 0, "int16": 1, "int32": 2, "uint16": 3, "float32": 4, "uint8": 5}
 _ABSENT, _CONSTANT, _FILL_SHIFT = 8, 128, 4
-_SMALL, _BYTES, _POSITIVE, _UNITS = 1, 2, 3, 4
+_SMALL, _BYTES, _POSITIVE, _UNITS, _RISING = 1, 2, 3, 4, 6
 _LARGEST_SIZE = 0xFEFF
 # As in register.cc.
 _REGISTER = Path(__file__).parents[2] / "custom_ops/tflm/register.cc"
@@ -50,6 +50,8 @@ def seed(operator, tensors):
 
 def _fill(tensor):
     if tensor.dtype == "int32":
+        if tensor.shape == (256,):
+            return _RISING
         return _UNITS if tensor.shape[-1:] == (3,) else _SMALL
     return _POSITIVE if tensor.dtype in ("int16", "uint16") and tensor.constant else _BYTES
 
