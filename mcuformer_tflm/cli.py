@@ -260,8 +260,11 @@ def bench(
         Path | None, typer.Option("--json", help="Write the rows to this file too.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw to this .png or .svg; figure3 has a picture.")
+        Path | None, typer.Option(help="Draw to this .png or .svg; figure3 and search have one.")
     ] = None,
+    minutes: Annotated[
+        float, typer.Option(help="Begin nothing more after so many (search only).")
+    ] = 25.0,
 ) -> None:
     """Run a benchmark and print its figures.
 
@@ -279,18 +282,22 @@ def bench(
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
     if picture is not None and (
-        not hasattr(module, "draw") or picture.suffix not in (".png", ".svg")
+        suite not in ("figure3", "search") or picture.suffix not in (".png", ".svg")
     ):
-        raise ConfigError(f"--picture is {picture}; it goes with figure3 and ends in .png or .svg.")
+        raise ConfigError(
+            f"--picture is {picture}; it goes with figure3 or search and ends in .png or .svg."
+        )
+    options = {"minutes": minutes, "picture": picture} if suite == "search" else {}
     console = Console()
     with progress_bars(console) as progress:
-        rows = module.run(progress)
+        rows = module.run(progress, **options)
     console.print(table(rows, f"mcuformer bench {suite}"))
     if json_file is not None:
         write_rows(rows, json_file)
         console.print(f"Written to {json_file}")
     if picture is not None:
-        module.draw(rows, picture)
+        if hasattr(module, "draw"):
+            module.draw(rows, picture)
         console.print(f"Drawn to {picture}")
 
 

@@ -107,8 +107,8 @@ class SubnetOracle(ResumableOracle):
         return Architecture.from_json(self.ranking()[0])
 
     def ranking(self) -> list[str]:
-        """Returns the scored subnets as JSON, the most accurate first."""
-        return sorted(self._scores, key=lambda text: (-self._scores[text], text))
+        """Returns the scored subnets as JSON, the most accurate first, the earlier among equal."""
+        return sorted(self._scores, key=lambda text: -self._scores[text])
 
     def propose(self, architecture: Architecture) -> str | None:
         """Returns a subnet as JSON if it fits and is new, and counts it as proposed."""

@@ -312,5 +312,8 @@ def _each_batch(
     def progress(done: int, total: int) -> None:
         report(label, done, total, info)
         hooks.on_train_batch_end(done - 1, {})
+        if done < total:
+            hooks.on_train_batch_begin(done, {})
 
+    hooks.on_train_batch_begin(0, {})
     return progress
