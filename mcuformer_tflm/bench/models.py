@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mcuformer_tflm import datasets
-from mcuformer_tflm.convert.converter import Image, convert
+from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.search.memory import fully_connected_shapes
 
 
 def paper_architecture(depth: int = 14) -> Architecture:
@@ -15,6 +18,24 @@ def paper_architecture(depth: int = 14) -> Architecture:
         image_size=240, channels=3, num_classes=1000, patch_size=16, rank_ratio=0.95, head_dim=64,
         embed_dim=192, num_heads=(3,) * depth, mlp_ratio=(4.0,) * depth,
     )  # fmt: skip
+
+
+def one_block_vit() -> Architecture:
+    """Returns the network that TFLM's own kernels were measured on (docs/firmware.md)."""
+    return Architecture(
+        image_size=96, channels=3, num_classes=10, patch_size=16, rank_ratio=None, head_dim=32,
+        embed_dim=64, num_heads=(2,), mlp_ratio=(2.0,),
+    )  # fmt: skip
+
+
+def macs(architecture: Architecture) -> int:
+    """Returns the multiply-accumulates of one inference: all layers, and attention's products."""
+    arch = architecture
+    tokens = arch.sequence_length
+    total = arch.num_tokens * arch.patch_size**2 * arch.channels * arch.embed_dim
+    for name, units, width in fully_connected_shapes(arch):
+        total += units * width * (1 if name == "head" else tokens)
+    return total + sum(2 * tokens**2 * arch.attention_dim(b) for b in range(arch.depth))
 
 
 def enlarge(images: np.ndarray, architecture: Architecture) -> np.ndarray:
@@ -33,7 +54,7 @@ def enlarge(images: np.ndarray, architecture: Architecture) -> np.ndarray:
 
 
 def random_model(
-    architecture: Architecture, images: np.ndarray, seed: int = 1, image: Image = "whole"
+    architecture: Architecture, images: np.ndarray, seed: int = 1, **options: Any
 ) -> bytes:
     """Returns a converted network of random weights, its ranges taken from images.
 
@@ -41,7 +62,7 @@ def random_model(
         architecture: The network.
         images: uint8[n, height, width, 1] to calibrate on, enlarged as needed.
         seed: Of the weights.
-        image: ``"whole"`` or ``"strips"``, as ``convert`` takes it.
+        options: Of ``convert``.
     """
     import tf_keras
 
@@ -55,4 +76,4 @@ def random_model(
     calibration = datasets.normalise(enlarge(images, architecture))
     quantized = subnet.quantized_copy([calibration])
     labels = [f"class {i}" for i in range(architecture.num_classes)]
-    return convert(quantized, labels, image=image)
+    return convert(quantized, labels, **options)

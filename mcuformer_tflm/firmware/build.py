@@ -49,11 +49,10 @@ def build_project(project: Path, build: Path, **options: str | Path | bool) -> F
     """
     find_tool(COMPILER)
     cmake = _find_cmake()
-    entries = [f"-D{name}={_cmake_value(value)}" for name, value in options.items()]
-    _run(
-        cmake, "-S", str(project), "-B", str(build), *entries,
-        f"-DCMAKE_TOOLCHAIN_FILE={project.resolve() / 'arm-none-eabi.cmake'}",
-    )  # fmt: skip
+    toolchain = project.resolve() / "arm-none-eabi.cmake"
+    chosen: dict[str, str | Path | bool] = {"CMAKE_TOOLCHAIN_FILE": toolchain, **options}
+    entries = [f"-D{name}={_cmake_value(value)}" for name, value in chosen.items()]
+    _run(cmake, "-S", str(project), "-B", str(build), *entries)
     _run(cmake, "--build", str(build), "--parallel", str(os.cpu_count() or 1))
     return read_image(build / "firmware.elf")
 

@@ -11,6 +11,7 @@ from mcuformer_tflm.emulator.toolchain import kernel_folder
 from mcuformer_tflm.firmware.fit import STACK_BYTES, Placement, place_model
 from mcuformer_tflm.firmware.source import check_operators, write_source
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.board import Board, get_board
 from mcuformer_tflm.tflite.model_graph import read_graph
 
@@ -63,10 +64,10 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
         (project / "model_shape.h").write_text(source.shape)
         (project / "constants.S").write_text(source.assembly)
         (project / "constants.bin").write_bytes(source.constants)
-        for name in ("CMakeLists.txt", "README.md"):
-            template = (project / f"{name}.in").read_text()
-            (project / name).write_text(_fill(template, target, placement))
-            (project / f"{name}.in").unlink()
+        tflm_arena = cortex_m_arena_bytes(graph, placement.plan)
+        for path in project.glob("*.in"):
+            path.with_suffix("").write_text(_fill(path.read_text(), target, placement, tflm_arena))
+            path.unlink()
         (project / _MARK).touch()
         _move(project, out)
     return placement
@@ -82,13 +83,14 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _fill(template: str, board: Board, placement: Placement) -> str:
+def _fill(template: str, board: Board, placement: Placement, tflm_arena: int) -> str:
     values = {
         "BOARD": board.name,
         "STACK_BYTES": str(STACK_BYTES),
         "ARENA_BYTES": f"{placement.arena_bytes:,}",
         "INTERNAL_BYTES": f"{placement.internal_bytes:,}",
         "EXTERNAL_BYTES": f"{placement.external_bytes:,}",
+        "TFLM_ARENA_BYTES": str(tflm_arena),
     }
     for name, value in values.items():
         template = template.replace(f"@{name}@", value)

@@ -10,15 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcuformer_tflm import MicroInterpreter, datasets
+from mcuformer_tflm import MicroInterpreter, convert, datasets
 from mcuformer_tflm.bench.models import enlarge, paper_architecture, random_model
+from mcuformer_tflm.convert.graph import Graph
+from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
 from mcuformer_tflm.emulator.firmware_counter import count_inference
 from mcuformer_tflm.emulator.qemu import run_firmware
+from mcuformer_tflm.emulator.toolchain import (
+    COMPILE_FLAGS,
+    COMPILER,
+    core_flags,
+    find_tool,
+    kernel_folder,
+)
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.fit import CODE_RESERVE, RAM_RESERVE, STACK_BYTES, place_model
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ToolchainError
+from mcuformer_tflm.plan.planner import plan_memory, write_plan
+from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.search.board import Board, SramRegion, get_board
 from mcuformer_tflm.tflite.file import pack, unpack
 from mcuformer_tflm.tflite.model_graph import read_graph
@@ -248,3 +260,65 @@ def _run_command(model, board, out):
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     return result.returncode, " ".join((result.stdout + result.stderr).split())
+
+
+def test_the_application_with_tflm_compiles_against_declarations_of_what_it_calls(model, tmp_path):
+    export_firmware(model, "stm32f746", tmp_path / "project")
+    example = Path(__file__).parents[2] / "examples" / "stm32_tflm" / "model_tflm.cc"
+    declared = (HELPERS / "tflm_declared.h").as_posix()
+    for header in re.findall(r'#include "(tensorflow/[^"]+)"', example.read_text()):
+        (tmp_path / header).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / header).write_text(f'#include "{declared}"\n')
+    result = subprocess.run(
+        [find_tool(COMPILER), *core_flags("cortex-m7"), *COMPILE_FLAGS, "-std=c++20",
+         "-fsyntax-only", "-DMCUFORMER_ARENA_BYTES=4096", f"-I{tmp_path}",
+         f"-I{tmp_path / 'project'}", f"-I{kernel_folder().parent}", str(example)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "set(MCUFORMER_BOARD stm32f746)" in (tmp_path / "project" / "model.cmake").read_text()
+
+
+def test_the_application_with_tflm_says_what_it_lacks(tmp_path):
+    example = Path(__file__).parents[2] / "examples" / "stm32_tflm"
+    with pytest.raises(ToolchainError, match="MCUFORMER_FIRMWARE is ''"):
+        build_project(
+            example, tmp_path, CMAKE_TOOLCHAIN_FILE=SUPPORT_FOLDER / "arm-none-eabi.cmake"
+        )
+
+
+def test_every_operator_of_the_papers_schedule_gives_the_interpreters_bytes(
+    quantized, build, fashion_mnist
+):
+    model = convert(quantized, fashion_mnist.labels, schedule="paper")
+    pictures = datasets.quantize_images(fashion_mnist.test_images[:5])
+    run = run_firmware(build(model, "stm32f746").elf, "cortex-m7", pictures, 10)
+    np.testing.assert_array_equal(run.outputs, MicroInterpreter(model).run(pictures))
+
+
+def test_add_softmax_and_argmax_give_the_interpreters_bytes(build):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(-128, 128, (1, 6, 5, 40), dtype=np.int8)
+    unit = Quantization(1 / 16)
+    graph = Graph()
+    source = graph.add_activation("image", picture.shape, unit)
+    total = graph.add_activation("total", picture.shape, unit)
+    half = {"multiplier": 1 << 30, "shift": 0}
+    scales = {"first": half, "second": half, "output": {"multiplier": 1 << 30, "shift": -18}}
+    options = {f"{n}_{k}": v for n, scale in scales.items() for k, v in scale.items()}
+    zero_points = {f"{name}_zero_point": 3 for name in scales}
+    graph.add_operator("McuformerAdd", [source.index, source.index], total, options | zero_points)
+    shares = graph.add_activation("shares", picture.shape, Quantization(1 / 256, -128))
+    table = softmax_table(1 / 16)
+    constant = graph.add_constant("table", table)
+    graph.add_operator("McuformerSoftmax", [total.index, constant], shares, {})
+    best = graph.add_activation("best", picture.shape[:3], Quantization(1.0), dtype="int32")
+    graph.add_operator("McuformerArgmax", [shares.index], best, {})
+    content = graph.finish([source], best, "test")
+    model = write_plan(content, plan_memory(content))
+    run = run_firmware(build(model, "stm32f746").elf, "cortex-m7", picture, 120)
+    interpreter = open_interpreter(model, 1 << 20)
+    interpreter.set_input(picture, 0)
+    interpreter.invoke()
+    np.testing.assert_array_equal(run.outputs[0].view(np.int32), interpreter.get_output(0).ravel())
+    assert len(set(run.outputs[0].view(np.int32))) > 5

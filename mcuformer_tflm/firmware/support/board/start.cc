@@ -1,5 +1,6 @@
 // From reset to main: vectors, .data, .bss, floating-point unit, caches, guards, constructors.
 #include <cstring>
+#include <new>
 
 #include "board/board.h"
 
@@ -32,6 +33,10 @@ int __cxa_atexit(void (*)(void*), void*, void*) { return 0; }
 [[noreturn]] void __cxa_pure_virtual() { mcuformer_fault("pure virtual call"); }
 
 }  // extern "C"
+
+// There is no heap: what has a virtual destructor still names this.
+void operator delete(void*) noexcept { mcuformer_fault("delete"); }
+void operator delete(void*, size_t) noexcept { mcuformer_fault("delete"); }
 
 namespace {
 

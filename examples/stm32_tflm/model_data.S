@@ -1,0 +1,7 @@
+// The .tflite as it is, where TFLM reads it: 16-byte aligned, in flash.
+.section .mcuformer.constants, "a", %progbits
+.balign 16
+.global mcuformer_model
+.global mcuformer_model_end
+mcuformer_model: .incbin MCUFORMER_MODEL
+mcuformer_model_end:
