@@ -24,7 +24,7 @@ help:
 
 setup: $(VENV)/.ready
 
-$(VENV)/.packages: scripts/install_packages.sh
+$(VENV)/.packages: scripts/install_packages.sh Makefile
 	@scripts/install_packages.sh $(APT_PACKAGES)
 	@mkdir -p $(VENV) && touch $@
 
