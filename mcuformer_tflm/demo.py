@@ -158,7 +158,7 @@ def run_demo(
         head_lower_bound_bytes=plan.lower_bound,
         flash_bytes=len(model),
         eq5_bytes=eq5_bytes(interpreter.architecture),
-        sram_budget_bytes=budget.arena,
+        sram_budget_bytes=budget.sram,
         flash_budget_bytes=budget.flash,
         seconds=round(time.monotonic() - start, 1),
         seed=seed,

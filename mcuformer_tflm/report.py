@@ -26,8 +26,8 @@ class Report:
         head_lower_bound_bytes: No plan of the head can be smaller.
         flash_bytes: Size of the ``.tflite``.
         eq5_bytes: The paper's memory figure (Eq. 5), which is no measured memory.
-        sram_budget_bytes: Largest contiguous SRAM of the board, or the limit given.
-        flash_budget_bytes: Flash of the board.
+        sram_budget_bytes: SRAM of the board, all its banks, or the limit given.
+        flash_budget_bytes: Flash of the board less our operators' code.
         seconds: Duration of the run.
         seed: Of all random choices.
     """

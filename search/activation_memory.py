@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
@@ -12,6 +14,28 @@ from mcuformer_tflm.search.tflm_arena import STATE_BYTES, ArenaContent, tflm_are
 Image = Literal["whole", "strips"]
 
 _ALIGNMENT = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveBuffers:
+    """What is alive while an operator runs, in bytes.
+
+    Attributes:
+        operator: Its name.
+        stream: The residual stream, or what it overwrites or becomes: one place all along.
+        held: Another tensor, which a neighbour writes or reads too, or 0.
+        scratch: Its own scratch.
+    """
+
+    operator: str
+    stream: int
+    held: int
+    scratch: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.stream + self.held + self.scratch
 
 
 def head_bytes(architecture: Architecture, image: Image = "whole") -> int:
@@ -72,36 +96,78 @@ def arena_content(depth: int, head: int, low_rank: bool = True) -> ArenaContent:
     )
 
 
+def fits_regions(
+    architecture: Architecture, regions: Sequence[int], image: Image = "whole"
+) -> bool:
+    """Whether activations and scratch can be divided over several regions of SRAM.
+
+    A buffer lies in one region. The residual stream stays where it is from the first operator
+    to the last, so it lies at the start of a region; what is alive beside it is stacked above
+    it or in another region. So a plan exists where the sums do not exceed the regions, and
+    ``plan_memory`` with a board finds it.
+
+    Args:
+        architecture: The network.
+        regions: Bytes of each region that are free for the plan.
+        image: Whether the arena holds the image or a strip of it.
+    """
+    operators = list(live_buffers(architecture, image))
+    if max(operator.total for operator in operators) > sum(regions):
+        return False
+    # Neighbours that hold the same tensor.
+    groups = [list(group) for _, group in itertools.groupby(operators, lambda op: op.held)]
+
+    def fits(operator: LiveBuffers, stream: int, held: int) -> bool:
+        free = list(regions)
+        free[stream] -= operator.stream
+        free[held] -= operator.held
+        return min(free) >= 0 and max(free) >= operator.scratch
+
+    places = range(len(regions))
+    return any(
+        all(any(all(fits(op, stream, held) for op in group) for held in places) for group in groups)
+        for stream in places
+    )
+
+
 def live_bytes(architecture: Architecture, image: Image = "whole") -> Iterator[tuple[str, int]]:
     """Yields (operator, bytes alive while it runs) in execution order.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
-    first, *rest = outer_live_bytes(architecture, image)
+    for operator in live_buffers(architecture, image):
+        yield operator.operator, operator.total
+
+
+def live_buffers(architecture: Architecture, image: Image = "whole") -> Iterator[LiveBuffers]:
+    """Yields what is alive at each operator, in execution order.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators.
+    """
+    first, *rest = outer_live_buffers(architecture, image)
     yield first
     for block in range(architecture.depth):
-        yield from block_live_bytes(architecture, block)
+        yield from block_live_buffers(architecture, block)
     yield from rest
 
 
-def block_live_bytes(architecture: Architecture, block: int) -> Iterator[tuple[str, int]]:
-    """Yields (operator, bytes alive) of one block."""
+def block_live_buffers(architecture: Architecture, block: int) -> Iterator[LiveBuffers]:
+    """Yields what is alive at the operators of one block."""
     arch, n, prefix = architecture, architecture.num_tokens, f"block_{block}_"
     dim, attention_dim = arch.embed_dim, arch.attention_dim(block)
     stream, context = _aligned(n * dim), _aligned(n * attention_dim)
     streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
-    yield prefix + "attention", stream + context + streamed
+    yield LiveBuffers(prefix + "attention", stream, context, streamed)
     projection = _aligned(fully_connected.scratch_bytes(attention_dim))
-    yield prefix + "projection", stream + context + projection
+    yield LiveBuffers(prefix + "projection", stream, context, projection)
     hidden = _aligned(mlp.scratch_bytes(dim, arch.hidden_dim(block), arch.rank))
-    yield prefix + "mlp", stream + hidden
+    yield LiveBuffers(prefix + "mlp", stream, 0, hidden)
 
 
-def outer_live_bytes(
-    architecture: Architecture, image: Image = "whole"
-) -> Iterator[tuple[str, int]]:
-    """Yields (operator, bytes alive) of the operators before and after the blocks.
+def outer_live_buffers(architecture: Architecture, image: Image = "whole") -> Iterator[LiveBuffers]:
+    """Yields what is alive at the operators before and after the blocks.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
@@ -109,14 +175,14 @@ def outer_live_bytes(
     architecture.check_exportable()
     arch, dim = architecture, architecture.embed_dim
     stream = _aligned(arch.num_tokens * dim)
-    yield "patch_embed", _patch_embed_bytes(arch, image)
-    yield "norm", stream
-    yield "mean_pool", stream
+    yield _patch_embed_buffers(arch, image)
+    yield LiveBuffers("norm", stream, 0, 0)
+    yield LiveBuffers("mean_pool", stream, 0, 0)
     head = _aligned(fully_connected.scratch_bytes(dim))
-    yield "head", _aligned(max(dim, arch.num_classes)) + head
+    yield LiveBuffers("head", _aligned(max(dim, arch.num_classes)), 0, head)
 
 
-def _patch_embed_bytes(arch: Architecture, image: Image, tile: int = 4) -> int:
+def _patch_embed_buffers(arch: Architecture, image: Image, tile: int = 4) -> LiveBuffers:
     size, patch, channels = arch.image_size, arch.patch_size, arch.channels
     rows = size if image == "whole" else patch
     pixels, tokens = _aligned(rows * size * channels), _aligned(arch.num_tokens * arch.embed_dim)
@@ -125,7 +191,9 @@ def _patch_embed_bytes(arch: Architecture, image: Image, tile: int = 4) -> int:
     )
     held = arch.grid_size if in_place else 0
     scratch = _aligned(patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held))
-    return scratch + (max(pixels, tokens) if in_place else pixels + tokens)
+    if in_place:
+        return LiveBuffers("patch_embed", max(pixels, tokens), 0, scratch)
+    return LiveBuffers("patch_embed", tokens, pixels, scratch)
 
 
 def _aligned(size: int) -> int:

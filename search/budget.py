@@ -5,9 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.search.activation_memory import (
+    Image,
+    arena_bytes,
+    arena_content,
+    fits_regions,
+)
 from mcuformer_tflm.search.board import Board
-from mcuformer_tflm.search.memory import flash_bytes
+from mcuformer_tflm.search.memory import code_bytes, flash_bytes
+from mcuformer_tflm.search.tflm_arena import tflm_arena
+
+_ALIGNMENT = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,24 +23,60 @@ class Budget:
     """Bytes that a model may take.
 
     Attributes:
-        arena: Bytes of tensor arena.
+        arena: Bytes of SRAM in one region, where TFLM's arena lies.
         flash: Bytes of the model file.
         name: What the budget is called in messages.
+        banks: Bytes of further regions of SRAM, which a plan over all of them may use where the
+            first alone is too small.
     """
 
     arena: int
     flash: int
     name: str
+    banks: tuple[int, ...] = ()
 
     @classmethod
     def of_board(cls, board: Board, arena: int | None = None) -> Budget:
-        """Returns a board's budget, its arena limited further where ``arena`` is given."""
-        limit = board.arena_budget if arena is None else min(arena, board.arena_budget)
-        return cls(limit, board.flash_budget, board.name)
+        """Returns a board's budget: all its SRAM, and its flash less our operators' code.
 
-    def fits(self, architecture: Architecture) -> bool:
-        """Whether the predicted arena and flash of a network lie within the budget."""
-        return arena_bytes(architecture) <= self.arena and flash_bytes(architecture) <= self.flash
+        Args:
+            board: The board.
+            arena: Limits the SRAM further, its regions in order, in bytes.
+        """
+        left = board.sram if arena is None else arena
+        regions = []
+        for region in board.sram_regions:
+            regions.append(min(region.size, left))
+            left -= regions[-1]
+        first, *others = regions
+        flash = max(0, board.flash_budget - code_bytes(board.core))
+        return cls(first, flash, board.name, tuple(size for size in others if size > 0))
+
+    @property
+    def sram(self) -> int:
+        """Bytes of all regions together."""
+        return self.arena + sum(self.banks)
+
+    def fits(self, architecture: Architecture, image: Image = "whole") -> bool:
+        """Whether the predicted arena and flash of a network lie within the budget.
+
+        Args:
+            architecture: The network.
+            image: Whether the arena holds the image or a strip of it.
+        """
+        return flash_bytes(architecture) <= self.flash and self.holds(architecture, image)
+
+    def holds(self, architecture: Architecture, image: Image = "whole") -> bool:
+        """Whether SRAM is enough: the first region alone, or a plan over all of them."""
+        if arena_bytes(architecture, image) <= self.arena:
+            return True
+        if not self.banks:
+            return False
+        # TFLM's own data lie in the first region, wherever the plan has its buffers.
+        own = tflm_arena(arena_content(architecture.depth, 0, architecture.rank_ratio is not None))
+        free = self.arena // _ALIGNMENT * _ALIGNMENT - own.tail
+        return own.total <= self.arena and fits_regions(architecture, (free, *self.banks), image)
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.arena:,} bytes of arena, {self.flash:,} bytes of flash)"
+        sram = " + ".join(f"{size:,}" for size in (self.arena, *self.banks))
+        return f"{self.name} ({sram} bytes of arena, {self.flash:,} bytes of flash)"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.search.board import Board, all_boards
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes
 from mcuformer_tflm.search.space import SearchSpace
@@ -49,20 +51,44 @@ class Fit:
 
     def margin(self, architecture: Architecture) -> float:
         """Returns the share of SRAM or flash, whichever is less, left; negative: too large."""
-        sram = self.memory_bytes(architecture) / self.budget.arena
-        return 1 - max(sram, flash_bytes(architecture) / self.budget.flash)
+        needed, budget = self.memory_bytes(architecture), self.budget
+        divided = self.memory == "arena" and needed > budget.arena and budget.holds(architecture)
+        sram = needed / (max(budget.sram, needed) if divided else budget.arena)
+        return 1 - max(sram, flash_bytes(architecture) / budget.flash if budget.flash else math.inf)
 
     def miss(self, architecture: Architecture) -> str:
         """Returns in words by how much a network is too large."""
+        budget, size = self.budget, self.memory_bytes(architecture)
         name = "arena" if self.memory == "arena" else "memory (Eq. 5)"
-        figures = (
-            (name, self.memory_bytes(architecture), self.budget.arena),
-            ("flash", flash_bytes(architecture), self.budget.flash),
-        )
-        return " and ".join(
-            f"{what} by {size - limit:,} bytes ({size:,} of {limit:,})"
-            for what, size, limit in figures
-            if size > limit
+        misses = []
+        if size > budget.arena and not (self.memory == "arena" and budget.holds(architecture)):
+            miss = f"{name} by {size - budget.arena:,} bytes ({size:,} of {budget.arena:,})"
+            if self.memory == "arena" and budget.banks:
+                banks = " + ".join(f"{bank:,}" for bank in budget.banks)
+                over = size - budget.sram
+                miss += (
+                    f", by {over:,} even with {banks} in other banks"
+                    if over > 0
+                    else f", which no division over {banks} more in other banks makes up for"
+                )
+            misses.append(miss)
+        flash = flash_bytes(architecture)
+        if flash > budget.flash:
+            misses.append(
+                f"flash by {flash - budget.flash:,} bytes ({flash:,} of {budget.flash:,})"
+            )
+        return " and ".join(misses)
+
+    def smallest_board(self, architecture: Architecture) -> Board | None:
+        """Returns the known board of least SRAM, then flash, that holds a network."""
+        return min(
+            (
+                board
+                for board in all_boards()
+                if Fit(Budget.of_board(board), self.memory)(architecture)
+            ),
+            key=lambda board: (board.sram, board.flash_budget),
+            default=None,
         )
 
     def require(self, space: SearchSpace) -> None:
@@ -78,10 +104,18 @@ class Fit:
         if any(map(self, smallest)):
             return
         nearest = max(smallest, key=self.margin)
+        board = self.smallest_board(nearest)
+        larger = (
+            f"The smallest known board that holds it is {board.name} ({board.sram:,} bytes of "
+            f"SRAM, {board.flash_budget:,} of flash)."
+            if board
+            else "No known board holds it."
+        )
         raise BudgetError(
             f"No subnet of this space fits {self.budget}. The nearest (patch_size "
             f"{nearest.patch_size}, rank_ratio {nearest.rank_ratio}, embed_dim "
             f"{nearest.embed_dim}, depth {nearest.depth}, num_heads {nearest.num_heads[0]}, "
-            f"mlp_ratio {nearest.mlp_ratio[0]}) exceeds {self.miss(nearest)}. Choose a larger "
-            "board, or give the space a larger patch_size or smaller values of the others."
+            f"mlp_ratio {nearest.mlp_ratio[0]}) exceeds {self.miss(nearest)}. {larger} "
+            "Choose a larger board, or give the space a larger patch_size or smaller values of "
+            "the others."
         )

@@ -12,10 +12,11 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.search.activation_memory import (
     Image,
     arena_content,
-    block_live_bytes,
-    outer_live_bytes,
+    block_live_buffers,
+    outer_live_buffers,
 )
-from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes
+from mcuformer_tflm.search.memory import eq5_bytes
+from mcuformer_tflm.search.model_file import archive_bytes, block_bytes, buffer_bytes, outer_bytes
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tflm_arena import tflm_arena
 
@@ -75,7 +76,7 @@ class SubnetBytes:
     Attributes:
         eq5: The paper's memory (Eq. 5), ``eq5_bytes``.
         arena: Tensor arena on a Cortex-M, ``arena_bytes``.
-        flash: Size of the model file, ``flash_bytes``.
+        flash: Size of the model file, ``model_bytes``.
     """
 
     eq5: np.ndarray
@@ -88,7 +89,7 @@ class SubnetMemory:
 
     A figure of a subnet is the maximum (or sum) of what lies outside its blocks and of its
     blocks, and few different blocks exist. So the scalar functions (``eq5_bytes``,
-    ``arena_bytes``, ``flash_bytes``) are evaluated once for each, and a subnet takes look-ups
+    ``arena_bytes``, ``model_bytes``) are evaluated once for each, and a subnet takes look-ups
     only. The results equal those functions' exactly.
 
     Args:
@@ -106,11 +107,17 @@ class SubnetMemory:
         self._outer_head = np.array(
             [_outer_head(self._one_block(*o, *self._blocks[0]), image) for o in outer], np.int32
         )
-        # Flash is a sum: one block's share is what a second one adds.
-        both = self._table(outer, flash_bytes)
-        twice = self._table(outer, lambda arch: flash_bytes(_doubled(arch)))
-        self._flash = twice - both
-        self._outer_flash = (2 * both - twice)[:, 0].copy()
+        self._flash = self._table(outer, lambda arch: block_bytes(arch, 0))
+        anyone = [self._one_block(*o, *self._blocks[0]) for o in outer]
+        self._outer_flash = np.array(
+            [[outer_bytes(a, depth) + archive_bytes(a) for depth in space.depth] for a in anyone],
+            np.int32,
+        )
+        # Characters of the architecture's JSON: one block's are what a second one adds.
+        one = self._table(outer, lambda arch: len(arch.to_json()))
+        two = self._table(outer[:1], lambda arch: len(_doubled(arch).to_json()))
+        self._text = (two - one[:1])[0]
+        self._outer_text = one[:, 0] - self._text[0]
         arenas = [tflm_arena(arena_content(depth, 0)) for depth in space.depth]
         self._tail = np.array([arena.tail for arena in arenas], np.int32)
         self._planning = np.array([arena.total for arena in arenas], np.int32)
@@ -124,12 +131,14 @@ class SubnetMemory:
         depth = np.array(space.depth, np.uint8)[subnets.depth]
         eq5 = np.zeros(len(subnets), np.int32)
         head = self._outer_head[outer]
-        flash = self._outer_flash[outer]
+        flash = self._outer_flash[outer, subnets.depth]
+        text = self._outer_text[outer]
         # The last column stands for a block that is not there: no bytes.
         eq5_of, head_of, flash_of = (
             np.pad(table, ((0, 0), (0, 1))).ravel()
             for table in (self._eq5, self._head, self._flash)
         )
+        text_of = np.append(self._text, 0)
         row = outer * columns
         for block in range(space.depth[-1]):
             kind = subnets.num_heads[block] * np.uint8(len(space.mlp_ratio))
@@ -139,6 +148,8 @@ class SubnetMemory:
             np.maximum(eq5, eq5_of[index], out=eq5)
             np.maximum(head, head_of[index], out=head)
             flash += flash_of[index]
+            text += text_of[kind]
+        flash += buffer_bytes(text)
         arena = np.maximum(head + self._tail[subnets.depth], self._planning[subnets.depth])
         return SubnetBytes(eq5, -(-arena // 16) * 16, flash)
 
@@ -159,11 +170,11 @@ class SubnetMemory:
 
 
 def _block_head(architecture: Architecture) -> int:
-    return max(total for _, total in block_live_bytes(architecture, 0))
+    return max(operator.total for operator in block_live_buffers(architecture, 0))
 
 
 def _outer_head(architecture: Architecture, image: Image) -> int:
-    return max(total for _, total in outer_live_bytes(architecture, image))
+    return max(operator.total for operator in outer_live_buffers(architecture, image))
 
 
 def _doubled(architecture: Architecture) -> Architecture:

@@ -144,6 +144,7 @@ class SubnetOracle(ResumableOracle):
         return {
             "space": dataclasses.asdict(self.space),
             "arena": budget.arena,
+            "banks": list(budget.banks),
             "flash": budget.flash,
             "memory": self.fit.memory,
             "seed": self.seed - 1,

@@ -95,7 +95,7 @@ class SubnetTuner(SearchTuner):
             architecture = architecture_from_values(best[0].hyperparameters.values, self.space)
             info = (
                 f"best: accuracy {best[0].score:.3f}, "
-                f"{self.fit.memory_bytes(architecture):,} of {self.fit.budget.arena:,} bytes"
+                f"{self.fit.memory_bytes(architecture):,} of {self.fit.budget.sram:,} bytes"
             )
         return oracle.total, info
 

@@ -212,6 +212,7 @@ class SupernetTuner(SearchTuner):
             "settings": dataclasses.asdict(self.settings),
             "recipe": dataclasses.asdict(self.recipe),
             "arena": self.fit.budget.arena,
+            "banks": list(self.fit.budget.banks),
             "flash": self.fit.budget.flash,
             "memory": self.fit.memory,
             "seed": self.seed,

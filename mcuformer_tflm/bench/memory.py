@@ -10,6 +10,7 @@ import numpy as np
 from mcuformer_tflm.bench.builtin_model import builtin_model
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.emulator.toolchain import CORE_FLAGS, operator_code_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import PlanError
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
@@ -21,7 +22,8 @@ from mcuformer_tflm.runtime.input_source import input_source
 from mcuformer_tflm.runtime.probe import measure
 from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.search.activation_memory import Image, arena_bytes
-from mcuformer_tflm.search.memory import eq5_bytes
+from mcuformer_tflm.search.memory import eq5_bytes, weight_bytes
+from mcuformer_tflm.search.model_file import model_bytes
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.subnet_memory import EncodedSubnets, SubnetMemory
@@ -51,7 +53,7 @@ def paper_architectures() -> dict[str, Architecture]:
 
 def run(progress: Report) -> list[Row]:
     """Measures everything; takes about a minute."""
-    rows = [*_model_rows(), *_random_rows(progress)]
+    rows = [*_model_rows(), *_code_rows(progress), *_random_rows(progress)]
     networks = paper_architectures()
     for done, (case, architecture) in enumerate(networks.items()):
         progress("measure the paper's networks", done, len(networks))
@@ -86,6 +88,13 @@ def _network_rows(case: str, architecture: Architecture) -> Iterator[Row]:
             yield Row(_SUITE, "plan/paper", "seconds", round(seconds, 4), "s")
             yield Row(_SUITE, "plan/paper", "gap_percent_max", plan.gap_percent, "%")
         answers += _answers(model, image, mode)
+    predicted = model_bytes(architecture, labels)
+    yield Row(_SUITE, case, "weight_bytes", weight_bytes(architecture), "bytes",
+              note="packed weights, unit constants, norms, positions, tables")  # fmt: skip
+    yield Row(_SUITE, case, "model_bytes", predicted, "bytes",
+              note="the .tflite, predicted from the architecture and the labels")  # fmt: skip
+    yield Row(_SUITE, case, "model_bytes_above_file", predicted - len(model), "bytes",
+              note="prediction less the converted file")  # fmt: skip
     if any((answer != answers[0]).any() for answer in answers):
         raise PlanError(f"{case}: planners or ways to give the image differ in their answers.")
     yield Row(_SUITE, case, "runs_that_agree", len(answers), "runs",
@@ -134,6 +143,14 @@ def _random_rows(progress: Report) -> Iterator[Row]:
     case = "plan/random200"
     yield Row(_SUITE, case, "gap_percent_max", max(gaps), "%", note="above the lower bound")
     yield Row(_SUITE, case, "seconds", round(slowest, 4), "s", note="the slowest of them")
+
+
+def _code_rows(progress: Report) -> Iterator[Row]:
+    for done, core in enumerate(CORE_FLAGS):
+        progress("compile for the cores", done, len(CORE_FLAGS))
+        yield Row(_SUITE, "operators", "code_bytes", operator_code_bytes(core), "bytes", core,
+                  note="all operators and the memory planner, without TFLM")  # fmt: skip
+    progress("compile for the cores", len(CORE_FLAGS), len(CORE_FLAGS))
 
 
 def _model_rows() -> Iterator[Row]:

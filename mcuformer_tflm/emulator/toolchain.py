@@ -22,6 +22,15 @@ COMPILE_FLAGS = (
     "-std=c++17", "-mthumb", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti",
     "-fno-threadsafe-statics", "-ffunction-sections", "-fdata-sections",
 )  # fmt: skip
+# What an application with TFLM's interpreter reaches.
+_APPLICATION = """
+#include "tflm/arena_planner.h"
+#include "tflm/register.h"
+extern "C" void application(TFLMRegistration* registrations, uint8_t* model, uint8_t* arena) {
+  mcuformer::AllRegistrations(registrations);
+  static mcuformer::ArenaPlanner planner(model, 0, arena, 0);
+}
+"""
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,42 @@ def build_kernels(core: str, portable: bool = False, also: tuple[Path, ...] = ()
         if kind in "tTW":
             functions[name.removeprefix("void ").split("(")[0]] = int(address, 16)
     return KernelImage(segments, functions, sum(len(data) for _, data in segments))
+
+
+def operator_code_bytes(core: str) -> int:
+    """Returns the flash that all operators take in an application with TFLM, measured.
+
+    Kernels, adapters and our memory planner, compiled and linked partially, so that only what
+    ``AllRegistrations`` and the planner reach counts: code, its tables and texts. TFLM itself and
+    the C library are the application's and not among them.
+
+    Args:
+        core: One of ``CORE_FLAGS``.
+
+    Raises:
+        ToolchainError: If the compiler is missing or fails.
+        ConfigError: If the core is unknown.
+    """
+    from elftools.elf.constants import SH_FLAGS
+    from elftools.elf.elffile import ELFFile
+
+    flags = core_flags(core)
+    adapters = sorted((_source_folder() / "tflm").glob("*.cc"))
+    adapters = [path for path in adapters if not path.name.startswith("wheel")]
+    with tempfile.TemporaryDirectory() as folder:
+        application, output = Path(folder) / "application.cc", Path(folder) / "operators.o"
+        application.write_text(_APPLICATION)
+        _run(
+            find_tool(COMPILER), *flags, *COMPILE_FLAGS, f"-I{_source_folder()}", "-nostartfiles",
+            "-r", "-Wl,--gc-sections,-u,application",
+            *map(str, [application, *kernel_sources(), *adapters]), "-o", str(output),
+        )  # fmt: skip
+        with output.open("rb") as file:
+            return sum(
+                section["sh_size"]
+                for section in ELFFile(file).iter_sections()
+                if section["sh_flags"] & SH_FLAGS.SHF_ALLOC and section["sh_type"] != "SHT_NOBITS"
+            )
 
 
 def _source_folder() -> Path:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
-from mcuformer_tflm.keras_models.exceptions import ModelError, PlanError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError, PlanError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import find_buffers
@@ -14,9 +14,9 @@ from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.runtime.cortex_m import arena_content, cortex_m_arena_bytes
-from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes
-from mcuformer_tflm.search.memory import flash_bytes, weight_bytes
-from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
+from mcuformer_tflm.search.activation_memory import arena_bytes, fits_regions, head_bytes
+from mcuformer_tflm.search.board import Board, SramRegion
+from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 from mcuformer_tflm.search.tflm_arena import tflm_arena
 from mcuformer_tflm.tflite.model_graph import read_graph
 
@@ -35,7 +35,6 @@ def test_arena_is_known_from_the_architecture_alone(seed, fashion_mnist):
         graph, plan = read_graph(model), plan_memory(model)
         assert plan.head_bytes == plan.lower_bound == head_bytes(architecture, image)
         assert cortex_m_arena_bytes(graph, plan) == arena_bytes(architecture, image)
-    assert weight_bytes(architecture) < len(model) <= flash_bytes(architecture)
 
 
 def test_tflm_takes_the_head_that_the_plan_says(interpreter):
@@ -144,3 +143,20 @@ def _without_index(buffer):
         buffer.name, buffer.size, buffer.first_operator, buffer.last_operator, buffer.walk,
         buffer.tensor is None, buffer.overwrites is None,
     )  # fmt: skip
+
+
+def test_budget_of_two_regions_is_what_the_planner_can_fill():
+    rng, found = np.random.default_rng(5), {True: 0, False: 0}
+    while min(found.values()) < 8:
+        network = (SearchSpace(), FASHION_MNIST_SPACE)[rng.integers(2)].sample(rng)
+        total, share = head_bytes(network) * rng.uniform(1, 1.2), rng.uniform(0.5, 0.8)
+        sizes = [int(total * part) // 16 * 16 for part in (share, 1 - share)]
+        regions = tuple(SramRegion(str(i), i << 28, size) for i, size in enumerate(sizes))
+        fits = fits_regions(network, sizes)
+        if found[fits] == 8:
+            continue
+        found[fits] += 1
+        board = Board("two-regions", "cortex-m4", regions, 10**7)
+        outcome = contextlib.nullcontext() if fits else pytest.raises(BudgetError)
+        with outcome:
+            plan_memory(skeleton_graph(network), board)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -6,8 +8,16 @@ from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 from mcuformer_tflm.search.subnet_memory import EncodedSubnets, SubnetMemory
 
+# Ratios that take more and fewer characters in the file; widths that fill no block.
+ODD = dataclasses.replace(
+    FASHION_MNIST_SPACE, embed_dim=(33, 50), mlp_ratio=(2.0, 2.125), num_heads=(1, 10),
+    depth=(1, 11), patch_size=(5, 7),
+)  # fmt: skip
 
-@pytest.mark.parametrize("space", [SearchSpace(), FASHION_MNIST_SPACE], ids=["paper", "demo"])
+
+@pytest.mark.parametrize(
+    "space", [SearchSpace(), FASHION_MNIST_SPACE, ODD], ids=["paper", "demo", "odd"]
+)
 @pytest.mark.parametrize("image", ["whole", "strips"])
 def test_tables_equal_the_functions_of_one_subnet(space, image):
     subnets = EncodedSubnets.sample(space, 300, np.random.default_rng(1))
