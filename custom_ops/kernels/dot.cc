@@ -174,6 +174,10 @@ void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t*
   }
 }
 
+void WidenToken(const int8_t* row, int steps, int16_t* block) {
+  WidenSteps<1>(row, 0, steps, block);
+}
+
 void SumTokens(const int16_t* block, int width, int32_t* sums) {
   constexpr int kPairs = 2 * kBlockTokens;
   const int16_t* end = block + RoundUp(width, kStepOfInt8) * kBlockTokens;

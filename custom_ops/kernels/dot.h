@@ -15,6 +15,13 @@ constexpr int kStepOfInt4 = 8;
 // Weights of 4 bits are held as unsigned nibbles, this much above their value.
 constexpr int kInt4Offset = 8;
 
+// A program whose weights all have 8 bits may leave the code for 4 bits out.
+#ifdef MCUFORMER_INT8_WEIGHTS_ONLY
+constexpr bool kHasInt4 = false;
+#else
+constexpr bool kHasInt4 = true;
+#endif
+
 constexpr int RoundUp(int value, int multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
@@ -60,6 +67,9 @@ void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps,
 // Widens up to four rows of int8, `stride` bytes apart, into a token block; rows that are
 // missing become zero.
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block);
+
+// Widens `steps` steps of four values of one row; block: where the token's first value belongs.
+void WidenToken(const int8_t* row, int steps, int16_t* block);
 
 // sums[token] += the sum of the token's values.
 void SumTokens(const int16_t* block, int width, int32_t* sums);

@@ -110,7 +110,7 @@ template <typename Store>
     const int32_t bias[2] = {constants->bias, second->bias};
     int32_t sums[2 * kBlockTokens];
     for (int i = 0; i < 2 * kBlockTokens; ++i) sums[i] = bias[i / kBlockTokens];
-    if (offset != nullptr) AddOffset(offset, sums);
+    if (kHasInt4 && offset != nullptr) AddOffset(offset, sums);
     dot(block, weights, steps, sums);
     store_unit(unit, sums, *constants);
     if (both) store_unit(unit + 1, sums + kBlockTokens, *second);
@@ -123,7 +123,7 @@ template <typename Store>
 template <typename Store>
 [[gnu::noinline]] void MultiplyOne(const int16_t* block, int token, int steps, int units,
                                    const Units& layer, const InnerLoop& loop, Store store) {
-  const int32_t offset = loop.offset == nullptr ? 0 : loop.offset[token];
+  const int32_t offset = kHasInt4 && loop.offset != nullptr ? loop.offset[token] : 0;
   const int8_t* weights = layer.weights;
   for (int unit = 0; unit < units; unit += 2, weights += 8 * steps) {
     int32_t sums[2] = {offset, offset};
@@ -139,8 +139,9 @@ template <typename Store>
 template <typename Store>
 inline void Multiply(const int16_t* block, int tokens, int width, int units, const Units& layer,
                      int weight_bits, Store store) {
-  const bool int4 = weight_bits == 4;
-  const int steps = RoundUp(width, StepOf(weight_bits)) / StepOf(weight_bits);
+  const bool int4 = kHasInt4 && weight_bits == 4;
+  const int step = int4 ? kStepOfInt4 : kStepOfInt8;
+  const int steps = RoundUp(width, step) / step;
   int32_t offset[kBlockTokens] = {};
   if (int4) {
     SumTokens(block, width, offset);

@@ -18,26 +18,41 @@ struct Rows {
   int first;
 };
 
-// One tile of the patch, and where the patch lies in the image.
+// One tile of a patch.
 struct Tile {
   int y, x, height, width;
 };
 
-// Widens the tile's pixels of up to four patches side by side into a token block.
-void GatherTile(const PatchEmbedParams& params, const Rows& rows, const Tile& tile, int top,
-                int left, int tokens, int16_t* block) {
-  for (int token = 0; token < tokens; ++token, left += params.patch_size) {
-    int value = 0;
-    for (int y = top + tile.y; y < top + tile.y + tile.height; ++y) {
-      const bool inside = y >= 0 && y < params.height;
-      const int x = left + tile.x;
-      const int8_t* pixel =
-          rows.pixels + (inside ? (y - rows.first) * params.width * params.channels : 0);
-      for (int i = x * params.channels; i < (x + tile.width) * params.channels; ++i, ++value) {
-        block[BlockIndex(token, value)] = static_cast<int16_t>(
-            inside && i >= 0 && i < params.width * params.channels ? pixel[i]
-                                                                   : params.input_zero_point);
-      }
+// Where a patch's first pixel lies in the image, or in the padding before it.
+struct Corner {
+  int top, left;
+};
+
+// Widens a row of a tile into a token's place in a block; `values` are there already.
+void GatherRow(const PatchEmbedParams& params, const Rows& rows, int y, int x, int size, int token,
+               int values, int16_t* block) {
+  const int width = params.width * params.channels;
+  const bool inside = y >= 0 && y < params.height;
+  const int8_t* pixels = rows.pixels + (inside ? (y - rows.first) * width : 0);
+  if (inside && x >= 0 && x + size <= width && (values | size) % kStepOfInt8 == 0) {
+    WidenToken(pixels + x, size / kStepOfInt8, block + BlockIndex(token, values));
+    return;
+  }
+  for (int i = x; i < x + size; ++i, ++values) {
+    block[BlockIndex(token, values)] =
+        static_cast<int16_t>(inside && i >= 0 && i < width ? pixels[i] : params.input_zero_point);
+  }
+}
+
+// Widens the tile's pixels of up to four patches into a token block.
+void GatherTile(const PatchEmbedParams& params, const Rows& rows, const Tile& tile,
+                const Corner* corners, int tokens, int16_t* block) {
+  const int size = tile.width * params.channels;
+  for (int token = 0; token < tokens; ++token) {
+    const int top = corners[token].top + tile.y;
+    const int x = (corners[token].left + tile.x) * params.channels;
+    for (int row = 0; row < tile.height; ++row) {
+      GatherRow(params, rows, top + row, x, size, token, row * size, block);
     }
   }
 }
@@ -78,35 +93,35 @@ void Finish(const PatchEmbedParams& params, const PatchEmbedWeights& weights, co
   }
 }
 
-// Embeds one row of patches, four at a time.
+// Embeds up to four patches, counted row by row.
 template <typename T>
-void EmbedRow(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const Rows& rows,
-              int patch_row, int8_t* scratch, T* output) {
+void EmbedBlock(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const Rows& rows,
+                int first, int tokens, int8_t* scratch, T* output) {
   const int patch = params.patch_size;
   const int columns = PatchesAlong(params.width, patch);
-  const int top = patch_row * patch - PaddingBefore(params.height, patch);
   auto* sums = reinterpret_cast<int32_t*>(scratch);
   auto* block = reinterpret_cast<int16_t*>(scratch + SumsBytes(params.embed_dim));
-  for (int column = 0; column < columns; column += kBlockTokens) {
-    const int tokens = Least(kBlockTokens, columns - column);
-    const int left = column * patch - PaddingBefore(params.width, patch);
-    StartSums(params, weights.layer, sums);
-    const int8_t* packed = weights.layer.weights;
-    for (int y = 0; y < patch; y += params.tile) {
-      for (int x = 0; x < patch; x += params.tile) {
-        const Tile tile = {y, x, Least(params.tile, patch - y), Least(params.tile, patch - x)};
-        const int values = tile.height * tile.width * params.channels;
-        std::memset(block, 0, TokenBlockBytes(values));
-        GatherTile(params, rows, tile, top, left, tokens, block);
-        AddTile(params, packed, block, values, sums);
-        packed += PackedWeightBytes(params.embed_dim, values, 8);
-      }
-    }
-    const int first = patch_row * columns + column;
-    const int8_t* position =
-        weights.position == nullptr ? nullptr : weights.position + first * params.embed_dim;
-    Finish(params, weights, sums, tokens, position, output + column * params.embed_dim);
+  Corner corners[kBlockTokens];
+  for (int token = 0; token < tokens; ++token) {
+    const int row = (first + token) / columns, column = (first + token) % columns;
+    corners[token] = {row * patch - PaddingBefore(params.height, patch),
+                      column * patch - PaddingBefore(params.width, patch)};
   }
+  StartSums(params, weights.layer, sums);
+  const int8_t* packed = weights.layer.weights;
+  for (int y = 0; y < patch; y += params.tile) {
+    for (int x = 0; x < patch; x += params.tile) {
+      const Tile tile = {y, x, Least(params.tile, patch - y), Least(params.tile, patch - x)};
+      const int values = tile.height * tile.width * params.channels;
+      std::memset(block, 0, TokenBlockBytes(values));
+      GatherTile(params, rows, tile, corners, tokens, block);
+      AddTile(params, packed, block, values, sums);
+      packed += PackedWeightBytes(params.embed_dim, values, 8);
+    }
+  }
+  const int8_t* position =
+      weights.position == nullptr ? nullptr : weights.position + first * params.embed_dim;
+  Finish(params, weights, sums, tokens, position, output);
 }
 
 size_t TileBytes(const PatchEmbedParams& params) {
@@ -134,8 +149,8 @@ bool PatchEmbedMayOverwrite(const PatchEmbedParams& params, int element_size, bo
 size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size) {
   size_t bytes = SumsBytes(params.embed_dim) + TileBytes(params);
   if (params.mode == ImageMode::kInPlace) {
-    bytes += static_cast<size_t>(PatchesAlong(params.width, params.patch_size)) * params.embed_dim *
-             element_size;
+    const int held = PatchesAlong(params.width, params.patch_size) + kBlockTokens - 1;
+    bytes += static_cast<size_t>(held) * params.embed_dim * element_size;
   }
   return bytes;
 }
@@ -143,29 +158,37 @@ size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size) 
 template <typename T>
 bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
                 const ImageSource& source, int8_t* scratch, T* output) {
-  const int patch = params.patch_size;
-  const int row_size = PatchesAlong(params.width, patch) * params.embed_dim;
-  auto* held = reinterpret_cast<T*>(scratch + SumsBytes(params.embed_dim) + TileBytes(params));
-  T* target = output + (weights.class_token == nullptr ? 0 : params.embed_dim);
-  for (int row = 0; row < PatchesAlong(params.height, patch); ++row, target += row_size) {
-    Rows rows = {source.pixels, 0};
-    if (params.mode == ImageMode::kStrips) {
-      const int top = row * patch - PaddingBefore(params.height, patch);
+  const int patch = params.patch_size, dim = params.embed_dim;
+  const int columns = PatchesAlong(params.width, patch);
+  const int patches = PatchesAlong(params.height, patch) * columns;
+  const bool strips = params.mode == ImageMode::kStrips;
+  const bool in_place = params.mode == ImageMode::kInPlace;
+  T* target = output + (weights.class_token == nullptr ? 0 : dim);
+  // In place, tokens are held until their row is whole: its other patches still need the pixels
+  // that they will overwrite.
+  auto* held = reinterpret_cast<T*>(scratch + SumsBytes(dim) + TileBytes(params));
+  Rows rows = {source.pixels, 0};
+  int written = 0;
+  for (int first = 0, tokens = 0; first < patches; first += tokens) {
+    // A strip holds the pixels of one row of patches.
+    tokens = Least(kBlockTokens, strips ? columns - first % columns : patches - first);
+    if (strips && first % columns == 0) {
+      const int top = first / columns * patch - PaddingBefore(params.height, patch);
       rows.first = Greatest(top, 0);
       const int count = Least(top + patch, params.height) - rows.first;
       if (!source.read(source.context, rows.first, count, source.pixels)) return false;
     }
-    if (params.mode == ImageMode::kInPlace) {
-      // Other patches of the row still need the pixels that its tokens will overwrite.
-      EmbedRow(params, weights, rows, row, scratch, held);
-      std::memcpy(target, held, row_size * sizeof(T));
-    } else {
-      EmbedRow(params, weights, rows, row, scratch, target);
+    T* place = in_place ? held + (first - written) * dim : target + first * dim;
+    EmbedBlock(params, weights, rows, first, tokens, scratch, place);
+    const int whole = (first + tokens) / columns * columns;
+    if (in_place && whole > written) {
+      std::memcpy(target + written * dim, held, (whole - written) * dim * sizeof(T));
+      std::memmove(held, held + (whole - written) * dim,
+                   (first + tokens - whole) * dim * sizeof(T));
+      written = whole;
     }
   }
-  if (weights.class_token != nullptr) {
-    std::memcpy(output, weights.class_token, params.embed_dim * sizeof(T));
-  }
+  if (weights.class_token != nullptr) std::memcpy(output, weights.class_token, dim * sizeof(T));
   return true;
 }
 

@@ -8,12 +8,12 @@ import tempfile
 from pathlib import Path
 
 from mcuformer_tflm.emulator.toolchain import kernel_folder
-from mcuformer_tflm.firmware.fit import STACK_BYTES, Placement, place_model
+from mcuformer_tflm.firmware.fit import Placement, place_model
 from mcuformer_tflm.firmware.source import check_operators, write_source
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.board import Board, get_board
-from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 SUPPORT_FOLDER = Path(__file__).parent / "support"
 _MARK = ".mcuformer-firmware"
@@ -64,9 +64,9 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
         (project / "model_shape.h").write_text(source.shape)
         (project / "constants.S").write_text(source.assembly)
         (project / "constants.bin").write_bytes(source.constants)
-        tflm_arena = cortex_m_arena_bytes(graph, placement.plan)
+        values = _values(graph, target, placement)
         for path in project.glob("*.in"):
-            path.with_suffix("").write_text(_fill(path.read_text(), target, placement, tflm_arena))
+            path.with_suffix("").write_text(_fill(path.read_text(), values))
             path.unlink()
         (project / _MARK).touch()
         _move(project, out)
@@ -83,15 +83,19 @@ def _read_file(path: Path) -> bytes:
     return content
 
 
-def _fill(template: str, board: Board, placement: Placement, tflm_arena: int) -> str:
-    values = {
+def _values(graph: ModelGraph, board: Board, placement: Placement) -> dict[str, str]:
+    int8_only = all(op.options.get("weight_bits", 8) == 8 for op in graph.operators)
+    return {
         "BOARD": board.name,
-        "STACK_BYTES": str(STACK_BYTES),
         "ARENA_BYTES": f"{placement.arena_bytes:,}",
         "INTERNAL_BYTES": f"{placement.internal_bytes:,}",
         "EXTERNAL_BYTES": f"{placement.external_bytes:,}",
-        "TFLM_ARENA_BYTES": str(tflm_arena),
+        "TFLM_ARENA_BYTES": str(cortex_m_arena_bytes(graph, placement.plan)),
+        "DEFINITIONS": "MCUFORMER_INT8_WEIGHTS_ONLY" if int8_only else "",
     }
+
+
+def _fill(template: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         template = template.replace(f"@{name}@", value)
     return template
