@@ -93,14 +93,11 @@ void Finish(const PatchEmbedParams& params, const PatchEmbedWeights& weights, co
   }
 }
 
-// Embeds up to four patches, counted row by row.
-template <typename T>
-void EmbedBlock(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const Rows& rows,
-                int first, int tokens, int8_t* scratch, T* output) {
+// Sums of up to four patches, counted row by row.
+void SumBlock(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const Rows& rows,
+              int first, int tokens, int16_t* block, int32_t* sums) {
   const int patch = params.patch_size;
   const int columns = PatchesAlong(params.width, patch);
-  auto* sums = reinterpret_cast<int32_t*>(scratch);
-  auto* block = reinterpret_cast<int16_t*>(scratch + SumsBytes(params.embed_dim));
   Corner corners[kBlockTokens];
   for (int token = 0; token < tokens; ++token) {
     const int row = (first + token) / columns, column = (first + token) % columns;
@@ -119,9 +116,6 @@ void EmbedBlock(const PatchEmbedParams& params, const PatchEmbedWeights& weights
       packed += PackedWeightBytes(params.embed_dim, values, 8);
     }
   }
-  const int8_t* position =
-      weights.position == nullptr ? nullptr : weights.position + first * params.embed_dim;
-  Finish(params, weights, sums, tokens, position, output);
 }
 
 size_t TileBytes(const PatchEmbedParams& params) {
@@ -149,8 +143,8 @@ bool PatchEmbedMayOverwrite(const PatchEmbedParams& params, int element_size, bo
 size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size) {
   size_t bytes = SumsBytes(params.embed_dim) + TileBytes(params);
   if (params.mode == ImageMode::kInPlace) {
-    const int held = PatchesAlong(params.width, params.patch_size) + kBlockTokens - 1;
-    bytes += static_cast<size_t>(held) * params.embed_dim * element_size;
+    bytes += static_cast<size_t>(PatchesAlong(params.width, params.patch_size)) * params.embed_dim *
+             element_size;
   }
   return bytes;
 }
@@ -164,11 +158,12 @@ bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights
   const bool strips = params.mode == ImageMode::kStrips;
   const bool in_place = params.mode == ImageMode::kInPlace;
   T* target = output + (weights.class_token == nullptr ? 0 : dim);
+  auto* sums = reinterpret_cast<int32_t*>(scratch);
+  auto* block = reinterpret_cast<int16_t*>(scratch + SumsBytes(dim));
   // In place, tokens are held until their row is whole: its other patches still need the pixels
   // that they will overwrite.
   auto* held = reinterpret_cast<T*>(scratch + SumsBytes(dim) + TileBytes(params));
   Rows rows = {source.pixels, 0};
-  int written = 0;
   for (int first = 0, tokens = 0; first < patches; first += tokens) {
     // A strip holds the pixels of one row of patches.
     tokens = Least(kBlockTokens, strips ? columns - first % columns : patches - first);
@@ -178,14 +173,17 @@ bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights
       const int count = Least(top + patch, params.height) - rows.first;
       if (!source.read(source.context, rows.first, count, source.pixels)) return false;
     }
-    T* place = in_place ? held + (first - written) * dim : target + first * dim;
-    EmbedBlock(params, weights, rows, first, tokens, scratch, place);
-    const int whole = (first + tokens) / columns * columns;
-    if (in_place && whole > written) {
-      std::memcpy(target + written * dim, held, (whole - written) * dim * sizeof(T));
-      std::memmove(held, held + (whole - written) * dim,
-                   (first + tokens - whole) * dim * sizeof(T));
-      written = whole;
+    SumBlock(params, weights, rows, first, tokens, block, sums);
+    for (int done = 0, count = 0; done < tokens; done += count) {
+      const int next = first + done, column = next % columns;
+      count = in_place ? Least(tokens - done, columns - column) : tokens;
+      const int8_t* position =
+          weights.position == nullptr ? nullptr : weights.position + next * dim;
+      Finish(params, weights, sums + done, count, position,
+             in_place ? held + column * dim : target + next * dim);
+      if (in_place && column + count == columns) {
+        std::memcpy(target + (next - column) * dim, held, columns * dim * sizeof(T));
+      }
     }
   }
   if (weights.class_token != nullptr) std::memcpy(output, weights.class_token, dim * sizeof(T));

@@ -123,11 +123,10 @@ def scratch_bytes(
         patch_size: Side of a patch, in pixels.
         channels: Of the image.
         tile: Side of a partial convolution, in pixels.
-        held_patches: Patches of a row where tokens overwrite the image, otherwise 0. Up to
-            three of the next row are held beside them.
+        held_patches: Patches of a row where tokens overwrite the image, otherwise 0.
         element_size: Bytes of a token's value.
     """
     side = min(tile, patch_size)
     sums = 4 * BLOCK_TOKENS * round_up(embed_dim, 2)
-    held = (held_patches + BLOCK_TOKENS - 1 if held_patches else 0) * embed_dim * element_size
+    held = held_patches * embed_dim * element_size
     return sums + token_block_bytes(side * side * channels) + held

@@ -66,7 +66,7 @@ def run(progress: Report) -> list[Row]:
     pairs = [(case, board) for case in cases_ for board in case.boards]
     for done, (case, board) in enumerate(pairs):
         progress(f"{case.name} on {board}", done, len(pairs))
-        rows += _measure(case, board, images)
+        rows += measure(case, board, images)
     progress("firmware", len(pairs), len(pairs))
     return rows
 
@@ -86,7 +86,12 @@ def cases(images: np.ndarray) -> Iterator[Case]:
     yield Case("paper/f746", random_model(paper_architecture(), images), ("stm32f746",), random)
 
 
-def _measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
+def measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
+    """Yields the rows of one network on one board.
+
+    Raises:
+        EmulatorError: If the firmware's logits are not TFLM's.
+    """
     core = get_board(board).core
     graph = read_graph(case.model)
     architecture = read_architecture(graph)

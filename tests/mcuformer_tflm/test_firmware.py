@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, datasets
-from mcuformer_tflm.bench.models import enlarge, paper_architecture, random_model
+from mcuformer_tflm.bench.firmware import Case, measure
+from mcuformer_tflm.bench.models import (
+    enlarge,
+    macs,
+    one_block_vit,
+    paper_architecture,
+    random_model,
+)
 from mcuformer_tflm.convert.graph import Graph
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
@@ -93,13 +100,13 @@ def test_firmware_of_the_papers_network_gives_the_interpreters_bytes_on_f746(
 def test_firmware_of_the_papers_width_gives_the_interpreters_bytes_on_f427(build, fashion_mnist):
     # All 14 blocks need external flash, which the F427 lacks; three fill its 2 MB.
     architecture = paper_architecture(depth=3)
-    model = random_model(architecture, fashion_mnist.train_images[:2], image="strips")
+    images = fashion_mnist.train_images[:2]
+    model, whole = (random_model(architecture, images, image=mode) for mode in ("strips", "whole"))
     pictures = datasets.quantize_images(enlarge(fashion_mnist.test_images[:4], architecture))
     image = build(model, "stm32f427")
     run = run_firmware(image.elf, "cortex-m4", pictures, architecture.num_classes)
     assert run.status == 0, run.log
     assert len(run.outputs) == 4
-    whole = random_model(architecture, fashion_mnist.train_images[:2])
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(whole).run(pictures))
 
 
@@ -322,3 +329,14 @@ def test_add_softmax_and_argmax_give_the_interpreters_bytes(build):
     interpreter.invoke()
     np.testing.assert_array_equal(run.outputs[0].view(np.int32), interpreter.get_output(0).ravel())
     assert len(set(run.outputs[0].view(np.int32))) > 5
+
+
+@pytest.mark.parametrize("board", ["stm32f427", "stm32f746"])
+def test_the_one_block_vit_takes_the_instructions_and_code_that_are_promised(fashion_mnist, board):
+    assert 3_100_000 < macs(one_block_vit()) < 3_200_000
+    images = fashion_mnist.train_images[:4]
+    case = Case("one_block_vit", random_model(one_block_vit(), images), (board,), "random weights")
+    rows = {row.metric: row.value for row in measure(case, board, images) if row.case == case.name}
+    assert rows["instructions"] <= 4_200_000
+    assert rows["code_bytes"] <= 24 * 1024
+    assert {"constant_bytes", "arena_bytes", "stack_bytes", "milliseconds_estimated"} <= set(rows)
