@@ -186,11 +186,14 @@ def test_linker_scripts_have_the_boards_lengths(name):
         assert f"0x{region.address:08X}" in text.upper().replace("0X", "0x")
 
 
-def test_image_links_for_the_real_board_and_is_written_for_st_flash(model, tmp_path):
-    export_firmware(model, "stm32f427", tmp_path / "project")
+@pytest.mark.parametrize(
+    ("board", "stack"), [("stm32f427", 0x10), ("stm32f746", 0x20), ("stm32h743", 0x20)]
+)
+def test_image_links_for_the_real_board_and_is_written_for_st_flash(model, board, stack, tmp_path):
+    export_firmware(model, board, tmp_path / "project")
     image = build_project(tmp_path / "project", tmp_path / "build")
     flat = (tmp_path / "build" / "firmware.bin").read_bytes()
-    assert int.from_bytes(flat[:4], "little") >> 24 == 0x10, "the stack lies in CCM"
+    assert int.from_bytes(flat[:4], "little") >> 24 == stack, "F427: CCM; the others: DTCM"
     assert int.from_bytes(flat[4:8], "little") >> 20 == 0x080, "reset lies in flash"
     assert len(flat) >= image.code_bytes + image.constant_bytes - 64
 

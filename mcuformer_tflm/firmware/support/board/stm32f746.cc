@@ -30,7 +30,7 @@ extern "C" void mcuformer_board_init() {
   Register(kClockOfPorts) = Register(kClockOfPorts) | 1U << 1 | 1U << 3 | 1U << 4;
   Register(kClockOfQspi) = Register(kClockOfQspi) | 1U << 1;
   // Read back: a clock needs two cycles before its device answers.
-  static_cast<void>(Register(kClockOfQspi));
+  [[maybe_unused]] const uint32_t enabled = Register(kClockOfQspi);
   Connect(kPortB, 2, 9);   // CLK
   Connect(kPortB, 6, 10);  // NCS
   Connect(kPortD, 11, 9);  // IO0
