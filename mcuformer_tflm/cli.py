@@ -204,6 +204,8 @@ def firmware(
         f"st-flash write {out}/build/firmware.bin 0x08000000",
     ):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
+    if placement.external_bytes:
+        console.print("External flash is written by OpenOCD: docs/firmware.md, Flash and run.")
 
 
 @app.command()
