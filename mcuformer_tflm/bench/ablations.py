@@ -178,20 +178,13 @@ class Study:
                  if fit(SPACE.at(patch, rank).smallest())]  # fmt: skip
         return pairs[int(np.random.default_rng([self.seed, 1]).integers(len(pairs)))]
 
-    def random_search(self, budgets: dict[str, Budget]) -> list[Outcome]:
+    def random_search(self, name: str, budget: Budget) -> Outcome:
         """Trains one random pair for as long as an evolved search takes; random subnets."""
-        pair = self.random_pair(budgets[min(budgets, key=lambda name: budgets[name].arena)])
+        pair = self.random_pair(budget)
         trainer = self._train(pair, self.work.same_time_epochs)
         count = _POPULATION * (1 + _GENERATIONS)
-        return [
-            self._best(
-                name,
-                RandomSubnets(SPACE.at(*pair), budget, subnets=count, seed=self.seed),
-                trainer.accuracy,
-                ("random search", pair),
-            )
-            for name, budget in budgets.items()
-        ]
+        oracle = RandomSubnets(SPACE.at(*pair), budget, subnets=count, seed=self.seed)
+        return self._best(name, oracle, trainer.accuracy, ("random search", pair))
 
     def composed(self, budgets: dict[str, Budget]) -> list[Outcome]:
         """Trains one supernet of the whole space, as long as an evolved search takes."""
