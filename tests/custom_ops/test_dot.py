@@ -41,6 +41,17 @@ def test_widened_tokens_have_the_layout_of_a_block(rng, width, tokens, gap, offs
     )  # fmt: skip
 
 
+@given(seeds, st.integers(1, 12), st.integers(0, 3))
+def test_one_widened_token_leaves_the_others_of_its_block_alone(rng, steps, offset):
+    row = int8(rng, 4 * steps)
+    before = int16(rng, 16 * steps)
+    wanted = before.reshape(steps, 2, 4, 2).copy()  # step, odd, token, pair
+    wanted[:, :, 0] = row.reshape(steps, 2, 2).swapaxes(1, 2)
+    assert_equals_twin(
+        wanted.reshape(-1), "mcuformer::WidenToken", Buffer(row, offset), steps, Buffer(before)
+    )
+
+
 @pytest.mark.parametrize("weight_bits", [8, 4])
 @pytest.mark.parametrize("tokens", [4, 1])
 @given(rng=seeds, width=widths)
