@@ -5,21 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from mcuformer_tflm.custom_ops.reference import attention
-from mcuformer_tflm.custom_ops.reference.dot import round_up
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.search.activation_memory import Image, arena_content, head_bytes
+from mcuformer_tflm.search.activation_memory import (
+    Image,
+    arena_content,
+    block_live_buffers,
+    head_bytes,
+)
 from mcuformer_tflm.search.tflm_arena import STATE_BYTES, tflm_arena
-
-_ALIGNMENT = 16
-
-
-def normalisations_saved(architecture: Architecture, block: int) -> int:
-    """Returns how often fewer the tokens of a block are normalised when they are kept.
-
-    Otherwise each head normalises them twice: for its keys and values, and for its queries.
-    """
-    return 2 * architecture.num_heads[block] - 1
 
 
 def kept_arena_bytes(
@@ -51,9 +44,10 @@ def choose_kept(
 ) -> tuple[int, ...]:
     """Returns the blocks whose normalised tokens are best kept within a budget.
 
-    Keeping them costs an arena of tokens * embed_dim bytes more during that block's attention
-    and saves ``normalisations_saved``. Blocks that save most for their bytes come first; the
-    arena never grows beyond the budget, nor is anything kept where it is exceeded anyway.
+    Keeping them costs an arena of tokens * embed_dim bytes more during that block's attention;
+    otherwise each head normalises them twice, for its keys and values and for its queries.
+    Blocks whose attention takes least come first; the arena never grows beyond the budget, nor
+    is anything kept where it is exceeded anyway.
 
     Args:
         architecture: The network.
@@ -71,11 +65,6 @@ def choose_kept(
 
 
 def _attention_bytes(arch: Architecture, block: int) -> int:
-    n = arch.num_tokens
-    parts = (
-        n * arch.embed_dim,  # the residual stream
-        n * arch.embed_dim,  # normalised
-        n * arch.attention_dim(block),
-        attention.scratch_bytes(n, arch.head_dim, arch.embed_dim),
-    )
-    return sum(round_up(part, _ALIGNMENT) for part in parts)
+    # The normalised tokens are as large as the stream that they are made of.
+    streamed = next(block_live_buffers(arch, block))
+    return streamed.total + streamed.stream
