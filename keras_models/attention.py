@@ -68,18 +68,21 @@ class Attention(QuantizableLayer):
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Attends from every token to every token of the same image."""
         batch, tokens = tf.shape(inputs)[0], inputs.shape[1] or tf.shape(inputs)[1]
-        qkv = tf.transpose(
-            tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4]
+        # Unstacked, since the gradient of a slice fills a tensor of all three with zeros.
+        query, key, value = tf.unstack(
+            tf.transpose(
+                tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4]
+            )
         )
-        logits = tf.matmul(qkv[0], qkv[1], transpose_b=True) * self.head_dim**-0.5
+        logits = tf.matmul(query, key, transpose_b=True) * self.head_dim**-0.5
         if self.grid_size is not None:
-            bias = self.relative_bias[: tf.shape(qkv)[2]]
+            bias = self.relative_bias[: tf.shape(query)[1]]
             logits += tf.gather(bias, self.distances, axis=1)
         logits = self.fake_quantize("logits", logits, training)
         # In float32 whatever the layer computes in: small probabilities add up.
         probabilities = tf.cast(tf.nn.softmax(tf.cast(logits, tf.float32)), inputs.dtype)
         probabilities = self.fake_quantize("probabilities", probabilities, training)
-        context = tf.transpose(tf.matmul(probabilities, qkv[2]), [0, 2, 1, 3])
+        context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
         if inputs.shape[-1]:
             context = tf.reshape(context, [batch, tokens, inputs.shape[-1] // 3])
         else:
