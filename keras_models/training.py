@@ -88,13 +88,14 @@ class _Trainer:
     def __init__(
         self,
         model: tf_keras.Model,
-        architecture: Architecture,
+        described: dict[str, Any],
         recipe: TrainingRecipe | None,
         steps: int,
         seed: int,
         teacher: tf_keras.Model | None,
         strategy: tf.distribute.Strategy | None,
     ) -> None:
+        # ``described``: the fields in which a checkpoint's network must be this one.
         if steps < 1:
             raise ConfigError(f"steps is {steps}; it must be at least 1.")
         self.model = model
@@ -109,7 +110,7 @@ class _Trainer:
                 f"in {model.dtype_policy.name!r}; build the supernet with the recipe's precision."
             )
         self.strategy = strategy or tf.distribute.get_strategy()
-        self._architecture = architecture
+        self._described = described
         self._whole_epoch = True
         self._last_checkpoint: Path | None = None
         variables = model.trainable_variables
@@ -198,7 +199,7 @@ class _Trainer:
         progress: Progress | None,
     ) -> float:
         data = as_batches(data)
-        check_num_classes(data, self._architecture.num_classes)
+        check_num_classes(data, self._described["num_classes"])
         total, dataset = len(data), data.epoch(self.epoch)
         replicas, batch = self.strategy.num_replicas_in_sync, dataset.element_spec[0].shape[0]
         if batch is not None and batch % replicas:
@@ -267,7 +268,7 @@ class _Trainer:
         raise NotImplementedError
 
     def _wanted(self, classes: tf.Tensor) -> tf.Tensor:
-        num_classes, smoothing = self._architecture.num_classes, self.recipe.label_smoothing
+        num_classes, smoothing = self._described["num_classes"], self.recipe.label_smoothing
         wanted = tf.one_hot(classes, num_classes) if classes.dtype.is_integer else classes
         return wanted * (1 - smoothing) + smoothing / num_classes
 
@@ -289,7 +290,7 @@ class _Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "architecture": json.loads(self._architecture.to_json()),
+            "architecture": self._described,
             "recipe": dataclasses.asdict(self.recipe),
             "seed": self.seed,
             "steps": self.steps,
@@ -342,7 +343,8 @@ class SupernetTrainer(_Trainer):
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         """Makes the optimizer and the step's graph."""
-        super().__init__(supernet, supernet.largest, recipe, steps, seed, teacher, strategy)
+        described = json.loads(supernet.largest.to_json())
+        super().__init__(supernet, described, recipe, steps, seed, teacher, strategy)
         self.supernet = supernet
         sandwich = self.recipe.sandwich_random
         if self.recipe.distillation_weight and teacher is None and sandwich is None:
@@ -448,7 +450,7 @@ class SubnetTrainer(_Trainer):
     """Trains one network, float or quantization-aware.
 
     Args:
-        subnet: What to train.
+        subnet: What to train: a subnet, or any other tf_keras model from images to logits.
         recipe: How; without a teacher, ``distillation_weight`` must be 0.
         steps: Length of the learning rate's schedule.
         seed: Kept in the checkpoint; the data's own seed orders the images.
@@ -464,7 +466,7 @@ class SubnetTrainer(_Trainer):
 
     def __init__(
         self,
-        subnet: Subnet,
+        subnet: tf_keras.Model,
         recipe: TrainingRecipe | None = None,
         steps: int = 1,
         seed: int = 0,
@@ -472,7 +474,7 @@ class SubnetTrainer(_Trainer):
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         """Makes the optimizer and the step's graph."""
-        super().__init__(subnet, subnet.architecture, recipe, steps, seed, teacher, strategy)
+        super().__init__(subnet, _described(subnet), recipe, steps, seed, teacher, strategy)
         if self.recipe.distillation_weight and teacher is None:
             raise ConfigError(
                 f"distillation_weight is {self.recipe.distillation_weight}, but there is no "
@@ -489,7 +491,7 @@ class SubnetTrainer(_Trainer):
 
 
 def train_subnet(
-    subnet: Subnet,
+    subnet: tf_keras.Model,
     data: Batches | tf.data.Dataset,
     epochs: int,
     recipe: TrainingRecipe | None = None,
@@ -500,7 +502,7 @@ def train_subnet(
     """Trains one network, float or quantization-aware, in place.
 
     Args:
-        subnet: The network.
+        subnet: The network: a subnet, or any other tf_keras model from images to logits.
         data: Images and classes.
         epochs: Passes over the data.
         recipe: How to train. Where it keeps a moving average, the network ends with that.
@@ -532,6 +534,18 @@ def train_subnet(
         trainer.optimizer.finalize_variable_values(subnet.trainable_variables)
 
 
-def predict(subnet: Subnet, images: np.ndarray) -> np.ndarray:
+def predict(subnet: tf_keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns float32[n, num_classes] logits of float images[n, height, width, channels]."""
     return subnet.predict(images, batch_size=_PREDICTED_AT_ONCE, verbose=0)
+
+
+def _described(model: tf_keras.Model) -> dict[str, Any]:
+    if isinstance(model, Subnet):
+        described: dict[str, Any] = json.loads(model.architecture.to_json())
+        return described
+    return {
+        "network": model.name,
+        "input_shape": list(model.input_shape[1:]),
+        "num_classes": int(model.output_shape[-1]),
+        "parameters": model.count_params(),
+    }

@@ -268,3 +268,28 @@ def test_interrupted_subnet_ends_as_an_uninterrupted_one(tmp_path):
     train_subnet(resumed, data, 2, recipe, checkpoint=path)
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_any_keras_model_trains_and_goes_on_after_an_interruption(tmp_path):
+    def network(width=4):
+        tf_keras.utils.set_random_seed(1)
+        layers = [
+            tf_keras.layers.Conv2D(width, 3, 2),
+            tf_keras.layers.BatchNormalization(),
+            tf_keras.layers.GlobalAveragePooling2D(),
+            tf_keras.layers.Dense(4),
+        ]
+        return tf_keras.Sequential([tf_keras.Input((8, 8, 1)), *layers], name="convolutions")
+
+    data, file = batches(*drawn(), 8, seed=5), tmp_path / "state.npz"
+    whole, broken_off = network(), network()
+    train_subnet(whole, data, 2)
+    broken = SubnetTrainer(broken_off, steps=2 * len(data))
+    broken.train(data)
+    broken.save(file)
+    resumed = network()
+    train_subnet(resumed, data, 2, checkpoint=file)
+    for ours, theirs in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(CheckpointError, match="parameters is 76 there and 148 here"):
+        SubnetTrainer(network(width=8), steps=2 * len(data)).restore(file)
