@@ -34,8 +34,7 @@ class Attention(QuantizableLayer):
         head_dim: Width of one head.
         grid_size: Patches along one side, for the bias; None leaves it out.
         class_token: Whether a class token precedes the patches.
-        quantized: Whether logits, probabilities and context are fake-quantized.
-        **kwargs: As for Keras' Layer.
+        **kwargs: As for ``QuantizableLayer``.
     """
 
     def __init__(
@@ -43,11 +42,10 @@ class Attention(QuantizableLayer):
         head_dim: int,
         grid_size: int | None = None,
         class_token: bool = False,
-        quantized: bool = False,
         **kwargs: Any,
     ) -> None:
         """Makes the layer."""
-        super().__init__(quantized=quantized, **kwargs)
+        super().__init__(**kwargs)
         self.head_dim = head_dim
         self.grid_size = grid_size
         self.class_token = class_token

@@ -24,13 +24,12 @@ class FullyConnected(QuantizableLayer):
     Args:
         units: Width of the output, over all parts.
         parts: Number of column groups; each has a symmetric range of its own when above 1.
-        quantized: Whether weights and output are fake-quantized.
-        **kwargs: As for Keras' Layer.
+        **kwargs: As for ``QuantizableLayer``.
     """
 
-    def __init__(self, units: int, parts: int = 1, quantized: bool = False, **kwargs: Any) -> None:
+    def __init__(self, units: int, parts: int = 1, **kwargs: Any) -> None:
         """Makes the layer; weights come with the first input."""
-        super().__init__(quantized=quantized, **kwargs)
+        super().__init__(**kwargs)
         self.units = units
         self.parts = parts
 

@@ -27,15 +27,14 @@ class PatchEmbed(QuantizableLayer):
     Args:
         embed_dim: Width of a token in the widest network.
         patch_size: Height and width of a patch, in pixels.
-        quantized: Whether image, weights, positions and output are fake-quantized.
-        **kwargs: As for Keras' Layer.
+        **kwargs: As for ``QuantizableLayer``.
     """
 
     def __init__(
-        self, embed_dim: int, patch_size: int, quantized: bool = False, **kwargs: Any
+        self, embed_dim: int, patch_size: int, **kwargs: Any
     ) -> None:
         """Makes the layer."""
-        super().__init__(quantized=quantized, **kwargs)
+        super().__init__(**kwargs)
         self.embed_dim = embed_dim
         self.patch_size = patch_size
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
+
+from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 
 # TF-MOT's decay of 0.999 suits runs of many thousand steps; ranges here start calibrated.
 _EMA_DECAY = 0.99
@@ -74,14 +77,29 @@ def weight_quantizer() -> tfmot_quantizers.LastValueQuantizer:
 
 
 class QuantizableLayer(tf_keras.layers.Layer):
-    """A layer that owns TF-MOT quantizers when it is ``quantized`` and none otherwise."""
+    """A layer that owns TF-MOT quantizers when it is ``quantized`` and none otherwise.
 
-    def __init__(self, quantized: bool = False, **kwargs: Any) -> None:
-        """Args: quantized: Whether tensors are fake-quantized; kwargs: as Keras' Layer."""
+    Args:
+        quantization: How its tensors are quantized, or the fields of that; None leaves the
+            layer in floating point.
+        **kwargs: As for Keras' Layer.
+    """
+
+    def __init__(
+        self, quantization: QuantizationConfig | dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """Makes the layer; its quantizers come with the first input."""
         super().__init__(**kwargs)
-        self.quantized = quantized
+        if isinstance(quantization, dict):
+            quantization = QuantizationConfig(**quantization)
+        self.quantization = quantization
         self._quantizers: dict[str, Any] = {}
         self._ranges: dict[str, dict[str, tf.Variable]] = {}
+
+    @property
+    def quantized(self) -> bool:
+        """Whether its tensors are quantized."""
+        return self.quantization is not None
 
     def add_quantizer(self, name: str, quantizer: Any, shape: Any = None) -> None:
         """Registers a quantizer under the name of its tensor; does nothing in a float layer."""
@@ -112,7 +130,8 @@ class QuantizableLayer(tf_keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""
-        return {**super().get_config(), "quantized": self.quantized}
+        fields = dataclasses.asdict(self.quantization) if self.quantization else None
+        return {**super().get_config(), "quantization": fields}
 
     def channel_ranges(self, name: str) -> tuple[Any, Any]:
         """Returns the (min, max) of one weight tensor: float[channels] each, in real units."""

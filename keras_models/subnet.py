@@ -18,19 +18,23 @@ from mcuformer_tflm.keras_models.gelu import Gelu
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 
 
 def block_layers(
-    architecture: Architecture, block: int, quantized: bool = False, dtype: Any = None
+    architecture: Architecture,
+    block: int,
+    quantization: QuantizationConfig | None = None,
+    dtype: Any = None,
 ) -> dict[str, QuantizableLayer]:
     """Makes the layers of one block by name, in the order in which they run."""
     arch = architecture
     layers: dict[str, QuantizableLayer] = {}
 
     def add(layer: Callable[..., QuantizableLayer], name: str, *args: Any, **kwargs: Any) -> None:
-        kwargs |= {"quantized": quantized, "dtype": dtype, "name": f"block_{block}_{name}"}
-        layers[name] = layer(*args, **kwargs)
+        kwargs |= {"quantization": quantization, "dtype": dtype}
+        layers[name] = layer(*args, name=f"block_{block}_{name}", **kwargs)
 
     def add_pair(name: str, units: int, parts: int = 1) -> None:
         # Eq. 1: the matrix is a product of two factors.
@@ -82,20 +86,22 @@ def run_block(
 
 
 def pooling_layer(
-    architecture: Architecture, quantized: bool = False, dtype: Any = None
+    architecture: Architecture, quantization: QuantizationConfig | None = None, dtype: Any = None
 ) -> QuantizableLayer:
     """Makes the layer between the tokens and the classifier."""
     if architecture.pooling == "class_token":
         return ClassTokenPool(dtype=dtype, name="class_token_pool")
-    return MeanPool(quantized=quantized, dtype=dtype, name="mean_pool")
+    return MeanPool(quantization=quantization, dtype=dtype, name="mean_pool")
 
 
-def build_subnet(architecture: Architecture, quantized: bool = False) -> Subnet:
+def build_subnet(
+    architecture: Architecture, quantization: QuantizationConfig | None = None
+) -> Subnet:
     """Builds one network with fresh weights.
 
     Args:
         architecture: What to build.
-        quantized: Whether its layers own TF-MOT quantizers.
+        quantization: How its layers quantize; None builds them in floating point.
 
     Returns:
         A model from float[batch, image_size, image_size, channels] in [-1, 1) to
@@ -105,23 +111,23 @@ def build_subnet(architecture: Architecture, quantized: bool = False) -> Subnet:
         ConfigError: If it shall be quantized, and has an option without int8 operators.
     """
     arch = architecture
-    if quantized:
+    if quantization is not None:
         arch.check_exportable()
     image = tf_keras.Input((arch.image_size, arch.image_size, arch.channels), name="image")
     patch_embed = PatchEmbed(
-        arch.embed_dim, arch.patch_size, quantized=quantized, name="patch_embed"
+        arch.embed_dim, arch.patch_size, quantization=quantization, name="patch_embed"
     )
     x = patch_embed(image)
     if arch.pooling == "class_token":
         x = ClassToken(name="class_token")(x)
     for block in range(arch.depth):
-        x = run_block(block_layers(arch, block, quantized), x, {})
-    x = LayerNorm(quantized=quantized, name="norm")(x)
-    x = pooling_layer(arch, quantized)(x)
-    logits = FullyConnected(arch.num_classes, quantized=quantized, name="head")(x)
+        x = run_block(block_layers(arch, block, quantization), x, {})
+    x = LayerNorm(quantization=quantization, name="norm")(x)
+    x = pooling_layer(arch, quantization)(x)
+    logits = FullyConnected(arch.num_classes, quantization=quantization, name="head")(x)
     model = Subnet(image, logits, name="subnet")
     model.architecture = arch
-    model.quantized = quantized
+    model.quantization = quantization
     return model
 
 
@@ -130,11 +136,16 @@ class Subnet(tf_keras.Model):
 
     Attributes:
         architecture: What the network is.
-        quantized: Whether its layers own TF-MOT quantizers.
+        quantization: How its layers quantize; None in floating point.
     """
 
     architecture: Architecture
-    quantized: bool
+    quantization: QuantizationConfig | None
+
+    @property
+    def quantized(self) -> bool:
+        """Whether its layers own TF-MOT quantizers."""
+        return self.quantization is not None
 
     def operators(self) -> Iterator[QuantizableLayer]:
         """Yields the layers that become operators, in the order in which they run."""
@@ -142,11 +153,14 @@ class Subnet(tf_keras.Model):
             if isinstance(layer, QuantizableLayer):
                 yield layer
 
-    def quantized_copy(self, calibration: Iterable[np.ndarray]) -> Subnet:
+    def quantized_copy(
+        self, calibration: Iterable[np.ndarray], config: QuantizationConfig | None = None
+    ) -> Subnet:
         """Returns the same network with TF-MOT quantizers, ranges set by data.
 
         Args:
             calibration: Batches of images, float32[batch, height, width, channels] in [-1, 1).
+            config: How to quantize; 8 bits by default.
 
         Returns:
             A model for quantization-aware training; its weights start at this one's.
@@ -155,7 +169,7 @@ class Subnet(tf_keras.Model):
             ConfigError: If the network has an option without int8 operators.
             DataError: If there is no calibration batch.
         """
-        copy = build_subnet(self.architecture, quantized=True)
+        copy = build_subnet(self.architecture, config or QuantizationConfig())
         for source, target in zip(self.operators(), copy.operators(), strict=True):
             for variable in source.trainable_weights:
                 name = variable.name.split("/")[-1].removesuffix(":0")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.datasets import normalise, quantize_images
     from mcuformer_tflm.keras_models.architecture import Architecture
     from mcuformer_tflm.keras_models.exceptions import McuformerError
+    from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
     from mcuformer_tflm.keras_models.recipe import TrainingRecipe
     from mcuformer_tflm.plan.memory_plan import MemoryPlan
     from mcuformer_tflm.plan.planner import plan_memory
@@ -33,6 +34,7 @@ _HOMES = {
     "MemoryPlan": "plan.memory_plan",
     "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
+    "QuantizationConfig": "keras_models.quantization_config",
     "SearchSpace": "search.space",
     "TrainingRecipe": "keras_models.recipe",
     "build_supernet": "build",
@@ -53,6 +55,7 @@ __all__ = [
     "McuformerError",
     "MemoryPlan",
     "MicroInterpreter",
+    "QuantizationConfig",
     "SearchSpace",
     "TrainingRecipe",
     "build_supernet",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import Progress, batches, train_subnet
@@ -20,6 +21,7 @@ def quantize(
     calibration_images: int = 1024,
     seed: int = 0,
     progress: Progress | None = None,
+    config: QuantizationConfig | None = None,
 ) -> Subnet:
     """Returns a quantized copy of a trained network, trained on with its rounding in place.
 
@@ -36,6 +38,8 @@ def quantize(
         calibration_images: Images that set the ranges.
         seed: Of the order of the images.
         progress: Called after each step with (done, total).
+        config: Widths of the integers, and what of their arithmetic is simulated; 8 bits and
+            all of it by default.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
@@ -49,7 +53,7 @@ def quantize(
         )
     chosen = images[:calibration_images]
     parts = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
-    quantized = subnet.quantized_copy(parts)
+    quantized = subnet.quantized_copy(parts, config)
     if epochs:
         data = batches(images, classes, batch_size, seed)
         recipe = TrainingRecipe(learning_rate=learning_rate)

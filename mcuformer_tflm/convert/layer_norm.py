@@ -8,19 +8,17 @@ from mcuformer_tflm.custom_ops.reference.layer_norm import MAX_EPSILON, fold_lay
 from mcuformer_tflm.keras_models.layer_norm import EPSILON, LayerNorm
 
 
-def export_layer_norm(
-    layer: LayerNorm, graph: Graph, source: Activation, iterations: int = 4
-) -> Activation:
+def export_layer_norm(layer: LayerNorm, graph: Graph, source: Activation) -> Activation:
     """Adds ``McuformerLayerNorm``."""
     quantization = activation_quantization(layer, "output")
-    constants, options = layer_norm_constants(layer, graph, source, iterations)
+    constants, options = layer_norm_constants(layer, graph, source)
     output = graph.add_activation(layer.name, source.shape, quantization)
     graph.add_operator("McuformerLayerNorm", [source.index, *constants], output, options)
     return output
 
 
 def layer_norm_constants(
-    layer: LayerNorm, graph: Graph, source: Activation, iterations: int = 4
+    layer: LayerNorm, graph: Graph, source: Activation
 ) -> tuple[list[int], dict[str, int]]:
     """Adds gamma and beta of a layer, alone or inside a fused operator.
 
@@ -28,7 +26,6 @@ def layer_norm_constants(
         layer: The layer.
         graph: Where the constants go.
         source: The tokens that are normalised.
-        iterations: Of the integer square root; 0 until fixed.
 
     Returns:
         Indices of gamma and beta, and the options ``normalised_bits``, ``epsilon`` and
@@ -47,6 +44,6 @@ def layer_norm_constants(
     options = {
         "normalised_bits": normalised_bits,
         "epsilon": min(epsilon, MAX_EPSILON),
-        "iterations": iterations,
+        "iterations": layer.quantization.layer_norm_iterations,
     }
     return constants, options

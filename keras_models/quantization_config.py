@@ -1,0 +1,56 @@
+"""How a network is quantized."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mcuformer_tflm.custom_ops.reference.integer_sqrt import MAX_ITERATIONS
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+_ALLOWED = {
+    "weight_bits": (4, 8),
+    "residual_bits": (8, 16),
+    "layer_norm_iterations": tuple(range(MAX_ITERATIONS + 1)),
+    "integer_operators": (False, True),
+}
+# Kernels and twins have these; the layers and the exporter do not use them yet.
+_NOT_YET = {"weight_bits": 4, "residual_bits": 16}
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizationConfig:
+    """Widths of the integers, and how much of their arithmetic is simulated in training.
+
+    Attributes:
+        weight_bits: Bits of a weight, 4 or 8; one scale an output channel.
+        residual_bits: Bits of the residual stream, 8 or 16.
+        layer_norm_iterations: Steps of Newton's method for the root in LayerNorm (paper,
+            algorithm 1), 0 to 16; 0 goes on until it is fixed.
+        integer_operators: Whether the layers compute as the kernels do, to the last bit.
+            Without it they round to the same steps, but compute in floating point between:
+            faster, and a little off.
+    """
+
+    weight_bits: int = 8
+    residual_bits: int = 8
+    layer_norm_iterations: int = 4
+    integer_operators: bool = True
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            ConfigError: If a field has a value that is not allowed.
+        """
+        for field, allowed in _ALLOWED.items():
+            value = getattr(self, field)
+            if type(value) is not type(allowed[0]) or value not in allowed:
+                choices = (
+                    f"{allowed[0]} to {allowed[-1]}"
+                    if len(allowed) > 2
+                    else " and ".join(map(str, allowed))
+                )
+                raise ConfigError(f"{field} is {value!r}; allowed are {choices}.")
+        for field, value in _NOT_YET.items():
+            if getattr(self, field) == value:
+                raise ConfigError(f"{field} is {value}, which the exporter does not write yet.")
