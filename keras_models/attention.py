@@ -68,9 +68,7 @@ class Attention(QuantizableLayer):
         batch, tokens = tf.shape(inputs)[0], inputs.shape[1] or tf.shape(inputs)[1]
         # Unstacked, since the gradient of a slice fills a tensor of all three with zeros.
         query, key, value = tf.unstack(
-            tf.transpose(
-                tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4]
-            )
+            tf.transpose(tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4])
         )
         logits = tf.matmul(query, key, transpose_b=True) * self.head_dim**-0.5
         if self.grid_size is not None:

@@ -30,9 +30,7 @@ class PatchEmbed(QuantizableLayer):
         **kwargs: As for ``QuantizableLayer``.
     """
 
-    def __init__(
-        self, embed_dim: int, patch_size: int, **kwargs: Any
-    ) -> None:
+    def __init__(self, embed_dim: int, patch_size: int, **kwargs: Any) -> None:
         """Makes the layer."""
         super().__init__(**kwargs)
         self.embed_dim = embed_dim
