@@ -44,6 +44,6 @@ def layer_norm_constants(
     options = {
         "normalised_bits": normalised_bits,
         "epsilon": min(epsilon, MAX_EPSILON),
-        "iterations": layer.quantization.layer_norm_iterations,
+        "iterations": layer.iterations,
     }
     return constants, options
