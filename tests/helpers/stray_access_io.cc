@@ -28,6 +28,8 @@ void GoAstray(const char* where) {
   if (is("last_byte_of_arena")) *Opaque(Value(__arena_end) - 1) = 1;
   if (is("byte_before_arena")) *Opaque(Value(__arena_start) - 1) = 1;
   if (is("byte_after_arena")) *Opaque(Value(__arena_end)) = 1;
+  if (is("last_byte_of_guard")) *Opaque(Value(__arena_end) + 255) = 1;
+  if (is("byte_after_guard")) *Opaque(Value(__arena_end) + 256) = 1;
   if (is("flash")) *Opaque(Value(__flash_origin) + 0x400) = 1;
   if (is("external_flash")) *Opaque(Value(__external_flash_origin)) = 1;
   if (is("byte_after_flash")) *Opaque(Value(__flash_origin) + Value(__flash_length)) = 1;

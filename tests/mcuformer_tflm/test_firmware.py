@@ -140,6 +140,24 @@ def test_guards_trap_every_stray_access(model, build, board, access, told):
         assert "went on" not in run.log
 
 
+def test_guard_begins_where_an_arena_of_odd_size_ends(build, fashion_mnist):
+    # A region of memory protection begins at a multiple of its size only.
+    network = dataclasses.replace(
+        one_block_vit(), image_size=28, channels=1, patch_size=7, embed_dim=60
+    )
+    model = random_model(network, fashion_mnist.train_images[:2])
+    assert 32 <= place_model(read_graph(model), get_board("stm32f427")).arena_bytes % 256 <= 192
+    image = build(model, "stm32f427", MCUFORMER_IO=HELPERS / "stray_access_io.cc")
+    for access, told in (
+        ("last_byte_of_arena", "went on"),
+        ("byte_after_arena", "in the guard after the arena"),
+        ("last_byte_of_guard", "in the guard after the arena"),
+        ("byte_after_guard", "went on"),
+    ):
+        run = run_firmware(image.elf, "cortex-m4", np.zeros(0, np.int8), 10, arguments=access)
+        assert told in run.log, access
+
+
 def test_firmware_refuses_to_run_on_an_empty_external_flash(paper_model, build, tmp_path):
     from elftools.elf.elffile import ELFFile
 
