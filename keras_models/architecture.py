@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import numbers
 from typing import Any
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 POOLINGS = ("mean", "class_token")
+
+# Side of a square, or height and width, in pixels.
+ImageSize = int | tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,7 @@ class Architecture:
     ``rank`` (Eq. 1).
 
     Attributes:
-        image_size: Height and width of the square input, in pixels.
+        image_size: Side of a square input, or its (height, width), in pixels.
         channels: Channels of the input.
         num_classes: Number of classes.
         patch_size: Height and width of one patch, in pixels.
@@ -37,7 +41,7 @@ class Architecture:
         pooling: What the classifier reads: ``"mean"`` of the tokens, or a ``"class_token"``.
     """
 
-    image_size: int
+    image_size: ImageSize
     channels: int
     num_classes: int
     patch_size: int
@@ -56,11 +60,11 @@ class Architecture:
         Raises:
             ConfigError: If a field is out of range.
         """
-        for field in ("image_size", "channels", "num_classes", "patch_size", "head_dim",
-                      "embed_dim"):  # fmt: skip
+        object.__setattr__(self, "image_size", checked_image_size(self.image_size))
+        for field in ("channels", "num_classes", "patch_size", "head_dim", "embed_dim"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
-        if self.patch_size > self.image_size:
+        if self.patch_size > min(self.image_height, self.image_width):
             raise ConfigError(
                 f"patch_size is {self.patch_size}; it must be at most image_size, "
                 f"{self.image_size}."
@@ -88,14 +92,34 @@ class Architecture:
         return len(self.num_heads)
 
     @property
-    def grid_size(self) -> int:
-        """Patches along one side; the image is padded where it is no multiple."""
-        return math.ceil(self.image_size / self.patch_size)
+    def image_height(self) -> int:
+        """Rows of pixels."""
+        return self.image_shape[0]
+
+    @property
+    def image_width(self) -> int:
+        """Columns of pixels."""
+        return self.image_shape[1]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the input."""
+        return image_shape(self.image_size, self.channels)
+
+    @property
+    def grid_height(self) -> int:
+        """Rows of patches; the image is padded where it is no multiple of them."""
+        return math.ceil(self.image_height / self.patch_size)
+
+    @property
+    def grid_width(self) -> int:
+        """Columns of patches."""
+        return math.ceil(self.image_width / self.patch_size)
 
     @property
     def num_tokens(self) -> int:
         """Number of patch tokens."""
-        return self.grid_size**2
+        return self.grid_height * self.grid_width
 
     @property
     def sequence_length(self) -> int:
@@ -153,3 +177,26 @@ class Architecture:
             return cls(**fields)
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigError(f"This is no architecture in JSON: {error}") from error
+
+
+def checked_image_size(image_size: Any) -> ImageSize:
+    """Returns a size in its one form: the side of a square, otherwise (height, width).
+
+    Raises:
+        ConfigError: If it is neither a whole number nor two of them, or one is below 1.
+    """
+    sides = image_size if isinstance(image_size, list | tuple) else (image_size, image_size)
+    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+        raise ConfigError(
+            f"image_size is {image_size!r}; it must be the side of a square, or (height, width)."
+        )
+    height, width = map(int, sides)
+    if min(height, width) < 1:
+        raise ConfigError(f"image_size is {image_size}; it must be at least 1.")
+    return height if height == width else (height, width)
+
+
+def image_shape(image_size: ImageSize, channels: int) -> tuple[int, int, int]:
+    """Returns the height, width and channels of an image."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return height, width, channels

@@ -26,13 +26,13 @@ class Attention(QuantizableLayer):
     float[batch, tokens, heads * head_dim] out. The number of heads follows from the input's
     width. The integer operator is ``custom_ops/kernels/attention``.
 
-    With a ``grid_size``, every head adds a learned bias to its logits that depends on how
+    With a ``grid``, every head adds a learned bias to its logits that depends on how
     many rows and columns two patches lie apart (Liu et al., Swin Transformer, 2021), and three
     biases more for pairs with a class token. There is no integer operator for it.
 
     Args:
         head_dim: Width of one head.
-        grid_size: Patches along one side, for the bias; None leaves it out.
+        grid: Rows and columns of patches, for the bias; None leaves it out.
         class_token: Whether a class token precedes the patches.
         **kwargs: As for ``QuantizableLayer``.
     """
@@ -40,20 +40,20 @@ class Attention(QuantizableLayer):
     def __init__(
         self,
         head_dim: int,
-        grid_size: int | None = None,
+        grid: tuple[int, int] | None = None,
         class_token: bool = False,
         **kwargs: Any,
     ) -> None:
         """Makes the layer."""
         super().__init__(**kwargs)
         self.head_dim = head_dim
-        self.grid_size = grid_size
+        self.grid = grid
         self.class_token = class_token
 
     def build(self, input_shape: Any) -> None:
         """Creates the quantizers, and the bias [heads, distances] where there is one."""
-        if self.grid_size is not None:
-            self.distances = _distances(self.grid_size, self.class_token)
+        if self.grid is not None:
+            self.distances = _distances(self.grid, self.class_token)
             heads = input_shape[-1] // 3 // self.head_dim
             shape = [heads, int(self.distances.max()) + 1]
             self.relative_bias = self.add_weight("relative_bias", shape, initializer="zeros")
@@ -71,7 +71,7 @@ class Attention(QuantizableLayer):
             tf.transpose(tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4])
         )
         logits = tf.matmul(query, key, transpose_b=True) * self.head_dim**-0.5
-        if self.grid_size is not None:
+        if self.grid is not None:
             bias = self.relative_bias[: tf.shape(query)[1]]
             logits += tf.gather(bias, self.distances, axis=1)
         logits = self.fake_quantize("logits", logits, training)
@@ -89,19 +89,21 @@ class Attention(QuantizableLayer):
         """Returns Keras' configuration of the layer."""
         config = {
             "head_dim": self.head_dim,
-            "grid_size": self.grid_size,
+            "grid": self.grid,
             "class_token": self.class_token,
         }
         return {**super().get_config(), **config}
 
 
-def _distances(grid_size: int, class_token: bool) -> np.ndarray:
+def _distances(grid: tuple[int, int], class_token: bool) -> np.ndarray:
     # int32[tokens, tokens]: the number of the bias for each pair.
-    row, column = np.divmod(np.arange(grid_size**2), grid_size)
-    span = 2 * grid_size - 1
-    pairs = (row[:, None] - row + grid_size - 1) * span + column[:, None] - column + grid_size - 1
+    rows, columns = grid
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    span = 2 * columns - 1
+    pairs = (row[:, None] - row + rows - 1) * span + column[:, None] - column + columns - 1
     if not class_token:
         return pairs.astype(np.int32)
     pairs = np.pad(pairs, [[1, 0], [1, 0]])
-    pairs[0, 1:], pairs[1:, 0], pairs[0, 0] = span**2, span**2 + 1, span**2 + 2
+    count = (2 * rows - 1) * span
+    pairs[0, 1:], pairs[1:, 0], pairs[0, 0] = count, count + 1, count + 2
     return pairs.astype(np.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -50,7 +51,7 @@ class PatchEmbed(QuantizableLayer):
         self.position = self.add_weight(
             "position",
             [self.num_tokens, self.embed_dim],
-            initializer=_initial_positions,
+            initializer=functools.partial(_initial_positions, -(width // -p)),
         )
         self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
         self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
@@ -85,16 +86,18 @@ class PatchEmbed(QuantizableLayer):
         return {**super().get_config(), **config}
 
 
-def _initial_positions(shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
+def _initial_positions(columns: int, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
     # Sinusoids tell the positions apart from the first step; learning them from noise takes
     # epochs that a short run does not have.
     tokens, width = shape
-    side = round(tokens**0.5)
+    rows = tokens // columns
     half = -(-width // 4)
-    rate = tf.range(1, half + 1, dtype=tf.float32) * 3.14159265 / half
-    axis = tf.range(side, dtype=tf.float32)[:, None] * rate[None]
+    # The slowest wave does not return within the longer side.
+    steps = max(half, -(-max(rows, columns) // 2))
+    rate = tf.range(1, half + 1, dtype=tf.float32) * 3.14159265 / steps
+    axis = tf.range(max(rows, columns), dtype=tf.float32)[:, None] * rate[None]
     waves = tf.concat([tf.sin(axis), tf.cos(axis)], -1)
     grid = tf.concat([
-        tf.repeat(waves, side, axis=0), tf.tile(waves, [side, 1])
+        tf.repeat(waves[:rows], columns, axis=0), tf.tile(waves[:columns], [rows, 1])
     ], -1)[:, :width]  # fmt: skip
     return tf.cast(0.2 * grid, dtype or tf.float32)

@@ -46,7 +46,7 @@ def block_layers(
 
     add_attention = add_pair if arch.low_rank_attention else add_matrix
     add_mlp = add_matrix if arch.rank_ratio is None else add_pair
-    grid = arch.grid_size if arch.relative_position else None
+    grid = (arch.grid_height, arch.grid_width) if arch.relative_position else None
     add(LayerNorm, "norm_1")
     add_attention("qkv", 3 * arch.attention_dim(block), parts=3)
     add(Attention, "attention", arch.head_dim, grid, arch.pooling == "class_token")
@@ -104,7 +104,7 @@ def build_subnet(
         quantization: How its layers quantize; None builds them in floating point.
 
     Returns:
-        A model from float[batch, image_size, image_size, channels] in [-1, 1) to
+        A model from float[batch, height, width, channels] in [-1, 1) to
         float[batch, num_classes] logits.
 
     Raises:
@@ -113,7 +113,7 @@ def build_subnet(
     arch = architecture
     if quantization is not None:
         arch.check_exportable()
-    image = tf_keras.Input((arch.image_size, arch.image_size, arch.channels), name="image")
+    image = tf_keras.Input(arch.image_shape, name="image")
     patch_embed = PatchEmbed(
         arch.embed_dim, arch.patch_size, quantization=quantization, name="patch_embed"
     )

@@ -66,7 +66,7 @@ class Supernet(tf_keras.Model):
         self.head = FullyConnected(largest.num_classes, dtype="float32", name="head")
         # Every layer must see the greatest width before a sliced input reaches it.
         tokens, dim = [None, None], largest.embed_dim
-        self.patch_embed.build([None, largest.image_size, largest.image_size, largest.channels])
+        self.patch_embed.build([None, *largest.image_shape])
         for block, layers in enumerate(self.blocks):
             attention, hidden = largest.attention_dim(block), largest.hidden_dim(block)
             widths = {

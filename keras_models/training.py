@@ -353,7 +353,7 @@ class SupernetTrainer(_Trainer):
                 "teacher; give a teacher, or set sandwich_random so that the largest subnet is."
             )
         largest = supernet.largest
-        images = [None, largest.image_size, largest.image_size, largest.channels]
+        images = [None, *largest.image_shape]
         self._predict = tf.function(
             supernet,
             input_signature=[

@@ -183,13 +183,13 @@ def outer_live_buffers(architecture: Architecture, image: Image = "whole") -> It
 
 
 def _patch_embed_buffers(arch: Architecture, image: Image, tile: int = 4) -> LiveBuffers:
-    size, patch, channels = arch.image_size, arch.patch_size, arch.channels
-    rows = size if image == "whole" else patch
-    pixels, tokens = _aligned(rows * size * channels), _aligned(arch.num_tokens * arch.embed_dim)
+    (height, width, channels), patch = arch.image_shape, arch.patch_size
+    rows = height if image == "whole" else patch
+    pixels, tokens = _aligned(rows * width * channels), _aligned(arch.num_tokens * arch.embed_dim)
     in_place = image == "whole" and patch_embed.tokens_may_overwrite(
-        size, patch, channels, arch.embed_dim
+        height, width, patch, channels, arch.embed_dim
     )
-    held = arch.grid_size if in_place else 0
+    held = arch.grid_width if in_place else 0
     scratch = _aligned(patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held))
     if in_place:
         return LiveBuffers("patch_embed", max(pixels, tokens), 0, scratch)

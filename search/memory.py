@@ -94,8 +94,8 @@ def num_parameters(architecture: Architecture) -> int:
     total = sum(units * (width + 1) for _, units, width in fully_connected_shapes(arch))
     total += arch.embed_dim * (arch.patch_size**2 * arch.channels + 1)
     if arch.relative_position:
-        distances = (2 * arch.grid_size - 1) ** 2 + 3 * (arch.pooling == "class_token")
-        total += sum(arch.num_heads) * distances
+        distances = (2 * arch.grid_height - 1) * (2 * arch.grid_width - 1)
+        total += sum(arch.num_heads) * (distances + 3 * (arch.pooling == "class_token"))
     return total + (arch.sequence_length + 2 * (2 * arch.depth + 1)) * arch.embed_dim
 
 

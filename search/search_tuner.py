@@ -204,7 +204,7 @@ def check_validation(validation_data: Validation, space: SearchSpace) -> None:
         DataError: If they are not.
     """
     images, classes = validation_data
-    wanted = (space.image_size, space.image_size, space.channels)
+    wanted = space.image_shape
     if images.shape[1:] != wanted:
         raise DataError(
             f"The validation images have the shape {images.shape[1:]}, the space {wanted}; give "

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.architecture import (
+    Architecture,
+    ImageSize,
+    checked_image_size,
+    image_shape,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
@@ -29,7 +34,7 @@ class SearchSpace:
     block to block.
 
     Attributes:
-        image_size: Height and width of the input, in pixels.
+        image_size: Side of a square input, or its (height, width), in pixels.
         channels: Channels of the input.
         num_classes: Number of classes.
         patch_size: Sides of a patch, in pixels.
@@ -44,7 +49,7 @@ class SearchSpace:
         pooling: ``"mean"`` or ``"class_token"``.
     """
 
-    image_size: int = 240
+    image_size: ImageSize = 240
     channels: int = 3
     num_classes: int = 1000
     patch_size: tuple[int, ...] = (16, 20, 24, 28, 32)
@@ -65,6 +70,7 @@ class SearchSpace:
             ConfigError: If a factor has no values, or they do not ascend, or one is out of
                 range.
         """
+        object.__setattr__(self, "image_size", checked_image_size(self.image_size))
         for field in ("patch_size", "rank_ratio", "embed_dim", "depth", "num_heads",
                       "mlp_ratio"):  # fmt: skip
             values = getattr(self, field)
@@ -74,6 +80,11 @@ class SearchSpace:
                 )
         self.smallest()
         self.largest()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the input."""
+        return image_shape(self.image_size, self.channels)
 
     def at(self, patch_size: int, rank_ratio: float) -> SearchSpace:
         """Returns the part of the space that one supernet holds.

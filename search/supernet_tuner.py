@@ -291,7 +291,7 @@ def check_training(train: Batches | tf.data.Dataset, space: SearchSpace) -> None
     data = as_batches(train)
     check_num_classes(data, space.num_classes)
     shape = tuple(data.epoch(0).element_spec[0].shape[1:])
-    wanted = (space.image_size, space.image_size, space.channels)
+    wanted = space.image_shape
     if shape != wanted:
         raise DataError(
             f"The training images have the shape {shape}, the space {wanted}; give the space the "

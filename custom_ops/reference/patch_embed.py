@@ -24,18 +24,18 @@ MODES = ("whole", "in place", "strips")
 
 
 def tokens_may_overwrite(
-    image_size: int, patch_size: int, channels: int, embed_dim: int, element_size: int = 1
+    height: int, width: int, patch_size: int, channels: int, embed_dim: int, element_size: int = 1
 ) -> bool:
     """Whether tokens may overwrite the image they are made of (``PatchEmbedMayOverwrite``).
 
     Each row of patches may give no more bytes than the pixels that no later row needs.
     """
-    patches = -(-image_size // patch_size)
-    before = (patches * patch_size - image_size) // 2
+    rows, columns = -(-height // patch_size), -(-width // patch_size)
+    before = (rows * patch_size - height) // 2
     return all(
-        row * patches * embed_dim * element_size
-        <= min(max(row * patch_size - before, 0), image_size) * image_size * channels
-        for row in range(1, patches)
+        row * columns * embed_dim * element_size
+        <= min(max(row * patch_size - before, 0), height) * width * channels
+        for row in range(1, rows)
     )
 
 

@@ -45,7 +45,7 @@ class _Builder:
     def build(self) -> bytes:
         arch = self._arch
         n, dim = arch.num_tokens, arch.embed_dim
-        image = self._tensor((1, arch.image_size, arch.image_size, arch.channels))
+        image = self._tensor((1, *arch.image_shape))
         x = self._patches(image)
         for block in range(arch.depth):
             x = self._add(x, self._attention(self._norm(x), arch.attention_dim(block)))
@@ -72,7 +72,7 @@ class _Builder:
         options = schema.Conv2DOptionsT()
         options.strideW = options.strideH = arch.patch_size
         options.padding = schema.Padding.SAME
-        grid = (1, arch.grid_size, arch.grid_size, arch.embed_dim)
+        grid = (1, arch.grid_height, arch.grid_width, arch.embed_dim)
         inputs = [image, self._weights(weights), self._bias(arch.embed_dim)]
         x = self._operator("CONV_2D", inputs, grid, options)
         x = self._reshape(x, (1, arch.num_tokens, arch.embed_dim))

@@ -117,8 +117,8 @@ def random_quantized(architecture: Architecture) -> Subnet:
 
 
 def _random_image(architecture: Architecture) -> np.ndarray:
-    shape = (architecture.image_size, architecture.image_size, architecture.channels)
-    return np.random.default_rng(1).integers(-128, 128, shape, dtype=np.int8)
+    rng = np.random.default_rng(1)
+    return rng.integers(-128, 128, architecture.image_shape, dtype=np.int8)
 
 
 def _answers(model: bytes, image: np.ndarray, mode: Image) -> Iterator[np.ndarray]:

@@ -45,12 +45,12 @@ def enlarge(images: np.ndarray, architecture: Architecture) -> np.ndarray:
         images: uint8[n, height, width, 1].
         architecture: Whose ``image_size`` and ``channels`` are wanted.
     """
-    size = architecture.image_size
-    factor = -(-size // images.shape[1])
+    height, width, channels = architecture.image_shape
+    factor = max(-(-height // images.shape[1]), -(-width // images.shape[2]))
     large = images.repeat(factor, 1).repeat(factor, 2)
-    start = (large.shape[1] - size) // 2
-    large = large[:, start : start + size, start : start + size]
-    return np.ascontiguousarray(large.repeat(architecture.channels, 3))
+    top, left = (large.shape[1] - height) // 2, (large.shape[2] - width) // 2
+    large = large[:, top : top + height, left : left + width]
+    return np.ascontiguousarray(large.repeat(channels, 3))
 
 
 def random_model(

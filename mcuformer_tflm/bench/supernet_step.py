@@ -77,7 +77,7 @@ def measure(name: str, case: Case, progress: Report) -> Iterator[Row]:
     smallest = case.space.at(min(case.space.patch_size), max(case.space.rank_ratio)).smallest()
     dynamic, static = SupernetTrainer(supernet), SubnetTrainer(build_subnet(largest))
     rng = np.random.default_rng(0)
-    shape = (case.batch_size, largest.image_size, largest.image_size, largest.channels)
+    shape = (case.batch_size, *largest.image_shape)
     images = rng.uniform(-1, 1, shape).astype(np.float32)
     classes = rng.integers(0, largest.num_classes, case.batch_size, dtype=np.int32)
     data = tf.data.Dataset.from_tensors((images, classes))  # an epoch of one step

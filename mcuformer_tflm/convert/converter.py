@@ -97,11 +97,10 @@ def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image, tile: i
     arch = subnet.architecture
     layers = {layer.name: layer for layer in subnet.operators()}
     graph = Graph()
-    rows = arch.image_size if image == "whole" else arch.patch_size
-    source = graph.add_activation(
-        "image", (1, rows, arch.image_size, arch.channels), Quantization(IMAGE_SCALE)
-    )
-    x = export_patch_embed(layers["patch_embed"], graph, source, arch.image_size, tile)
+    height, width, channels = arch.image_shape
+    rows = height if image == "whole" else arch.patch_size
+    source = graph.add_activation("image", (1, rows, width, channels), Quantization(IMAGE_SCALE))
+    x = export_patch_embed(layers["patch_embed"], graph, source, height, tile)
     for block in range(arch.depth):
         part = {
             name.removeprefix(f"block_{block}_"): layer

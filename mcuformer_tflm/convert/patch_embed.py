@@ -17,7 +17,7 @@ from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 
 
 def export_patch_embed(
-    layer: PatchEmbed, graph: Graph, source: Activation, image_size: int, tile: int = 4
+    layer: PatchEmbed, graph: Graph, source: Activation, image_height: int, tile: int = 4
 ) -> Activation:
     """Adds ``McuformerPatchEmbed``, summed over partial convolutions of ``tile`` pixels.
 
@@ -25,7 +25,7 @@ def export_patch_embed(
         layer: The patch embedding.
         graph: Where to.
         source: The whole image, or a strip of ``patch_size`` rows of it.
-        image_size: Height and width of the image.
+        image_height: Rows of the image.
         tile: Side of a partial convolution.
     """
     quantization = activation_quantization(layer, "output")
@@ -39,16 +39,18 @@ def export_patch_embed(
         graph.add_constant(f"{layer.name}/constants", constants),
         graph.add_constant(f"{layer.name}/position", np.clip(position, -127, 127).astype(np.int8)),
     ]
-    whole = source.shape[1] == image_size
-    channels = source.shape[3]
-    in_place = tokens_may_overwrite(image_size, layer.patch_size, channels, layer.embed_dim)
+    whole = source.shape[1] == image_height
+    width, channels = source.shape[2:]
+    in_place = tokens_may_overwrite(
+        image_height, width, layer.patch_size, channels, layer.embed_dim
+    )
     multiplier, shift = quantize_multiplier(
         position_quantization.scale / quantization.scale * RESIDUAL_ONE
     )
     options = {
         "mode": MODES.index("in place" if in_place else "whole") if whole
         else MODES.index("strips"),
-        "image_height": image_size,
+        "image_height": image_height,
         "patch_size": layer.patch_size,
         "tile": tile,
         "input_zero_point": source.quantization.zero_point,

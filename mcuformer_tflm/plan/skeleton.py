@@ -36,10 +36,11 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
     architecture.check_exportable()
     arch, graph = architecture, _Skeleton()
     dim, tokens = arch.embed_dim, (1, arch.num_tokens, arch.embed_dim)
-    rows = arch.image_size if image == "whole" else arch.patch_size
-    source = graph.tensor("image", (1, rows, arch.image_size, arch.channels))
+    height, width, channels = arch.image_shape
+    rows = height if image == "whole" else arch.patch_size
+    source = graph.tensor("image", (1, rows, width, channels))
     x = graph.operator("patch_embed", "McuformerPatchEmbed", [
-        source, graph.weights(dim, arch.patch_size**2 * arch.channels), graph.constants(dim),
+        source, graph.weights(dim, arch.patch_size**2 * channels), graph.constants(dim),
         graph.constant(tokens),
     ], tokens, _patch_embed_options(arch, image))  # fmt: skip
     table = graph.constant((256,), "int16")
@@ -71,7 +72,8 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
 
 
 def _patch_embed_options(arch: Architecture, image: Image) -> dict[str, int]:
-    in_place = tokens_may_overwrite(arch.image_size, arch.patch_size, arch.channels, arch.embed_dim)
+    height, width, channels = arch.image_shape
+    in_place = tokens_may_overwrite(height, width, arch.patch_size, channels, arch.embed_dim)
     mode = "strips" if image == "strips" else "in place" if in_place else "whole"
     return {"patch_size": arch.patch_size, "tile": _TILE, "mode": MODES.index(mode)}
 

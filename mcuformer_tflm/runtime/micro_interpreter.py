@@ -119,8 +119,7 @@ class MicroInterpreter:
         self.plan = read_plan(self.graph)
         self._arena_use = _probe(content, arena_size, planner)
         self._interpreter = open_planned(content, arena_size, planner)
-        arch = self.architecture
-        self._shape = (arch.image_size, arch.image_size, arch.channels)
+        self._shape = self.architecture.image_shape
         self._strips = reads_strips(self.graph)
 
     @property

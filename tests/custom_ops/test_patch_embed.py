@@ -106,11 +106,16 @@ def test_decomposed_in_tflm_equals_the_whole_convolution_of_the_twin(
     case.check_on_cortex_m("whole")
 
 
-@given(seeds, st.integers(2, 14), st.integers(1, 3), st.integers(1, 5), st.integers(1, 20))
-def test_tokens_that_overwrite_the_image_are_the_same(rng, size, channels, patch, embed_dim):
-    patch = min(patch, size)
-    assume(tokens_may_overwrite(size, patch, channels, embed_dim))
-    case = Case(rng, size, size, channels, patch, embed_dim, 4)
+@given(
+    seeds, st.integers(2, 14), st.integers(2, 14), st.integers(1, 3), st.integers(1, 5),
+    st.integers(1, 20),
+)  # fmt: skip
+def test_tokens_that_overwrite_the_image_are_the_same(
+    rng, height, width, channels, patch, embed_dim
+):
+    patch = min(patch, height, width)
+    assume(tokens_may_overwrite(height, width, patch, channels, embed_dim))
+    case = Case(rng, height, width, channels, patch, embed_dim, 4)
     model = case.model("in place")
     plan = plan_memory(model)
     assert len({b.offset for b in plan.buffers if b.tensor is not None}) == 1
@@ -121,7 +126,7 @@ def test_tokens_that_overwrite_the_image_are_the_same(rng, size, channels, patch
 
 def test_tokens_larger_than_their_pixels_are_refused_in_place():
     case = Case(np.random.default_rng(0), 8, 8, 1, 2, 9, 4)
-    assert not tokens_may_overwrite(8, 2, 1, 9)
+    assert not tokens_may_overwrite(8, 8, 2, 1, 9)
     with pytest.raises(RuntimeError):
         open_interpreter(case.model("in place"), 1 << 20)
 

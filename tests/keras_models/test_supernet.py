@@ -184,7 +184,7 @@ def test_class_token_is_one_token_more():
 
 
 def test_relative_bias_depends_on_distance_alone():
-    distances = _distances(3, class_token=True)
+    distances = _distances((3, 3), class_token=True)
     patches = distances[1:, 1:]
     assert patches[0, 1] == patches[1, 2] == patches[3, 4], "one column to the right"
     assert patches[0, 1] != patches[1, 0]

@@ -31,7 +31,7 @@ def test_models_size_is_known_from_the_architecture_alone(network):
     subnet = build_subnet(network)
     for weight in subnet.trainable_weights:
         weight.assign_add(0.02 * rng.standard_normal(weight.shape))
-    shape = (2, network.image_size, network.image_size, network.channels)
+    shape = (2, *network.image_shape)
     quantized = subnet.quantized_copy([rng.standard_normal(shape).astype(np.float32)])
     labels = [f"name of {number}, ä" for number in range(network.num_classes)]
     for image in ("whole", "strips"):
