@@ -6,9 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.quantization_config import INT8
 from mcuformer_tflm.keras_models.quantizers import (
     CalibratedQuantizer,
     QuantizableLayer,
+    residual_quantizer,
     weight_quantizer,
 )
 
@@ -39,9 +41,15 @@ class FullyConnected(QuantizableLayer):
         width = x_shape[-1]
         self.kernel = self.add_weight("kernel", [width, self.units], initializer="glorot_uniform")
         self.bias = self.add_weight("bias", [self.units], initializer="zeros")
-        self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
+        config = self.quantization or INT8
+        self.add_quantizer("kernel", weight_quantizer(config.weight_bits), self.kernel.shape)
         for name in self.output_names:
-            self.add_quantizer(name, CalibratedQuantizer(symmetric=self.parts > 1))
+            quantizer = (
+                residual_quantizer(self.quantization)
+                if isinstance(input_shape, list)
+                else CalibratedQuantizer(symmetric=self.parts > 1)
+            )
+            self.add_quantizer(name, quantizer)
         super().build(input_shape)
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.quantization_config import INT8
 from mcuformer_tflm.keras_models.quantizers import CalibratedQuantizer, QuantizableLayer
 
 EPSILON = 1e-6
@@ -23,7 +23,7 @@ class LayerNorm(QuantizableLayer):
     @property
     def iterations(self) -> int:
         """Steps of the integer root; 0 goes on until it is fixed."""
-        return (self.quantization or QuantizationConfig()).layer_norm_iterations
+        return (self.quantization or INT8).layer_norm_iterations
 
     def build(self, input_shape: Any) -> None:
         """Creates gamma and beta as wide as the input."""

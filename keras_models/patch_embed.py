@@ -11,6 +11,7 @@ from mcuformer_tflm.keras_models.quantizers import (
     CalibratedQuantizer,
     FixedRangeQuantizer,
     QuantizableLayer,
+    residual_quantizer,
     weight_quantizer,
 )
 
@@ -56,7 +57,7 @@ class PatchEmbed(QuantizableLayer):
         self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
         self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
         self.add_quantizer("position", CalibratedQuantizer(symmetric=True))
-        self.add_quantizer("output", CalibratedQuantizer())
+        self.add_quantizer("output", residual_quantizer(self.quantization))
         super().build(input_shape)
 
     def call(

@@ -13,8 +13,6 @@ _ALLOWED = {
     "layer_norm_iterations": tuple(range(MAX_ITERATIONS + 1)),
     "integer_operators": (False, True),
 }
-# Kernels and twins have these; the layers and the exporter do not use them yet.
-_NOT_YET = {"weight_bits": 4, "residual_bits": 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +20,10 @@ class QuantizationConfig:
     """Widths of the integers, and how much of their arithmetic is simulated in training.
 
     Attributes:
-        weight_bits: Bits of a weight, 4 or 8; one scale an output channel.
-        residual_bits: Bits of the residual stream, 8 or 16.
+        weight_bits: Bits of a weight of the blocks' matrices, 4 or 8; one scale an output
+            channel. The patch embedding, whose kernel has no 4-bit form, and the head keep 8.
+        residual_bits: Bits of the residual stream, 8 or 16: of what the patch embedding, each
+            projection and each MLP give. What a normalisation makes of it is int8.
         layer_norm_iterations: Steps of Newton's method for the root in LayerNorm (paper,
             algorithm 1), 0 to 16; 0 goes on until it is fixed.
         integer_operators: Whether the layers compute as the kernels do, to the last bit.
@@ -51,6 +51,7 @@ class QuantizationConfig:
                     else " and ".join(map(str, allowed))
                 )
                 raise ConfigError(f"{field} is {value!r}; allowed are {choices}.")
-        for field, value in _NOT_YET.items():
-            if getattr(self, field) == value:
-                raise ConfigError(f"{field} is {value}, which the exporter does not write yet.")
+
+
+# What everything is unless it is told otherwise.
+INT8 = QuantizationConfig()

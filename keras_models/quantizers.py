@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
 
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 
 # TF-MOT's decay of 0.999 suits runs of many thousand steps; ranges here start calibrated.
 _EMA_DECAY = 0.99
@@ -69,11 +69,17 @@ class FixedRangeQuantizer(tfmot_quantizers.FixedQuantizer):
         )
 
 
-def weight_quantizer() -> tfmot_quantizers.LastValueQuantizer:
-    """Returns TF-MOT's symmetric int8 quantizer with one scale an output channel."""
+def weight_quantizer(num_bits: int = 8) -> tfmot_quantizers.LastValueQuantizer:
+    """Returns TF-MOT's symmetric quantizer with one scale an output channel."""
     return tfmot_quantizers.LastValueQuantizer(
-        num_bits=8, per_axis=True, symmetric=True, narrow_range=True
+        num_bits=num_bits, per_axis=True, symmetric=True, narrow_range=True
     )
+
+
+def residual_quantizer(config: QuantizationConfig | None) -> CalibratedQuantizer:
+    """Returns the quantizer of the residual stream; one of 16 bits is symmetric, as TFLite's."""
+    bits = (config or INT8).residual_bits
+    return CalibratedQuantizer(bits, symmetric=bits == 16)
 
 
 class QuantizableLayer(tf_keras.layers.Layer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -124,7 +125,9 @@ def build_subnet(
         x = run_block(block_layers(arch, block, quantization), x, {})
     x = LayerNorm(quantization=quantization, name="norm")(x)
     x = pooling_layer(arch, quantization)(x)
-    logits = FullyConnected(arch.num_classes, quantization=quantization, name="head")(x)
+    # The head's few weights decide alone between classes: 4 bits would cost much to save little.
+    head = quantization and dataclasses.replace(quantization, weight_bits=8)
+    logits = FullyConnected(arch.num_classes, quantization=head, name="head")(x)
     model = Subnet(image, logits, name="subnet")
     model.architecture = arch
     model.quantization = quantization

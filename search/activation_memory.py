@@ -9,6 +9,7 @@ from typing import Literal
 
 from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.tflm_arena import STATE_BYTES, ArenaContent, tflm_arena
 
 Image = Literal["whole", "strips"]
@@ -38,8 +39,10 @@ class LiveBuffers:
         return self.stream + self.held + self.scratch
 
 
-def head_bytes(architecture: Architecture, image: Image = "whole") -> int:
-    """Returns the bytes of activations and scratch that our memory plan needs, int8.
+def head_bytes(
+    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+) -> int:
+    """Returns the bytes of activations and scratch that our memory plan needs.
 
     The largest sum of live buffers over the operators of the exported graph, each rounded up
     to 16 bytes. This is measured memory, not the paper's Eq. 5: it counts the image, the
@@ -48,11 +51,14 @@ def head_bytes(architecture: Architecture, image: Image = "whole") -> int:
     Args:
         architecture: The network.
         image: Whether the arena holds the image or a strip of ``patch_size`` rows of it.
+        quantization: Whose ``residual_bits`` is the width of the residual stream.
     """
-    return max(total for _, total in live_bytes(architecture, image))
+    return max(total for _, total in live_bytes(architecture, image, quantization))
 
 
-def arena_bytes(architecture: Architecture, image: Image = "whole") -> int:
+def arena_bytes(
+    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+) -> int:
     """Returns the tensor arena that a subnet needs on a Cortex-M under TFLM and our planner.
 
     Known before the subnet exists. Equal to what its converted model then needs, byte for
@@ -62,9 +68,11 @@ def arena_bytes(architecture: Architecture, image: Image = "whole") -> int:
     Args:
         architecture: The network.
         image: Whether the arena holds the image or a strip of it.
+        quantization: Of the network.
     """
     low_rank = architecture.rank_ratio is not None
-    content = arena_content(architecture.depth, head_bytes(architecture, image), low_rank)
+    head = head_bytes(architecture, image, quantization)
+    content = arena_content(architecture.depth, head, low_rank)
     return tflm_arena(content).total
 
 
@@ -97,7 +105,10 @@ def arena_content(depth: int, head: int, low_rank: bool = True) -> ArenaContent:
 
 
 def fits_regions(
-    architecture: Architecture, regions: Sequence[int], image: Image = "whole"
+    architecture: Architecture,
+    regions: Sequence[int],
+    image: Image = "whole",
+    quantization: QuantizationConfig = INT8,
 ) -> bool:
     """Whether activations and scratch can be divided over several regions of SRAM.
 
@@ -110,8 +121,9 @@ def fits_regions(
         architecture: The network.
         regions: Bytes of each region that are free for the plan.
         image: Whether the arena holds the image or a strip of it.
+        quantization: Of the network.
     """
-    operators = list(live_buffers(architecture, image))
+    operators = list(live_buffers(architecture, image, quantization))
     if max(operator.total for operator in operators) > sum(regions):
         return False
     # Neighbours that hold the same tensor.
@@ -130,34 +142,40 @@ def fits_regions(
     )
 
 
-def live_bytes(architecture: Architecture, image: Image = "whole") -> Iterator[tuple[str, int]]:
+def live_bytes(
+    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+) -> Iterator[tuple[str, int]]:
     """Yields (operator, bytes alive while it runs) in execution order.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
-    for operator in live_buffers(architecture, image):
+    for operator in live_buffers(architecture, image, quantization):
         yield operator.operator, operator.total
 
 
-def live_buffers(architecture: Architecture, image: Image = "whole") -> Iterator[LiveBuffers]:
+def live_buffers(
+    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+) -> Iterator[LiveBuffers]:
     """Yields what is alive at each operator, in execution order.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
-    first, *rest = outer_live_buffers(architecture, image)
+    first, *rest = outer_live_buffers(architecture, image, quantization)
     yield first
     for block in range(architecture.depth):
-        yield from block_live_buffers(architecture, block)
+        yield from block_live_buffers(architecture, block, quantization)
     yield from rest
 
 
-def block_live_buffers(architecture: Architecture, block: int) -> Iterator[LiveBuffers]:
+def block_live_buffers(
+    architecture: Architecture, block: int, quantization: QuantizationConfig = INT8
+) -> Iterator[LiveBuffers]:
     """Yields what is alive at the operators of one block."""
     arch, n, prefix = architecture, architecture.num_tokens, f"block_{block}_"
     dim, attention_dim = arch.embed_dim, arch.attention_dim(block)
-    stream, context = _aligned(n * dim), _aligned(n * attention_dim)
+    stream, context = stream_bytes(arch, quantization), _aligned(n * attention_dim)
     streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
     yield LiveBuffers(prefix + "attention", stream, context, streamed)
     projection = _aligned(fully_connected.scratch_bytes(attention_dim))
@@ -166,7 +184,15 @@ def block_live_buffers(architecture: Architecture, block: int) -> Iterator[LiveB
     yield LiveBuffers(prefix + "mlp", stream, 0, hidden)
 
 
-def outer_live_buffers(architecture: Architecture, image: Image = "whole") -> Iterator[LiveBuffers]:
+def stream_bytes(architecture: Architecture, quantization: QuantizationConfig = INT8) -> int:
+    """Returns the bytes of the residual stream."""
+    element_size = quantization.residual_bits // 8
+    return _aligned(architecture.num_tokens * architecture.embed_dim * element_size)
+
+
+def outer_live_buffers(
+    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+) -> Iterator[LiveBuffers]:
     """Yields what is alive at the operators before and after the blocks.
 
     Raises:
@@ -174,23 +200,28 @@ def outer_live_buffers(architecture: Architecture, image: Image = "whole") -> It
     """
     architecture.check_exportable()
     arch, dim = architecture, architecture.embed_dim
-    stream = _aligned(arch.num_tokens * dim)
-    yield _patch_embed_buffers(arch, image)
-    yield LiveBuffers("norm", stream, 0, 0)
-    yield LiveBuffers("mean_pool", stream, 0, 0)
+    yield _patch_embed_buffers(arch, image, quantization)
+    yield LiveBuffers("norm", stream_bytes(arch, quantization), 0, 0)
+    # What the normalisation gives is int8 whatever the stream is.
+    yield LiveBuffers("mean_pool", stream_bytes(arch), 0, 0)
     head = _aligned(fully_connected.scratch_bytes(dim))
     yield LiveBuffers("head", _aligned(max(dim, arch.num_classes)), 0, head)
 
 
-def _patch_embed_buffers(arch: Architecture, image: Image, tile: int = 4) -> LiveBuffers:
+def _patch_embed_buffers(
+    arch: Architecture, image: Image, quantization: QuantizationConfig, tile: int = 4
+) -> LiveBuffers:
     (height, width, channels), patch = arch.image_shape, arch.patch_size
     rows = height if image == "whole" else patch
-    pixels, tokens = _aligned(rows * width * channels), _aligned(arch.num_tokens * arch.embed_dim)
+    pixels, tokens = _aligned(rows * width * channels), stream_bytes(arch, quantization)
+    element_size = quantization.residual_bits // 8
     in_place = image == "whole" and patch_embed.tokens_may_overwrite(
-        height, width, patch, channels, arch.embed_dim
+        height, width, patch, channels, arch.embed_dim, element_size
     )
     held = arch.grid_width if in_place else 0
-    scratch = _aligned(patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held))
+    scratch = _aligned(
+        patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held, element_size)
+    )
     if in_place:
         return LiveBuffers("patch_embed", max(pixels, tokens), 0, scratch)
     return LiveBuffers("patch_embed", tokens, pixels, scratch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import (
     Image,
     arena_bytes,
@@ -28,20 +29,25 @@ class Budget:
         name: What the budget is called in messages.
         banks: Bytes of further regions of SRAM, which a plan over all of them may use where the
             first alone is too small.
+        quantization: How networks will be quantized; their bytes depend on it.
     """
 
     arena: int
     flash: int
     name: str
     banks: tuple[int, ...] = ()
+    quantization: QuantizationConfig = INT8
 
     @classmethod
-    def of_board(cls, board: Board, arena: int | None = None) -> Budget:
+    def of_board(
+        cls, board: Board, arena: int | None = None, quantization: QuantizationConfig = INT8
+    ) -> Budget:
         """Returns a board's budget: all its SRAM, and its flash less our operators' code.
 
         Args:
             board: The board.
             arena: Limits the SRAM further, its regions in order, in bytes.
+            quantization: How networks will be quantized.
         """
         left = board.sram if arena is None else arena
         regions = []
@@ -50,7 +56,8 @@ class Budget:
             left -= regions[-1]
         first, *others = regions
         flash = max(0, board.flash_budget - code_bytes(board.core))
-        return cls(first, flash, board.name, tuple(size for size in others if size > 0))
+        banks = tuple(size for size in others if size > 0)
+        return cls(first, flash, board.name, banks, quantization)
 
     @property
     def sram(self) -> int:
@@ -64,18 +71,22 @@ class Budget:
             architecture: The network.
             image: Whether the arena holds the image or a strip of it.
         """
-        return flash_bytes(architecture) <= self.flash and self.holds(architecture, image)
+        flash = flash_bytes(architecture, quantization=self.quantization)
+        return flash <= self.flash and self.holds(architecture, image)
 
     def holds(self, architecture: Architecture, image: Image = "whole") -> bool:
         """Whether SRAM is enough: the first region alone, or a plan over all of them."""
-        if arena_bytes(architecture, image) <= self.arena:
+        if arena_bytes(architecture, image, self.quantization) <= self.arena:
             return True
         if not self.banks:
             return False
         # TFLM's own data lie in the first region, wherever the plan has its buffers.
         own = tflm_arena(arena_content(architecture.depth, 0, architecture.rank_ratio is not None))
         free = self.arena // _ALIGNMENT * _ALIGNMENT - own.tail
-        return own.total <= self.arena and fits_regions(architecture, (free, *self.banks), image)
+        regions = (free, *self.banks)
+        return own.total <= self.arena and fits_regions(
+            architecture, regions, image, self.quantization
+        )
 
     def __str__(self) -> str:
         sram = " + ".join(f"{size:,}" for size in (self.arena, *self.banks))

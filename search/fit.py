@@ -47,14 +47,21 @@ class Fit:
 
     def memory_bytes(self, architecture: Architecture) -> int:
         """Returns the bytes of SRAM by the chosen figure."""
-        return (arena_bytes if self.memory == "arena" else eq5_bytes)(architecture)
+        if self.memory == "arena":
+            return arena_bytes(architecture, quantization=self.budget.quantization)
+        return eq5_bytes(architecture)
+
+    def flash_bytes(self, architecture: Architecture) -> int:
+        """Returns the bytes of the model file."""
+        return flash_bytes(architecture, quantization=self.budget.quantization)
 
     def margin(self, architecture: Architecture) -> float:
         """Returns the share of SRAM or flash, whichever is less, left; negative: too large."""
         needed, budget = self.memory_bytes(architecture), self.budget
         divided = self.memory == "arena" and needed > budget.arena and budget.holds(architecture)
         sram = needed / (max(budget.sram, needed) if divided else budget.arena)
-        return 1 - max(sram, flash_bytes(architecture) / budget.flash if budget.flash else math.inf)
+        flash = self.flash_bytes(architecture) / budget.flash if budget.flash else math.inf
+        return 1 - max(sram, flash)
 
     def miss(self, architecture: Architecture) -> str:
         """Returns in words by how much a network is too large."""
@@ -72,7 +79,7 @@ class Fit:
                     else f", which no division over {banks} more in other banks makes up for"
                 )
             misses.append(miss)
-        flash = flash_bytes(architecture)
+        flash = self.flash_bytes(architecture)
         if flash > budget.flash:
             misses.append(
                 f"flash by {flash - budget.flash:,} bytes ({flash:,} of {budget.flash:,})"
@@ -85,7 +92,9 @@ class Fit:
             (
                 board
                 for board in all_boards()
-                if Fit(Budget.of_board(board), self.memory)(architecture)
+                if Fit(Budget.of_board(board, quantization=self.budget.quantization), self.memory)(
+                    architecture
+                )
             ),
             key=lambda board: (board.sram, board.flash_budget),
             default=None,

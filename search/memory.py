@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.model_file import block_constants, model_bytes, outer_constants
 
 # Measured with Debian's compiler (``mcuformer bench memory``), and rounded up by about a
@@ -61,7 +62,7 @@ def eq5_bytes(architecture: Architecture, class_token: bool = False) -> int:
     )
 
 
-def weight_bytes(architecture: Architecture) -> int:
+def weight_bytes(architecture: Architecture, quantization: QuantizationConfig = INT8) -> int:
     """Returns the bytes of constants that the converted network keeps in flash.
 
     Weights, biases, multipliers, shifts, positions and tables, without the flatbuffer around
@@ -72,8 +73,10 @@ def weight_bytes(architecture: Architecture) -> int:
     """
     arch = architecture
     arch.check_exportable()
-    blocks = (c for block in range(arch.depth) for c in block_constants(arch, block))
-    return sum(constant.size for constant in (*outer_constants(arch), *blocks))
+    constants = list(outer_constants(arch))
+    for block in range(arch.depth):
+        constants += block_constants(arch, block, quantization)
+    return sum(constant.size for constant in constants)
 
 
 def code_bytes(core: str) -> int:
@@ -110,11 +113,15 @@ def num_macs(architecture: Architecture) -> int:
     return total + sum(2 * n * n * arch.attention_dim(block) for block in range(arch.depth))
 
 
-def flash_bytes(architecture: Architecture, core: str | None = None) -> int:
+def flash_bytes(
+    architecture: Architecture, core: str | None = None, quantization: QuantizationConfig = INT8
+) -> int:
     """Returns the bytes of flash of the ``.tflite`` (``model_bytes``), and of code with a core.
 
     Args:
         architecture: The network.
         core: Whose code (``code_bytes``) is counted too; None counts the file alone.
+        quantization: Of the network.
     """
-    return model_bytes(architecture) + (0 if core is None else code_bytes(core))
+    code = 0 if core is None else code_bytes(core)
+    return model_bytes(architecture, quantization=quantization) + code

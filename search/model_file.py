@@ -14,12 +14,16 @@ from typing import Any
 
 from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 
 # What is taken for a class name where the labels are not known yet: its bytes and a line break.
 LABEL_BYTES = 16
 
 # Per unit: int32 bias, multiplier and shift.
 _BYTES_PER_UNIT = 12
+# The patch embedding and the head keep this width; ``QuantizationConfig.weight_bits`` is that
+# of the matrices between them.
+_OUTER_WEIGHT_BITS = 8
 # Per channel: int16 gamma, int32 beta.
 _GAMMA_BYTES, _BETA_BYTES = 2, 4
 _GELU_TABLE_BYTES = 256
@@ -80,28 +84,32 @@ def outer_constants(architecture: Architecture) -> Iterator[Constant]:
     yield from _layer("head", arch.num_classes, dim)
 
 
-def block_constants(architecture: Architecture, block: int) -> Iterator[Constant]:
+def block_constants(
+    architecture: Architecture, block: int, quantization: QuantizationConfig = INT8
+) -> Iterator[Constant]:
     """Yields the constants of one block, in the file's order."""
     arch, dim, prefix = architecture, architecture.embed_dim, f"block_{block}_"
     width, hidden, rank = arch.attention_dim(block), arch.hidden_dim(block), arch.rank
+    bits = quantization.weight_bits
     yield from _norm(prefix + "norm_1", dim)
     # Queries, keys and values of each head are packed by themselves.
     heads = 3 * arch.num_heads[block]
-    yield Constant(prefix + "qkv/weights", 1, heads * packed_weight_bytes(arch.head_dim, dim))
+    packed = packed_weight_bytes(arch.head_dim, dim, bits)
+    yield Constant(prefix + "qkv/weights", 1, heads * packed)
     yield Constant(prefix + "qkv/constants", 2, 3 * width * _BYTES_PER_UNIT)
-    yield from _layer(prefix + "projection", dim, width)
+    yield from _layer(prefix + "projection", dim, width, bits)
     yield from _norm(prefix + "norm_2", dim)
     table = Constant(prefix + "gelu/table", 1, _GELU_TABLE_BYTES)
     if rank == 0:
-        yield from _layer(prefix + "fc1", hidden, dim)
+        yield from _layer(prefix + "fc1", hidden, dim, bits)
         yield table
-        yield from _layer(prefix + "fc2", dim, hidden)
+        yield from _layer(prefix + "fc2", dim, hidden, bits)
         return
-    yield from _layer(prefix + "fc1_u", rank, dim)
-    yield from _layer(prefix + "fc1_v", hidden, rank)
+    yield from _layer(prefix + "fc1_u", rank, dim, bits)
+    yield from _layer(prefix + "fc1_v", hidden, rank, bits)
     yield table
-    yield from _layer(prefix + "fc2_u", rank, hidden)
-    yield from _layer(prefix + "fc2_v", dim, rank)
+    yield from _layer(prefix + "fc2_u", rank, hidden, bits)
+    yield from _layer(prefix + "fc2_v", dim, rank, bits)
 
 
 def buffer_bytes(size: Any) -> Any:
@@ -113,7 +121,11 @@ def buffer_bytes(size: Any) -> Any:
     return -(-(size + _BUFFER_OVERHEAD) // _ALIGNMENT) * _ALIGNMENT
 
 
-def model_bytes(architecture: Architecture, labels: Sequence[str] | None = None) -> int:
+def model_bytes(
+    architecture: Architecture,
+    labels: Sequence[str] | None = None,
+    quantization: QuantizationConfig = INT8,
+) -> int:
     """Returns the size of the ``.tflite`` that ``convert`` will write, before there is one.
 
     For the streamed schedule, image whole or in strips. Exact, or 16 bytes more (32 at most),
@@ -123,13 +135,14 @@ def model_bytes(architecture: Architecture, labels: Sequence[str] | None = None)
     Args:
         architecture: The network.
         labels: Class names; None counts ``LABEL_BYTES`` each.
+        quantization: Whose ``weight_bits`` is the width of the blocks' weights.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
     arch = architecture
     arch.check_exportable()
-    blocks = sum(block_bytes(arch, block) for block in range(arch.depth))
+    blocks = sum(block_bytes(arch, block, quantization) for block in range(arch.depth))
     description = buffer_bytes(len(arch.to_json()))
     return outer_bytes(arch, arch.depth) + blocks + description + archive_bytes(arch, labels)
 
@@ -147,9 +160,12 @@ def outer_bytes(architecture: Architecture, depth: int) -> int:
     return sum(map(buffer_bytes, sizes)) + _structure_bytes(depth, arch.rank > 0, ends)
 
 
-def block_bytes(architecture: Architecture, block: int) -> int:
+def block_bytes(
+    architecture: Architecture, block: int, quantization: QuantizationConfig = INT8
+) -> int:
     """Returns the bytes of the file that the constants of one block take."""
-    return sum(buffer_bytes(constant.size) for constant in block_constants(architecture, block))
+    constants = block_constants(architecture, block, quantization)
+    return sum(buffer_bytes(constant.size) for constant in constants)
 
 
 def archive_bytes(architecture: Architecture, labels: Sequence[str] | None = None) -> int:
@@ -264,8 +280,8 @@ def _norm(name: str, width: int) -> Iterator[Constant]:
     yield Constant(f"{name}/beta", 1, _BETA_BYTES * width)
 
 
-def _layer(name: str, units: int, width: int) -> Iterator[Constant]:
-    yield Constant(f"{name}/weights", 4, packed_weight_bytes(units, width))
+def _layer(name: str, units: int, width: int, bits: int = _OUTER_WEIGHT_BITS) -> Iterator[Constant]:
+    yield Constant(f"{name}/weights", 4, packed_weight_bytes(units, width, bits))
     yield Constant(f"{name}/constants", 2, units * _BYTES_PER_UNIT)
 
 

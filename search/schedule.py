@@ -6,17 +6,22 @@ import dataclasses
 from collections.abc import Collection
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import (
     Image,
     arena_content,
     block_live_buffers,
     head_bytes,
+    stream_bytes,
 )
 from mcuformer_tflm.search.tflm_arena import STATE_BYTES, tflm_arena
 
 
 def kept_arena_bytes(
-    architecture: Architecture, kept: Collection[int], image: Image = "whole"
+    architecture: Architecture,
+    kept: Collection[int],
+    image: Image = "whole",
+    quantization: QuantizationConfig = INT8,
 ) -> int:
     """Returns the Cortex-M arena (``arena_bytes``) when some blocks keep normalised tokens.
 
@@ -24,9 +29,11 @@ def kept_arena_bytes(
         architecture: The network.
         kept: Those blocks.
         image: Whether the arena holds the image or a strip of it.
+        quantization: Of the network.
     """
     arch = architecture
-    head = max([head_bytes(arch, image), *(_attention_bytes(arch, block) for block in kept)])
+    attention = [_attention_bytes(arch, block, quantization) for block in kept]
+    head = max([head_bytes(arch, image, quantization), *attention])
     content = arena_content(arch.depth, head, arch.rank_ratio is not None)
     # Each normalisation becomes an operator with an output of its own.
     norm = STATE_BYTES["McuformerLayerNorm"]
@@ -40,7 +47,10 @@ def kept_arena_bytes(
 
 
 def choose_kept(
-    architecture: Architecture, arena_budget: int, image: Image = "whole"
+    architecture: Architecture,
+    arena_budget: int,
+    image: Image = "whole",
+    quantization: QuantizationConfig = INT8,
 ) -> tuple[int, ...]:
     """Returns the blocks whose normalised tokens are best kept within a budget.
 
@@ -53,18 +63,20 @@ def choose_kept(
         architecture: The network.
         arena_budget: Bytes of Cortex-M arena.
         image: Whether the arena holds the image or a strip of it.
+        quantization: Of the network.
     """
     kept: list[int] = []
     order = sorted(
-        range(architecture.depth), key=lambda block: (_attention_bytes(architecture, block), block)
+        range(architecture.depth),
+        key=lambda block: (_attention_bytes(architecture, block, quantization), block),
     )
     for block in order:
-        if kept_arena_bytes(architecture, [*kept, block], image) <= arena_budget:
+        arena = kept_arena_bytes(architecture, [*kept, block], image, quantization)
+        if arena <= arena_budget:
             kept.append(block)
     return tuple(sorted(kept))
 
 
-def _attention_bytes(arch: Architecture, block: int) -> int:
-    # The normalised tokens are as large as the stream that they are made of.
-    streamed = next(block_live_buffers(arch, block))
-    return streamed.total + streamed.stream
+def _attention_bytes(arch: Architecture, block: int, quantization: QuantizationConfig) -> int:
+    # The normalised tokens are as large as a stream of int8.
+    return next(block_live_buffers(arch, block, quantization)).total + stream_bytes(arch)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import (
     Image,
+    LiveBuffers,
     arena_content,
     block_live_buffers,
     outer_live_buffers,
@@ -95,19 +97,31 @@ class SubnetMemory:
     Args:
         space: The subnets' space.
         image: Whether the arena holds the image or a strip of it.
+        quantization: Of the networks.
     """
 
-    def __init__(self, space: SearchSpace, image: Image = "whole") -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        image: Image = "whole",
+        quantization: QuantizationConfig = INT8,
+    ) -> None:
         """Evaluates every combination of factors once."""
         self._space = space
         self._blocks = list(itertools.product(space.num_heads, space.mlp_ratio))
         outer = list(itertools.product(space.patch_size, space.rank_ratio, space.embed_dim))
         self._eq5 = self._table(outer, eq5_bytes)
-        self._head = self._table(outer, _block_head)
-        self._outer_head = np.array(
-            [_outer_head(self._one_block(*o, *self._blocks[0]), image) for o in outer], np.int32
+        self._head = self._table(
+            outer, lambda arch: _largest(block_live_buffers(arch, 0, quantization))
         )
-        self._flash = self._table(outer, lambda arch: block_bytes(arch, 0))
+        self._outer_head = np.array(
+            [
+                _largest(outer_live_buffers(self._one_block(*o, *self._blocks[0]), image,
+                                            quantization))
+                for o in outer
+            ], np.int32
+        )  # fmt: skip
+        self._flash = self._table(outer, lambda arch: block_bytes(arch, 0, quantization))
         anyone = [self._one_block(*o, *self._blocks[0]) for o in outer]
         self._outer_flash = np.array(
             [[outer_bytes(a, depth) + archive_bytes(a) for depth in space.depth] for a in anyone],
@@ -169,12 +183,8 @@ class SubnetMemory:
         return self._space.build(patch_size, rank_ratio, embed_dim, (heads,), (ratio,))
 
 
-def _block_head(architecture: Architecture) -> int:
-    return max(operator.total for operator in block_live_buffers(architecture, 0))
-
-
-def _outer_head(architecture: Architecture, image: Image) -> int:
-    return max(operator.total for operator in outer_live_buffers(architecture, image))
+def _largest(operators: Iterable[LiveBuffers]) -> int:
+    return max(operator.total for operator in operators)
 
 
 def _doubled(architecture: Architecture) -> Architecture:

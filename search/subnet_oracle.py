@@ -146,6 +146,7 @@ class SubnetOracle(ResumableOracle):
             "arena": budget.arena,
             "banks": list(budget.banks),
             "flash": budget.flash,
+            "quantization": dataclasses.asdict(budget.quantization),
             "memory": self.fit.memory,
             "seed": self.seed - 1,
         }

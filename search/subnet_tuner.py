@@ -12,7 +12,6 @@ from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.hyperparameters import architecture_from_values
-from mcuformer_tflm.search.memory import flash_bytes
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
 from mcuformer_tflm.search.subnet_oracle import OBJECTIVE, SubnetOracle
@@ -74,7 +73,7 @@ class SubnetTuner(SearchTuner):
         results = {
             OBJECTIVE: self._trainer.accuracy(architecture, *validation_data),
             "memory_bytes": float(self.fit.memory_bytes(architecture)),
-            "flash_bytes": float(flash_bytes(architecture)),
+            "flash_bytes": float(self.fit.flash_bytes(architecture)),
         }
         with self.summaries("subnets").as_default():
             for name, value in results.items():

@@ -214,6 +214,7 @@ class SupernetTuner(SearchTuner):
             "arena": self.fit.budget.arena,
             "banks": list(self.fit.budget.banks),
             "flash": self.fit.budget.flash,
+            "quantization": dataclasses.asdict(self.fit.budget.quantization),
             "memory": self.fit.memory,
             "seed": self.seed,
         }

@@ -31,8 +31,8 @@ def architecture():
 
 
 @pytest.fixture(scope="session")
-def quantized(architecture, fashion_mnist):
-    """A quantized network of random weights, calibrated on real images."""
+def subnet(architecture):
+    """A float network of random weights."""
     import tf_keras
 
     from mcuformer_tflm.keras_models.subnet import build_subnet
@@ -42,6 +42,12 @@ def quantized(architecture, fashion_mnist):
     rng = np.random.default_rng(0)
     for weight in subnet.trainable_weights:
         weight.assign_add(0.02 * rng.standard_normal(weight.shape))
+    return subnet
+
+
+@pytest.fixture(scope="session")
+def quantized(subnet, fashion_mnist):
+    """The same network quantized, calibrated on real images."""
     return subnet.quantized_copy([datasets.normalise(fashion_mnist.train_images[:128])])
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mcuformer_tflm.convert.fully_connected import WEIGHT_BITS
 from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
-from mcuformer_tflm.convert.layer_constants import layer_constants
+from mcuformer_tflm.convert.layer_constants import layer_constants, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
 from mcuformer_tflm.custom_ops.reference.attention import PROBABILITY_ONE, exp_table, pack_qkv
@@ -41,7 +40,7 @@ def export_attention(
     parts = [activation_quantization(qkv, name) for name in qkv.output_names]
     weights, constants = layer_constants(qkv, normalised, parts)
     num_heads = qkv.units // len(parts) // layer.head_dim
-    packed, ordered = pack_qkv(weights.T, constants, num_heads, layer.head_dim)
+    packed, ordered = pack_qkv(weights.T, constants, num_heads, layer.head_dim, weight_bits(qkv))
     inputs = [
         source.index,
         _exp_table(graph),
@@ -49,7 +48,7 @@ def export_attention(
         graph.add_constant(f"{qkv.name}/weights", packed),
         graph.add_constant(f"{qkv.name}/constants", ordered),
     ]
-    options["weight_bits"] = WEIGHT_BITS
+    options["weight_bits"] = weight_bits(qkv)
     return _add(layer, graph, source, parts, num_heads, inputs, options)
 
 

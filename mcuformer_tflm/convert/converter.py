@@ -73,7 +73,7 @@ def convert(
     ):
         if value not in allowed:
             raise ConfigError(f"{field} is {value!r}; allowed are {', '.join(allowed)}.")
-    if not subnet.quantized:
+    if subnet.quantization is None:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
     if len(labels) != subnet.architecture.num_classes:
         raise ConfigError(
@@ -82,7 +82,7 @@ def convert(
         )
     blocks = range(subnet.architecture.depth)
     if schedule == "auto":
-        fast = choose_kept(subnet.architecture, arena_budget or 0, image)
+        fast = choose_kept(subnet.architecture, arena_budget or 0, image, subnet.quantization)
         schedules = ["kept" if block in fast else "streamed" for block in blocks]
     else:
         schedules = [schedule for _ in blocks]

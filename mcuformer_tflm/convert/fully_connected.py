@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
-from mcuformer_tflm.convert.layer_constants import add_layer, residual_options
+from mcuformer_tflm.convert.layer_constants import add_layer, residual_options, weight_bits
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
-
-WEIGHT_BITS = 8
 
 
 def export_fully_connected(
@@ -22,7 +20,7 @@ def export_fully_connected(
     options = {
         "output_zero_point": quantization.zero_point,
         "in_place": int(residual is None),
-        "weight_bits": WEIGHT_BITS,
+        "weight_bits": weight_bits(layer),
     }
     if residual is not None:
         options |= residual_options(residual.quantization, quantization)

@@ -59,10 +59,10 @@ class Graph:
         shape: Sequence[int],
         quantization: Quantization,
         parts: tuple[Quantization, ...] = (),
-        dtype: str = "int8",
+        dtype: str | None = None,
     ) -> Activation:
-        """Adds a tensor that lives in the arena."""
-        tensor = self._tensor(name, shape, dtype, buffer=0)
+        """Adds a tensor that lives in the arena, of the quantization's type unless ``dtype``."""
+        tensor = self._tensor(name, shape, dtype or quantization.dtype, buffer=0)
         tensor.quantization = schema.QuantizationParametersT()
         tensor.quantization.scale = [quantization.scale]
         tensor.quantization.zeroPoint = [quantization.zero_point]

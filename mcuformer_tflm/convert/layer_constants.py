@@ -66,10 +66,15 @@ def add_layer(
     outputs = [activation_quantization(layer, name) for name in layer.output_names]
     weights, constants = layer_constants(layer, source, outputs, residual)
     indices = [
-        graph.add_constant(f"{layer.name}/weights", pack_weights(weights.T)),
+        graph.add_constant(f"{layer.name}/weights", pack_weights(weights.T, weight_bits(layer))),
         graph.add_constant(f"{layer.name}/constants", constants),
     ]
     return indices, outputs
+
+
+def weight_bits(layer: QuantizableLayer) -> int:
+    """Returns the bits of the layer's weights, 8 or 4."""
+    return int(layer.quantizer("kernel").num_bits)
 
 
 def residual_options(residual: Quantization, output: Quantization) -> dict[str, int]:

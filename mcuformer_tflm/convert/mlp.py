@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcuformer_tflm.convert.fully_connected import WEIGHT_BITS
 from mcuformer_tflm.convert.gelu import add_gelu_table
 from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.layer_constants import add_layer, residual_options
+from mcuformer_tflm.convert.layer_constants import add_layer, residual_options, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import activation_quantization
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
@@ -46,7 +45,7 @@ def export_mlp(
     added, (y,) = add_layer(graph, last, y, residual=True)
     constants += added
     options |= residual_options(source.quantization, y)
-    options |= {"output_zero_point": y.zero_point, "weight_bits": WEIGHT_BITS}
+    options |= {"output_zero_point": y.zero_point, "weight_bits": weight_bits(last)}
     output = graph.add_activation(last.name, source.shape, y)
     inputs = [source.index, *norm_constants, table, *constants]
     graph.add_operator("McuformerMlp", inputs, output, options)

@@ -42,7 +42,7 @@ def export_patch_embed(
     whole = source.shape[1] == image_height
     width, channels = source.shape[2:]
     in_place = tokens_may_overwrite(
-        image_height, width, layer.patch_size, channels, layer.embed_dim
+        image_height, width, layer.patch_size, channels, layer.embed_dim, quantization.num_bits // 8
     )
     multiplier, shift = quantize_multiplier(
         position_quantization.scale / quantization.scale * RESIDUAL_ONE

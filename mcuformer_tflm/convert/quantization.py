@@ -12,10 +12,16 @@ from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 
 @dataclasses.dataclass(frozen=True)
 class Quantization:
-    """real = scale * (integer - zero_point), per tensor, int8."""
+    """real = scale * (integer - zero_point), per tensor, int8 or int16."""
 
     scale: float
     zero_point: int = 0
+    num_bits: int = 8
+
+    @property
+    def dtype(self) -> str:
+        """Name of the integer type."""
+        return f"int{self.num_bits}"
 
 
 def activation_quantization(layer: QuantizableLayer, name: str) -> Quantization:
@@ -25,21 +31,27 @@ def activation_quantization(layer: QuantizableLayer, name: str) -> Quantization:
     ``tf.quantization.fake_quant_with_min_max_vars``.
     """
     low, high = layer.quantization_range(name)
+    bits = layer.quantizer(name).num_bits
+    greatest = 2 ** (bits - 1) - 1
     if layer.quantizer(name).narrow_range:
-        return Quantization(high / 127)
-    scale = (high - low) / 255
-    return Quantization(scale, int(np.clip(np.floor(-128 - low / scale + 0.5), -128, 127)))
+        return Quantization(high / greatest, 0, bits)
+    least = -greatest - 1
+    scale = (high - low) / (greatest - least)
+    zero_point = int(np.clip(np.floor(least - low / scale + 0.5), least, greatest))
+    return Quantization(scale, zero_point, bits)
 
 
 def quantize_weights(layer: QuantizableLayer, kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quantizes a kernel whose last axis is the output channel.
 
     Returns:
-        int8 of the kernel's shape within [-127, 127], and float64 scales[channels].
+        int8 of the kernel's shape within [-127, 127], or [-7, 7] for 4 bits, and float64
+        scales[channels].
     """
     _, high = layer.channel_ranges("kernel")
-    scales = np.where(high > 0, high, 1.0).astype(np.float64) / 127
-    return np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8), scales
+    limit = 2 ** (layer.quantizer("kernel").num_bits - 1) - 1
+    scales = np.where(high > 0, high, 1.0).astype(np.float64) / limit
+    return np.clip(np.rint(kernel / scales), -limit, limit).astype(np.int8), scales
 
 
 def quantize_multipliers(reals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_overwrite
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import Image
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
@@ -21,7 +22,9 @@ _TILE = 4
 _UNKNOWN = b"\0"
 
 
-def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelGraph:
+def skeleton_graph(
+    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+) -> ModelGraph:
     """Returns the graph that ``convert(..., schedule="streamed", image=image)`` would write.
 
     Constants have their shapes and sizes but no values; ``plan_memory`` takes it like any graph.
@@ -29,6 +32,7 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
     Args:
         architecture: The network.
         image: Whether the input is the image, or a strip of ``patch_size`` rows of it.
+        quantization: Of the network.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
@@ -36,13 +40,14 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
     architecture.check_exportable()
     arch, graph = architecture, _Skeleton()
     dim, tokens = arch.embed_dim, (1, arch.num_tokens, arch.embed_dim)
+    stream = f"int{quantization.residual_bits}"
     height, width, channels = arch.image_shape
     rows = height if image == "whole" else arch.patch_size
     source = graph.tensor("image", (1, rows, width, channels))
     x = graph.operator("patch_embed", "McuformerPatchEmbed", [
         source, graph.weights(dim, arch.patch_size**2 * channels), graph.constants(dim),
         graph.constant(tokens),
-    ], tokens, _patch_embed_options(arch, image))  # fmt: skip
+    ], tokens, _patch_embed_options(arch, image, quantization), stream)  # fmt: skip
     table = graph.constant((256,), "int16")
     for block in range(arch.depth):
         prefix, width = f"block_{block}_", arch.attention_dim(block)
@@ -51,7 +56,7 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
         ], (*tokens[:-1], width), {"head_dim": arch.head_dim})  # fmt: skip
         x = graph.operator(
             prefix + "projection", "McuformerFullyConnected", [y, x, -1, *graph.layer(dim, width)],
-            tokens,
+            tokens, dtype=stream,
         )  # fmt: skip
         hidden, rank = arch.hidden_dim(block), arch.rank
         layers: tuple[tuple[int, int], ...] = ((hidden, dim), (dim, hidden))
@@ -61,7 +66,7 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
         x = graph.operator(prefix + last, "McuformerMlp", [
             x, *graph.norm(dim), graph.constant((256,)),
             *(index for layer in layers for index in graph.layer(*layer)),
-        ], tokens)  # fmt: skip
+        ], tokens, dtype=stream)  # fmt: skip
     x = graph.operator("norm", "McuformerLayerNorm", [x, *graph.norm(dim)], tokens)
     x = graph.operator("mean_pool", "McuformerMeanPool", [x], (1, dim))
     x = graph.operator(
@@ -71,9 +76,14 @@ def skeleton_graph(architecture: Architecture, image: Image = "whole") -> ModelG
     return ModelGraph(tuple(graph.tensors), tuple(graph.operators), (source,), (x,), {})
 
 
-def _patch_embed_options(arch: Architecture, image: Image) -> dict[str, int]:
+def _patch_embed_options(
+    arch: Architecture, image: Image, quantization: QuantizationConfig
+) -> dict[str, int]:
     height, width, channels = arch.image_shape
-    in_place = tokens_may_overwrite(height, width, arch.patch_size, channels, arch.embed_dim)
+    element_size = quantization.residual_bits // 8
+    in_place = tokens_may_overwrite(
+        height, width, arch.patch_size, channels, arch.embed_dim, element_size
+    )
     mode = "strips" if image == "strips" else "in place" if in_place else "whole"
     return {"patch_size": arch.patch_size, "tile": _TILE, "mode": MODES.index(mode)}
 
@@ -112,7 +122,8 @@ class _Skeleton:
         inputs: Sequence[int],
         shape: Sequence[int],
         options: Mapping[str, int] | None = None,
+        dtype: str = "int8",
     ) -> int:
-        output = self.tensor(name, shape)
+        output = self.tensor(name, shape, dtype)
         self.operators.append(Operator(code, tuple(inputs), (output,), dict(options or {})))
         return output

@@ -37,3 +37,16 @@ def test_every_layer_of_a_network_has_its_quantization(architecture):
     assert all(layer.quantization == config for layer in subnet.operators())
     assert not build_subnet(architecture).quantized
     assert isinstance(subnet, tf_keras.Model)
+
+
+def test_options_reach_the_quantizers_of_stream_and_matrices(architecture):
+    subnet = build_subnet(architecture, QuantizationConfig(weight_bits=4, residual_bits=16))
+    for layer in subnet.operators():
+        block, stream = (
+            layer.name.startswith("block_"),
+            layer.name.endswith(("patch_embed", "projection", "fc2_v")),
+        )
+        for name in getattr(layer, "output_names", ["output"]):
+            assert layer.quantizer(name).num_bits == (16 if stream else 8), layer.name
+        if hasattr(layer, "kernel"):
+            assert layer.quantizer("kernel").num_bits == (4 if block else 8), layer.name

@@ -5,6 +5,7 @@ import pytest
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
+from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.search.board import Board, SramRegion, get_board, register_board
@@ -53,6 +54,22 @@ def test_budget_counts_arena_and_flash():
     assert Budget(10**6, 10**6, "both").fits(network)
     assert not Budget(1000, 10**6, "arena").fits(network)
     assert not Budget(10**6, 1000, "flash").fits(network)
+
+
+def test_budget_counts_the_bytes_of_the_chosen_widths():
+    network = FASHION_MNIST_SPACE.largest()
+    exact = Fit(Budget(arena_bytes(network), flash_bytes(network), "exact"))
+    assert exact(network)
+    narrow, wide = (
+        Fit(dataclasses.replace(exact.budget, quantization=config))
+        for config in (QuantizationConfig(weight_bits=4), QuantizationConfig(residual_bits=16))
+    )
+    assert narrow(network)
+    assert narrow.flash_bytes(network) < 0.7 * exact.flash_bytes(network)
+    assert narrow.memory_bytes(network) == exact.memory_bytes(network)
+    assert not wide(network)
+    assert wide.memory_bytes(network) > exact.memory_bytes(network)
+    assert "arena by" in wide.miss(network)
 
 
 def test_summary_has_memory_and_flash_of_every_operator():

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
@@ -19,12 +20,13 @@ ODD = dataclasses.replace(
     "space", [SearchSpace(), FASHION_MNIST_SPACE, ODD], ids=["paper", "demo", "odd"]
 )
 @pytest.mark.parametrize("image", ["whole", "strips"])
-def test_tables_equal_the_functions_of_one_subnet(space, image):
+@pytest.mark.parametrize("quantization", [INT8, QuantizationConfig(4, 16)], ids=["int8", "4_16"])
+def test_tables_equal_the_functions_of_one_subnet(space, image, quantization):
     subnets = EncodedSubnets.sample(space, 300, np.random.default_rng(1))
-    found = SubnetMemory(space, image).evaluate(subnets)
+    found = SubnetMemory(space, image, quantization).evaluate(subnets)
     for index in range(len(subnets)):
         network = subnets.decode(space, index)
         assert space.contains(network)
         assert found.eq5[index] == eq5_bytes(network)
-        assert found.arena[index] == arena_bytes(network, image)
-        assert found.flash[index] == flash_bytes(network)
+        assert found.arena[index] == arena_bytes(network, image, quantization)
+        assert found.flash[index] == flash_bytes(network, quantization=quantization)
