@@ -26,6 +26,38 @@ STATE_BYTES = {
     "McuformerPatchEmbed": 56,
 }
 
+
+@dataclasses.dataclass(frozen=True)
+class BuiltinData:
+    """What TFLM's reference kernel of a builtin operator keeps in the arena.
+
+    Attributes:
+        options: Bytes of its parsed options.
+        options_alignment: Their alignment.
+        state: Bytes of its record where pointers have 4 bytes.
+        wide_state: The same in the wheel: pointers of 8 bytes, two fields for compression.
+        per_channel: Whether it keeps a multiplier and a shift for each output channel; or does
+            so where weights have a scale for each.
+        scratch: Scratch buffers.
+    """
+
+    options: int
+    options_alignment: int
+    state: int
+    wide_state: int
+    per_channel: Literal["always", "by scales", "never"]
+    scratch: int
+
+
+# By the operator's number in TFLite's schema. For FULLY_CONNECTED the wheel takes 16 bytes more
+# than its options have; they are counted on a Cortex-M too.
+BUILTIN_DATA = {
+    3: BuiltinData(28, 4, 56, 80, per_channel="always", scratch=0),  # CONV_2D
+    4: BuiltinData(28, 4, 56, 80, per_channel="always", scratch=0),  # DEPTHWISE_CONV_2D
+    9: BuiltinData(32, 4, 48, 72, per_channel="by scales", scratch=0),  # FULLY_CONNECTED
+    40: BuiltinData(1, 1, 44, 44, per_channel="never", scratch=3),  # MEAN
+}
+
 _ALIGNMENT = 16
 # TFLM keeps room for so many more requests of scratch while operators prepare.
 _SPARE_REQUESTS = 12
@@ -45,6 +77,8 @@ class ArenaContent:
         states: Bytes that each operator keeps on a 32-bit machine; 0 for one without a record.
         num_planned: Tensors in the arena, and scratch buffers.
         num_scratch: Scratch buffers.
+        builtin: (operator's data, channels that have multipliers of their own) of each builtin
+            operator; those have 0 in ``states``.
     """
 
     head: int
@@ -52,6 +86,7 @@ class ArenaContent:
     states: tuple[int, ...]
     num_planned: int
     num_scratch: int
+    builtin: tuple[tuple[BuiltinData, int], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +126,17 @@ def tflm_arena(
     tail.add(36, 96 if recording else 72)  # SingleArenaBufferAllocator
     if planner == "tflm":
         tail.add(44, 72)  # GreedyMemoryPlanner
-    tail.add(36, 272 if recording else 72)  # MicroAllocator
+    tail.add(36, 280 if recording else 72)  # MicroAllocator
     tail.add(8, 16)  # its allocator of builtin data
     tail.add(*((12, 24) if wheel else (8, 16)))  # SubgraphAllocations
     tail.add(12, 24, content.num_tensors)  # TfLiteEvalTensor
     tail.add(32, 64, len(content.states))  # NodeAndRegistration
+    for data, _ in content.builtin:
+        tail.add(data.options, data.options, alignment=data.options_alignment)
+    for data, channels in content.builtin:
+        tail.add(data.state, data.wide_state, alignment=_ALIGNMENT)
+        for _ in ("multipliers", "shifts"):
+            tail.add(4 * channels, 4 * channels, alignment=_ALIGNMENT)
     for state in content.states:
         if state:
             # Its first two fields are as wide as a pointer.

@@ -38,6 +38,7 @@ class Tensor:
         data: A constant's little-endian bytes, which lie in flash; empty in the arena.
         scale: Quantization scale, or 0.
         zero_point: Quantization zero point.
+        num_scales: Scales that it has: one, one a channel, or none.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Tensor:
     data: bytes
     scale: float
     zero_point: int
+    num_scales: int = 1
 
     @property
     def constant(self) -> bool:
@@ -196,11 +198,13 @@ def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
         raise ModelError(
             f"Tensor {tensor.name!r} needs {size} bytes but its buffer holds {len(data)}."
         )
-    scale, zero_point = 0.0, 0
+    scale, zero_point, num_scales = 0.0, 0, 0
     if tensor.quantization is not None and tensor.quantization.scale is not None:
         scale = float(tensor.quantization.scale[0])
         zero_point = int(tensor.quantization.zeroPoint[0])
-    return Tensor((tensor.name or b"").decode(), shape, size, dtype, data, scale, zero_point)
+        num_scales = len(tensor.quantization.scale)
+    name = (tensor.name or b"").decode()
+    return Tensor(name, shape, size, dtype, data, scale, zero_point, num_scales)
 
 
 def _bytes(data: Any) -> bytes:

@@ -1,0 +1,112 @@
+"""Models of TFLite's builtin operators in TFLM, measured as ours are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
+from mcuformer_tflm.runtime.cortex_m import builtin_arena_bytes
+from mcuformer_tflm.runtime.probe import measure
+from mcuformer_tflm.runtime.tflm import open_interpreter
+from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
+
+_MAX_ARENA = 1 << 24
+
+
+class BuiltinInterpreter:
+    """Runs an int8 model of TFLM's own operators, placed by TFLM's own planner.
+
+    For models that this process has converted itself: TFLM aborts on some malformed files, and
+    no other process tries the model first, as ``MicroInterpreter`` does.
+
+    Args:
+        model: Bytes of a ``.tflite`` from ``convert_builtin``, one image in, logits out.
+
+    Attributes:
+        graph: Tensors and operators.
+        head_bytes: Activations and scratch, the same on every machine.
+        arena_bytes_host: What TFLM takes on this machine, 64-bit: head and persistent data.
+
+    Raises:
+        ModelError: If the model is no int8 network of one input and one output, or TFLM
+            refuses it.
+        RuntimeVersionError: If the installed TFLM is not supported.
+    """
+
+    graph: ModelGraph
+    head_bytes: int
+    arena_bytes_host: int
+
+    def __init__(self, model: bytes) -> None:
+        """Opens the model."""
+        self.graph = read_graph(model)
+        ends = [self.graph.tensors[i] for i in (*self.graph.inputs, *self.graph.outputs)]
+        if [tensor.dtype for tensor in ends] != ["int8", "int8"]:
+            raise ModelError(
+                "The model has inputs and outputs of "
+                f"{', '.join(tensor.dtype for tensor in ends)}; one int8 input and one int8 "
+                "output are wanted. Convert it with calibration images."
+            )
+        self._input, self._output = ends
+        try:
+            self._interpreter = open_interpreter(model, _MAX_ARENA)
+        except RuntimeError as error:
+            raise ModelError(
+                f"TFLM refused the model ({error}); what it lacks is on standard error."
+            ) from error
+        use = measure(self._interpreter, "tflm")
+        self.head_bytes = use["head"]
+        self.arena_bytes_host = use["head"] + use["tail"]
+
+    @property
+    def arena_bytes(self) -> int | None:
+        """Arena on a Cortex-M under TFLM's planner and reference kernels, computed.
+
+        None where an operator's persistent data is not known to ``search/tflm_arena.py``.
+        """
+        return builtin_arena_bytes(self.graph, self.head_bytes)
+
+    @property
+    def output_scale(self) -> tuple[float, int]:
+        """Scale and zero point of the logits."""
+        return self._output.scale, self._output.zero_point
+
+    def run(
+        self, images: np.ndarray, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """Classifies images one by one.
+
+        Args:
+            images: int8[n, height, width, channels], byte - 128 (``quantize_images``); put on
+                the model's own scale where that is another.
+            progress: Called after each image with (done, total).
+
+        Returns:
+            int8[n, num_classes] logits.
+
+        Raises:
+            DataError: If dtype or shape do not fit the model.
+        """
+        shape = self._input.shape[1:]
+        if images.dtype != np.int8 or images.shape[1:] != shape:
+            raise DataError(
+                f"The images are {images.dtype}{list(images.shape)}; the model takes "
+                f"int8[n, {', '.join(map(str, shape))}] (mcuformer_tflm.quantize_images)."
+            )
+        logits = np.empty((len(images), self._output.shape[-1]), np.int8)
+        for index, image in enumerate(self._rescaled(images)):
+            self._interpreter.set_input(image[None], 0)
+            self._interpreter.invoke()
+            logits[index] = self._interpreter.get_output(0)[0]
+            if progress is not None:
+                progress(index + 1, len(images))
+        return logits
+
+    def _rescaled(self, images: np.ndarray) -> np.ndarray:
+        scale, zero_point = self._input.scale, self._input.zero_point
+        if (scale, zero_point) == (1 / 128, 0):
+            return images
+        integers = np.round(images / np.float32(128 * scale)) + zero_point
+        return np.clip(integers, -128, 127).astype(np.int8)

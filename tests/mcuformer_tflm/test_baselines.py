@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import tf_keras
+
+from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.datasets import normalise, quantize_images
+from mcuformer_tflm.keras_models.batches import batches
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training import predict, train_subnet
+from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
+from mcuformer_tflm.runtime.cortex_m import builtin_arena_content
+from mcuformer_tflm.search.tflm_arena import tflm_arena
+
+CNN = DepthwiseCnn(28, 1, 10, width=12, blocks=(1, 2), stem_stride=2)
+
+
+@pytest.fixture(scope="module")
+def trained(fashion_mnist):
+    tf_keras.utils.set_random_seed(0)
+    network = CNN.build()
+    images, classes = fashion_mnist.train_images[:4000], fashion_mnist.train_classes[:4000]
+    train_subnet(
+        network, batches(images, classes, 32, num_classes=10), 2, TrainingRecipe(learning_rate=1e-2)
+    )
+    return network
+
+
+@pytest.fixture(scope="module")
+def interpreter(trained, fashion_mnist):
+    return CNN.open(CNN.convert(trained, normalise(fashion_mnist.train_images[:128])))
+
+
+def test_int8_in_tflm_is_close_to_float(trained, interpreter, fashion_mnist):
+    images, classes = fashion_mnist.test_images[:1000], fashion_mnist.test_classes[:1000]
+    wanted = predict(trained, normalise(images)).argmax(-1)
+    choice = interpreter.run(quantize_images(images)).argmax(-1)
+    assert np.mean(wanted == classes) > 0.7
+    assert np.mean(choice == wanted) > 0.95
+
+
+@pytest.mark.parametrize("changed", [{}, {"width": 5, "blocks": (1,), "stem_stride": 1}])
+def test_arena_is_what_tflm_takes_on_this_machine(interpreter, fashion_mnist, changed):
+    if changed:
+        other = DepthwiseCnn(**{**vars(CNN), **changed})
+        content = other.convert(other.build(), normalise(fashion_mnist.train_images[:32]))
+        interpreter = other.open(content)
+    content = builtin_arena_content(interpreter.graph, interpreter.head_bytes)
+    computed = tflm_arena(content, pointer_bytes=8, planner="tflm", wheel=True)
+    assert computed.head + computed.tail == interpreter.arena_bytes_host
+    assert interpreter.head_bytes < interpreter.arena_bytes < interpreter.arena_bytes_host
+
+
+def test_multiply_accumulates_are_those_of_the_layers():
+    total = 0
+    for layer in CNN.build().layers:
+        if isinstance(layer, tf_keras.layers.DepthwiseConv2D):
+            total += np.prod(layer.output_shape[1:]) * np.prod(layer.kernel_size)
+        elif isinstance(layer, tf_keras.layers.Conv2D | tf_keras.layers.Dense):
+            kernel = layer.weights[0].shape
+            total += np.prod(layer.output_shape[1:]) * np.prod(kernel[:-1])
+    assert CNN.num_macs == total
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("width", 0), ("blocks", ()), ("blocks", (1, 0)), ("stem_stride", 3), ("image_size", 2)],
+)
+def test_impossible_network_is_refused_by_its_field(field, value):
+    with pytest.raises(ConfigError, match=field):
+        DepthwiseCnn(**{**vars(CNN), field: value})
+
+
+def test_wrong_images_and_models_are_told(interpreter):
+    with pytest.raises(DataError, match=r"int8\[n, 28, 28, 1\]"):
+        interpreter.run(np.zeros((1, 28, 28, 1), np.uint8))
+    with pytest.raises(ModelError, match="TFL3"):
+        BuiltinInterpreter(b"no model at all")
