@@ -156,6 +156,18 @@ class Subnet(tf_keras.Model):
             if isinstance(layer, QuantizableLayer):
                 yield layer
 
+    def float_copy(self) -> Subnet:
+        """Returns the same network in floating point, with the same weights."""
+        copy = build_subnet(self.architecture)
+        self._copy_weights(copy)
+        return copy
+
+    def _copy_weights(self, other: Subnet) -> None:
+        for source, target in zip(self.operators(), other.operators(), strict=True):
+            for variable in source.trainable_weights:
+                name = variable.name.split("/")[-1].removesuffix(":0")
+                getattr(target, name).assign(variable)
+
     def quantized_copy(
         self, calibration: Iterable[np.ndarray], config: QuantizationConfig | None = None
     ) -> Subnet:
@@ -173,10 +185,8 @@ class Subnet(tf_keras.Model):
             DataError: If there is no calibration batch.
         """
         copy = build_subnet(self.architecture, config or QuantizationConfig())
-        for source, target in zip(self.operators(), copy.operators(), strict=True):
-            for variable in source.trainable_weights:
-                name = variable.name.split("/")[-1].removesuffix(":0")
-                getattr(target, name).assign(variable)
+        self._copy_weights(copy)
+        for target in copy.operators():
             target.set_calibrating(True)
         seen = 0
         for batch in calibration:

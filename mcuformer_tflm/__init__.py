@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.search.board import Board, get_board
     from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
     from mcuformer_tflm.search.summary import summary
+    from mcuformer_tflm.sqnr import quantization_report
 
 _HOMES = {
     "Architecture": "keras_models.architecture",
@@ -42,6 +43,7 @@ _HOMES = {
     "get_board": "search.board",
     "normalise": "datasets",
     "plan_memory": "plan.planner",
+    "quantization_report": "sqnr",
     "quantize": "qat",
     "quantize_images": "datasets",
     "summary": "search.summary",
@@ -63,6 +65,7 @@ __all__ = [
     "get_board",
     "normalise",
     "plan_memory",
+    "quantization_report",
     "quantize",
     "quantize_images",
     "summary",

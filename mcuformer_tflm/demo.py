@@ -30,10 +30,13 @@ from mcuformer_tflm.search.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SupernetTuner
+from mcuformer_tflm.sqnr import quantization_report
 
 MODEL_FILE = "model.tflite"
 REPORT_FILE = "report.json"
 PICTURE_FILE = "memory_map.png"
+SQNR_FILE = "sqnr.png"
+_SQNR_IMAGES = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +170,7 @@ def run_demo(
     partial.mkdir(parents=True, exist_ok=True)
     (partial / MODEL_FILE).write_bytes(model)
     draw_plan(plan, partial / PICTURE_FILE, budget=budget.arena)
+    quantization_report(quantized, images[:_SQNR_IMAGES]).draw(partial / SQNR_FILE)
     report.write(partial / REPORT_FILE)
     for path in partial.iterdir():
         path.replace(out / path.name)
