@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from mcuformer_tflm.custom_ops.reference.attention import (
+    PROBABILITY_ONE,
+    TABLE_SIZE,
+    exp_table,
+)
+from mcuformer_tflm.keras_models.fixed_point import (
+    exponent,
+    integer_function,
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    row_sums,
+    saturate,
+    shift_left,
+    shift_right,
+)
+from mcuformer_tflm.keras_models.integer_matrix import rescale
+from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantizers import (
     CalibratedQuantizer,
     FixedRangeQuantizer,
@@ -70,6 +88,9 @@ class Attention(QuantizableLayer):
         query, key, value = tf.unstack(
             tf.transpose(tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4])
         )
+        if self.simulates_integers:
+            shape = [-1, tokens, inputs.shape[-1] // 3]
+            return self._integer_attend(query, key, value, shape, training)
         logits = tf.matmul(query, key, transpose_b=True) * self.head_dim**-0.5
         if self.grid is not None:
             bias = self.relative_bias[: tf.shape(query)[1]]
@@ -85,6 +106,40 @@ class Attention(QuantizableLayer):
             context = tf.reshape(context, [batch, tokens, tf.shape(inputs)[-1] // 3])
         return self.fake_quantize("output", context, training)
 
+    @tf.autograph.experimental.do_not_convert
+    def _integer_attend(
+        self,
+        query: tf.Tensor,
+        key: tf.Tensor,
+        value: tf.Tensor,
+        shape: Sequence[int],
+        training: bool | None,
+    ) -> tf.Tensor:
+        parts = self.source_parts()
+        query, key, value = map(integers, (query, key, value), parts)
+        scores = tf.matmul(query, key, transpose_b=True)
+        step = parts[0].scale * parts[1].scale * self.head_dim**-0.5
+        logits = self.fake_quantize("logits", scores * tf.cast(step, scores.dtype), training)
+        multiplier, shift = score_multiplier(parts[0], parts[1], self.head_dim)
+        greatest = tf.cast(tf.reduce_max(scores, -1, keepdims=True), tf.int32)
+        scores = tf.cast(scores, tf.int32)
+        table = tf.constant(exp_table(LOGIT_STEP), tf.int64)
+        exact = integer_softmax(scores, greatest, table, multiplier, shift)
+        probabilities = _probabilities(logits, tf.cast(exact, logits.dtype))
+        context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
+        context = tf.reshape(context, shape)
+        smooth = context * tf.cast(parts[2].scale / PROBABILITY_ONE, context.dtype)
+        smooth = self.fake_quantize("output", smooth, training)
+        output = self.tensor_quantization("output")
+        exact = rescale(
+            tf.cast(context, tf.int32),
+            tf.constant(0, tf.int64),
+            *context_multiplier(parts[2], output),
+            output.zero_point,
+            output.num_bits,
+        )
+        return real_values(smooth, exact, output)
+
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""
         config = {
@@ -93,6 +148,66 @@ class Attention(QuantizableLayer):
             "class_token": self.class_token,
         }
         return {**super().get_config(), **config}
+
+
+def score_multiplier(
+    query: Quantization, key: Quantization, head_dim: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns multiplier and shift from q k products to integer logits."""
+    return quantize_multiplier(query.scale * key.scale * (head_dim**-0.5 / LOGIT_STEP))
+
+
+def context_multiplier(value: Quantization, output: Quantization) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns multiplier and shift from 2^-15 times value to the output."""
+    return quantize_multiplier(value.scale / PROBABILITY_ONE / output.scale)
+
+
+@integer_function
+def integer_softmax(
+    scores: tf.Tensor,
+    greatest: tf.Tensor,
+    table: tf.Tensor,
+    multiplier: tf.Tensor,
+    shift: tf.Tensor,
+) -> tf.Tensor:
+    """Returns what ``custom_ops/reference/attention.py: row_softmax`` gives of rescaled scores.
+
+    Args:
+        scores: int32[..., tokens], products of queries and keys.
+        greatest: int32[..., 1], of each row.
+        table: int64[256] (``exp_table``).
+        multiplier: int64, from products to logits (``score_multiplier``).
+        shift: int64.
+
+    Returns:
+        int32[..., tokens] in units of 2^-15.
+    """
+    # Rescaling keeps the order, so the greatest score gives the greatest logit.
+    distance = _logits(greatest, multiplier, shift) - _logits(scores, multiplier, shift)
+    exponential = tf.gather(table, tf.minimum(distance, TABLE_SIZE - 1))
+    total = row_sums(exponential)
+    power = exponent(total) - 1
+    normalised = shift_right(
+        shift_left(total, tf.maximum(15 - power, 0)), tf.maximum(power - 15, 0)
+    )
+    inverse = (1 << 31) // normalised
+    half = shift_left(tf.ones_like(power), power)
+    scaled = shift_right(exponential * inverse + half, power + 1)
+    return tf.cast(tf.minimum(scaled, PROBABILITY_ONE - 1), tf.int32)
+
+
+def _logits(scores: tf.Tensor, multiplier: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    return saturate(multiply_by_quantized_multiplier(scores, multiplier, shift), 16)
+
+
+@tf.custom_gradient
+def _probabilities(logits: tf.Tensor, exact: tf.Tensor) -> Any:
+    # The softmax of the logits in units of 2^-15, and its gradient from these very integers.
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        mean = tf.reduce_sum(upstream * exact, -1, keepdims=True) / PROBABILITY_ONE
+        return exact * (upstream - mean), None
+
+    return tf.identity(exact), gradient
 
 
 def _distances(grid: tuple[int, int], class_token: bool) -> np.ndarray:

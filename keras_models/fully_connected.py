@@ -6,6 +6,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.integer_matrix import (
+    column_scales,
+    integer_matrix,
+    rescale,
+    rescale_and_add,
+    residual_multiplier,
+)
+from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantization_config import INT8
 from mcuformer_tflm.keras_models.quantizers import (
     CalibratedQuantizer,
@@ -67,6 +75,8 @@ class FullyConnected(QuantizableLayer):
     ) -> tf.Tensor:
         """Multiplies; ``inputs`` is a tensor or the list [tensor, residual]."""
         x, residual = inputs if isinstance(inputs, list | tuple) else (inputs, None)
+        if self.simulates_integers:
+            return self._integer_call(x, residual, training)
         kernel, bias = self.kernel, self.bias
         if units is not None:
             part_units = units // self.parts
@@ -80,11 +90,41 @@ class FullyConnected(QuantizableLayer):
             outputs.set_shape([*x.shape[:-1], self.units])
         if residual is not None:
             outputs = outputs + residual
-        if not self.quantized:
-            return outputs
-        parts = tf.split(outputs, self.parts, axis=-1)
+        return self._fake_quantize_parts(outputs, training) if self.quantized else outputs
+
+    def _fake_quantize_parts(self, outputs: tf.Tensor, training: bool | None) -> tf.Tensor:
+        parts = tf.split(outputs, self.parts, axis=-1) if self.parts > 1 else [outputs]
         named = zip(self.output_names, parts, strict=True)
-        return tf.concat([self.fake_quantize(n, part, training) for n, part in named], -1)
+        parts = [self.fake_quantize(n, part, training) for n, part in named]
+        return tf.concat(parts, -1) if self.parts > 1 else parts[0]
+
+    @tf.autograph.experimental.do_not_convert
+    def _integer_call(
+        self, x: tf.Tensor, residual: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
+        kernel = self.fake_quantize("kernel", self.kernel, training)
+        matrix = integer_matrix(self, self.source())
+        rows = tf.reshape(integers(x, matrix.source), [-1, x.shape[-1]])
+        accumulator = matrix.accumulate(rows, kernel)
+        smooth = matrix.real_values(accumulator, self.bias)
+        if residual is not None:
+            residual = tf.reshape(residual, [-1, self.units])
+            smooth += residual
+        smooth = self._fake_quantize_parts(smooth, training)
+        # Only now are the ranges of the output those of this step.
+        outputs = self.output_quantizations()
+        multipliers = matrix.multipliers(outputs, residual is not None)
+        sums = tf.cast(accumulator, tf.int32), matrix.centred_bias, *multipliers
+        zero_point, num_bits = outputs[0].zero_point, outputs[0].num_bits
+        if residual is None:
+            exact = rescale(*sums, zero_point, num_bits)
+        else:
+            added = tf.cast(integers(residual, self.source(1)), tf.int32)
+            multipliers = residual_multiplier(self.source(1), outputs[0])
+            exact = rescale_and_add(*sums, added, *multipliers, zero_point, num_bits)
+        scales = column_scales(outputs, self.bias)
+        real = real_values(smooth, exact, Quantization(scales, zero_point, num_bits))
+        return tf.reshape(real, tf.concat([tf.shape(x)[:-1], [self.units]], 0))
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""

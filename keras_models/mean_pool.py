@@ -6,6 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.fixed_point import quantize_multiplier
+from mcuformer_tflm.keras_models.integer_matrix import rescale
+from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantizers import CalibratedQuantizer, QuantizableLayer
 
 
@@ -22,4 +25,30 @@ class MeanPool(QuantizableLayer):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Averages the tokens of each image."""
-        return self.fake_quantize("output", tf.reduce_mean(inputs, axis=1), training)
+        if not self.simulates_integers:
+            return self.fake_quantize("output", tf.reduce_mean(inputs, axis=1), training)
+        return self._integer_call(inputs, training)
+
+    @tf.autograph.experimental.do_not_convert
+    def _integer_call(self, inputs: tf.Tensor, training: bool | None) -> tf.Tensor:
+        source, tokens = self.source(), inputs.shape[1]
+        total = tf.reduce_sum(integers(inputs, source), axis=1)
+        smooth = total * tf.cast(source.scale / tokens, inputs.dtype)
+        smooth = self.fake_quantize("output", smooth, training)
+        output = self.tensor_quantization("output")
+        nothing = tf.constant(0, tf.int64)
+        exact = rescale(
+            tf.cast(total, tf.int32),
+            nothing,
+            *mean_multiplier(source, output, tokens),
+            output.zero_point,
+            output.num_bits,
+        )
+        return real_values(smooth, exact, output)
+
+
+def mean_multiplier(
+    source: Quantization, output: Quantization, tokens: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns multiplier and shift from the sum of the tokens to the output."""
+    return quantize_multiplier(source.scale / output.scale / tokens)

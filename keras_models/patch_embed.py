@@ -7,6 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.integer_matrix import (
+    integer_matrix,
+    rescale_and_add,
+    residual_multiplier,
+)
+from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantizers import (
     CalibratedQuantizer,
     FixedRangeQuantizer,
@@ -17,6 +23,7 @@ from mcuformer_tflm.keras_models.quantizers import (
 
 # An image is int8 with scale 1/128 and zero point 0: byte b stands for (b - 128) / 128.
 IMAGE_SCALE = 1 / 128
+IMAGE_QUANTIZATION = Quantization(IMAGE_SCALE)
 
 
 class PatchEmbed(QuantizableLayer):
@@ -77,9 +84,44 @@ class PatchEmbed(QuantizableLayer):
         rows, columns = images.shape[1] // p, images.shape[2] // p
         patches = tf.reshape(images, [-1, rows, p, columns, p, channels])
         patches = tf.reshape(tf.transpose(patches, [0, 1, 3, 2, 4, 5]), [-1, p * p * channels])
+        if self.simulates_integers:
+            tokens = self._integer_tokens(patches, kernel, position, training)
+            return tf.reshape(tokens, [-1, self.num_tokens, self.embed_dim])
         tokens = tf.matmul(patches, tf.reshape(kernel, [p * p * channels, -1]))
         tokens = tf.reshape(tokens + self.bias[:width], [-1, self.num_tokens, width])
         return self.fake_quantize("output", tokens + position, training)
+
+    @tf.autograph.experimental.do_not_convert
+    def _integer_tokens(
+        self,
+        patches: tf.Tensor,
+        kernel: tf.Tensor,
+        position: tf.Tensor,
+        training: bool | None,
+    ) -> tf.Tensor:
+        matrix = integer_matrix(self, IMAGE_QUANTIZATION)
+        accumulator = matrix.accumulate(integers(patches, matrix.source), kernel)
+        shape = [-1, self.num_tokens, self.embed_dim]
+        accumulator = tf.reshape(accumulator, shape)
+        smooth = matrix.real_values(accumulator, self.bias) + position
+        smooth = self.fake_quantize("output", smooth, training)
+        output, added = self.tensor_quantization("output"), self.tensor_quantization("position")
+        exact = rescale_and_add(
+            tf.cast(accumulator, tf.int32),
+            matrix.centred_bias,
+            *matrix.multipliers([output], residual=True),
+            self.integer_position(),
+            *residual_multiplier(added, output),
+            output.zero_point,
+            output.num_bits,
+        )
+        return real_values(smooth, exact, output)
+
+    def integer_position(self) -> tf.Tensor:
+        """Returns the positions as integers, int32[tokens, embed_dim] within [-127, 127]."""
+        scale = self.tensor_quantization("position").scale
+        position = tf.round(tf.cast(self.position, tf.float64) / scale)
+        return tf.cast(tf.clip_by_value(position, -127, 127), tf.int32)
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
 
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.fixed_point import constant_function
+from mcuformer_tflm.keras_models.quantization import Quantization
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 
 # TF-MOT's decay of 0.999 suits runs of many thousand steps; ranges here start calibrated.
@@ -99,6 +103,8 @@ class QuantizableLayer(tf_keras.layers.Layer):
         if isinstance(quantization, dict):
             quantization = QuantizationConfig(**quantization)
         self.quantization = quantization
+        self._calibrating = False
+        self._sources: tuple[Callable[[], list[Quantization]], ...] = ()
         self._quantizers: dict[str, Any] = {}
         self._ranges: dict[str, dict[str, tf.Variable]] = {}
 
@@ -106,6 +112,74 @@ class QuantizableLayer(tf_keras.layers.Layer):
     def quantized(self) -> bool:
         """Whether its tensors are quantized."""
         return self.quantization is not None
+
+    @property
+    def simulates_integers(self) -> bool:
+        """Whether it now computes as its integer operator does."""
+        return (
+            self.quantization is not None
+            and self.quantization.integer_operators
+            and not self._calibrating
+        )
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Runs the layer; while a functional model is built, notes who made its inputs."""
+        made = [x for x in tf.nest.flatten(inputs) if tf_keras.backend.is_keras_tensor(x)]
+        makers = [x._keras_history.layer for x in made]
+        if makers and all(isinstance(maker, QuantizableLayer) for maker in makers):
+            self.follow(*makers)
+        return super().__call__(inputs, *args, **kwargs)
+
+    # Kept from Keras, which would count the makers' weights among this layer's.
+    @tf.__internal__.tracking.no_automatic_dependency_tracking
+    def follow(self, *makers: QuantizableLayer) -> None:
+        """Tells whose outputs are this layer's inputs, since their quantization enters."""
+        self._sources = tuple(maker.output_quantizations for maker in makers)
+
+    def source(self, index: int = 0) -> Quantization:
+        """Returns the quantization of one input."""
+        return self.source_parts(index)[0]
+
+    def source_parts(self, index: int = 0) -> list[Quantization]:
+        """Returns the quantization of each column group of one input.
+
+        Raises:
+            ConfigError: If it is not known.
+        """
+        if index >= len(self._sources):
+            raise ConfigError(
+                f"{self.name} does not know how its input is quantized; build it in a functional "
+                "model of quantized layers, or call follow(...) with the layer before it."
+            )
+        return self._sources[index]()
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the output's quantizers: one a column group."""
+        return ["output"]
+
+    def output_quantizations(self) -> list[Quantization]:
+        """Returns the quantization of the output, or of each column group of it."""
+        return [self.tensor_quantization(name) for name in self.output_names]
+
+    def tensor_quantization(self, name: str) -> Quantization:
+        """Returns what TensorFlow's fake quantization applies to one tensor, as it is now.
+
+        Ranges contain zero; the zero point is nudged to an integer as in
+        ``tf.quantization.fake_quant_with_min_max_vars``.
+        """
+        ranges, quantizer = self._ranges[name], self._quantizers[name]
+        low, high, num_bits = ranges["min_var"], ranges["max_var"], quantizer.num_bits
+        scale, zero_point = _nudged(low, high, num_bits, quantizer.narrow_range)
+        return Quantization(scale, zero_point, num_bits)
+
+    def integer_kernel(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the kernel's integers, float64 of its shape, and their scales, float64[units].
+
+        They lie within [-127, 127], or [-7, 7] for 4 bits.
+        """
+        num_bits = self._quantizers["kernel"].num_bits
+        return _integer_kernel(self.kernel, self._ranges["kernel"]["max_var"], num_bits)
 
     def add_quantizer(self, name: str, quantizer: Any, shape: Any = None) -> None:
         """Registers a quantizer under the name of its tensor; does nothing in a float layer."""
@@ -121,6 +195,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
 
     def set_calibrating(self, calibrating: bool) -> None:
         """Switches calibration of all activation quantizers on or off."""
+        self._calibrating = calibrating
         for quantizer in self._quantizers.values():
             if isinstance(quantizer, CalibratedQuantizer):
                 quantizer.calibrating = calibrating
@@ -143,3 +218,28 @@ class QuantizableLayer(tf_keras.layers.Layer):
         """Returns the (min, max) of one weight tensor: float[channels] each, in real units."""
         ranges = self._ranges[name]
         return ranges["min_var"].numpy(), ranges["max_var"].numpy()
+
+
+@constant_function
+def _nudged(
+    low: tf.Tensor, high: tf.Tensor, num_bits: int, narrow: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    low, high = tf.cast(low, tf.float64), tf.cast(high, tf.float64)
+    greatest = 2 ** (num_bits - 1) - 1
+    if narrow:
+        return high / greatest, tf.constant(0, tf.int64)
+    least = -greatest - 1
+    scale = (high - low) / (greatest - least)
+    zero_point = tf.clip_by_value(tf.floor(least - low / scale + 0.5), least, greatest)
+    return scale, tf.cast(zero_point, tf.int64)
+
+
+@constant_function
+def _integer_kernel(
+    kernel: tf.Tensor, high: tf.Tensor, num_bits: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    limit = 2 ** (num_bits - 1) - 1
+    high = tf.cast(high, tf.float64)
+    scales = tf.where(high > 0, high, tf.ones_like(high)) / limit
+    weights = tf.round(tf.cast(kernel, tf.float64) / scales)
+    return tf.clip_by_value(weights, -limit, limit), scales
