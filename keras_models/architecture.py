@@ -150,13 +150,17 @@ class Architecture:
         """
         options = {
             "low_rank_attention": self.low_rank_attention,
-            "relative_position": self.relative_position,
             "pooling": self.pooling != "mean",
         }
         for field in [name for name, used in options.items() if used]:
             raise ConfigError(
                 f"{field} is {getattr(self, field)!r}: it trains and runs in float, but has no "
                 f"int8 operators yet; leave {field} at its default for a microcontroller."
+            )
+        if self.relative_position and self.grid_height != self.grid_width:
+            raise ConfigError(
+                f"relative_position is True on {self.grid_height} rows of {self.grid_width} "
+                "patches: the int8 operator takes square grids; leave it at False."
             )
 
     def to_json(self) -> str:

@@ -46,7 +46,7 @@ class Attention(QuantizableLayer):
 
     With a ``grid``, every head adds a learned bias to its logits that depends on how
     many rows and columns two patches lie apart (Liu et al., Swin Transformer, 2021), and three
-    biases more for pairs with a class token. There is no integer operator for it.
+    biases more for pairs with a class token. The integer operator takes square grids.
 
     Args:
         head_dim: Width of one head.
@@ -76,6 +76,7 @@ class Attention(QuantizableLayer):
             shape = [heads, int(self.distances.max()) + 1]
             self.relative_bias = self.add_weight("relative_bias", shape, initializer="zeros")
         fixed = FixedRangeQuantizer
+        self.add_quantizer("relative_bias", fixed(16, -_LOGIT_LIMIT, _LOGIT_LIMIT, True))
         self.add_quantizer("logits", fixed(16, -_LOGIT_LIMIT, _LOGIT_LIMIT, True))
         self.add_quantizer("probabilities", fixed(15, 0.0, 1 - 2**-15, False))
         self.add_quantizer("output", CalibratedQuantizer())
@@ -92,10 +93,11 @@ class Attention(QuantizableLayer):
             shape = [-1, tokens, inputs.shape[-1] // 3]
             return self._integer_attend(query, key, value, shape, training)
         logits = tf.matmul(query, key, transpose_b=True) * self.head_dim**-0.5
+        logits = self.fake_quantize("logits", logits, training)
         if self.grid is not None:
             bias = self.relative_bias[: tf.shape(query)[1]]
+            bias = self.fake_quantize("relative_bias", bias, training)
             logits += tf.gather(bias, self.distances, axis=1)
-        logits = self.fake_quantize("logits", logits, training)
         # In float32 whatever the layer computes in: small probabilities add up.
         probabilities = tf.cast(tf.nn.softmax(tf.cast(logits, tf.float32)), inputs.dtype)
         probabilities = self.fake_quantize("probabilities", probabilities, training)
@@ -121,10 +123,16 @@ class Attention(QuantizableLayer):
         step = parts[0].scale * parts[1].scale * self.head_dim**-0.5
         logits = self.fake_quantize("logits", scores * tf.cast(step, scores.dtype), training)
         multiplier, shift = score_multiplier(parts[0], parts[1], self.head_dim)
-        greatest = tf.cast(tf.reduce_max(scores, -1, keepdims=True), tf.int32)
-        scores = tf.cast(scores, tf.int32)
+        steps = tf.constant(0, tf.int64)
+        if self.grid is not None:
+            bias = self.fake_quantize("relative_bias", self.relative_bias, training)
+            logits += tf.gather(bias, self.distances, axis=1)
+            steps = tf.gather(integer_bias(self.relative_bias), self.distances, axis=1)
+        whole = integer_logits(tf.cast(scores, tf.int32), steps, multiplier, shift)
+        # Outside the compiled functions: XLA's own maximum along rows is slow.
+        greatest = tf.reduce_max(whole, -1, keepdims=True)
         table = tf.constant(exp_table(LOGIT_STEP), tf.int64)
-        exact = integer_softmax(scores, greatest, table, multiplier, shift)
+        exact = integer_softmax(whole, greatest, table)
         probabilities = _probabilities(logits, tf.cast(exact, logits.dtype))
         context = tf.transpose(tf.matmul(probabilities, value), [0, 2, 1, 3])
         context = tf.reshape(context, shape)
@@ -163,27 +171,37 @@ def context_multiplier(value: Quantization, output: Quantization) -> tuple[tf.Te
 
 
 @integer_function
-def integer_softmax(
-    scores: tf.Tensor,
-    greatest: tf.Tensor,
-    table: tf.Tensor,
-    multiplier: tf.Tensor,
-    shift: tf.Tensor,
+def integer_logits(
+    scores: tf.Tensor, bias: tf.Tensor, multiplier: tf.Tensor, shift: tf.Tensor
 ) -> tf.Tensor:
-    """Returns what ``custom_ops/reference/attention.py: row_softmax`` gives of rescaled scores.
+    """Returns the integer logits that the operator makes of products of queries and keys.
 
     Args:
-        scores: int32[..., tokens], products of queries and keys.
-        greatest: int32[..., 1], of each row.
-        table: int64[256] (``exp_table``).
+        scores: int32[..., tokens], the products.
+        bias: int64, added to the rescaled products (``integer_bias``).
         multiplier: int64, from products to logits (``score_multiplier``).
         shift: int64.
 
     Returns:
+        int32[..., tokens] within 16 bits.
+    """
+    logits = multiply_by_quantized_multiplier(scores, multiplier, shift)
+    return saturate(logits + bias, 16)
+
+
+@integer_function
+def integer_softmax(logits: tf.Tensor, greatest: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
+    """Returns what ``custom_ops/reference/attention.py: row_softmax`` gives.
+
+    Args:
+        logits: int32[..., tokens] (``integer_logits``).
+        greatest: int32[..., 1], of each row.
+        table: int64[256] (``exp_table``).
+
+    Returns:
         int32[..., tokens] in units of 2^-15.
     """
-    # Rescaling keeps the order, so the greatest score gives the greatest logit.
-    distance = _logits(greatest, multiplier, shift) - _logits(scores, multiplier, shift)
+    distance = tf.cast(greatest - logits, tf.int64)
     exponential = tf.gather(table, tf.minimum(distance, TABLE_SIZE - 1))
     total = row_sums(exponential)
     power = exponent(total) - 1
@@ -196,10 +214,6 @@ def integer_softmax(
     return tf.cast(tf.minimum(scaled, PROBABILITY_ONE - 1), tf.int32)
 
 
-def _logits(scores: tf.Tensor, multiplier: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    return saturate(multiply_by_quantized_multiplier(scores, multiplier, shift), 16)
-
-
 @tf.custom_gradient
 def _probabilities(logits: tf.Tensor, exact: tf.Tensor) -> Any:
     # The softmax of the logits in units of 2^-15, and its gradient from these very integers.
@@ -208,6 +222,12 @@ def _probabilities(logits: tf.Tensor, exact: tf.Tensor) -> Any:
         return exact * (upstream - mean), None
 
     return tf.identity(exact), gradient
+
+
+def integer_bias(bias: tf.Tensor) -> tf.Tensor:
+    """Returns position biases in steps of an integer logit, int64 within 16 bits."""
+    steps = tf.round(tf.cast(bias, tf.float64) / LOGIT_STEP)
+    return tf.cast(tf.clip_by_value(steps, 1 - 2**15, 2**15 - 1), tf.int64)
 
 
 def _distances(grid: tuple[int, int], class_token: bool) -> np.ndarray:

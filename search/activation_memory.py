@@ -72,17 +72,20 @@ def arena_bytes(
     """
     low_rank = architecture.rank_ratio is not None
     head = head_bytes(architecture, image, quantization)
-    content = arena_content(architecture.depth, head, low_rank)
+    content = arena_content(architecture.depth, head, low_rank, architecture.relative_position)
     return tflm_arena(content).total
 
 
-def arena_content(depth: int, head: int, low_rank: bool = True) -> ArenaContent:
+def arena_content(
+    depth: int, head: int, low_rank: bool = True, relative_position: bool = False
+) -> ArenaContent:
     """Returns what the exported graph of a network of that depth makes TFLM keep.
 
     Args:
         depth: Number of blocks.
         head: Bytes of activations and scratch.
         low_rank: Whether the MLP's matrices are pairs of factors.
+        relative_position: Whether attention has a bias, which is a constant more a block.
     """
     block = ("McuformerAttention", "McuformerFullyConnected", "McuformerMlp")
     codes = (
@@ -93,7 +96,8 @@ def arena_content(depth: int, head: int, low_rank: bool = True) -> ArenaContent:
     # Patches 3, attention 4, projection 2, MLP 3 and 2 a layer, norm 2, head 2, and one table
     # of exponentials for all.
     mlp_constants = 3 + 2 * (4 if low_rank else 2)
-    constants = 3 + (4 + 2 + mlp_constants) * depth + 2 + 2 + 1
+    attention_constants = 4 + relative_position
+    constants = 3 + (attention_constants + 2 + mlp_constants) * depth + 2 + 2 + 1
     scratch = sum(code not in ("McuformerLayerNorm", "McuformerMeanPool") for code in codes)
     return ArenaContent(
         head,

@@ -81,7 +81,14 @@ class Budget:
         if not self.banks:
             return False
         # TFLM's own data lie in the first region, wherever the plan has its buffers.
-        own = tflm_arena(arena_content(architecture.depth, 0, architecture.rank_ratio is not None))
+        own = tflm_arena(
+            arena_content(
+                architecture.depth,
+                0,
+                architecture.rank_ratio is not None,
+                architecture.relative_position,
+            )
+        )
         free = self.arena // _ALIGNMENT * _ALIGNMENT - own.tail
         regions = (free, *self.banks)
         return own.total <= self.arena and fits_regions(

@@ -39,6 +39,7 @@ _BUFFER_OVERHEAD = 12
 _OPERATORS = {
     "McuformerPatchEmbed": (4, 171),
     "McuformerAttention": (6, 230),
+    "McuformerAttention with bias": (7, 239),
     "McuformerFullyConnected": (5, 149),
     "McuformerMlp": (12, 262),
     "McuformerMlp without rank": (8, 208),
@@ -97,6 +98,9 @@ def block_constants(
     packed = packed_weight_bytes(arch.head_dim, dim, bits)
     yield Constant(prefix + "qkv/weights", 1, heads * packed)
     yield Constant(prefix + "qkv/constants", 2, 3 * width * _BYTES_PER_UNIT)
+    if arch.relative_position:
+        span = 2 * arch.grid_height - 1
+        yield Constant(prefix + "attention/position_bias", 3, 2 * arch.num_heads[block] * span**2)
     yield from _layer(prefix + "projection", dim, width, bits)
     yield from _norm(prefix + "norm_2", dim)
     table = Constant(prefix + "gelu/table", 1, _GELU_TABLE_BYTES)
@@ -157,7 +161,9 @@ def outer_bytes(architecture: Architecture, depth: int) -> int:
     arch = architecture
     sizes = [constant.size for constant in outer_constants(arch)]
     ends = (sizes[0] % _ALIGNMENT, sizes[1] % _ALIGNMENT)
-    return sum(map(buffer_bytes, sizes)) + _structure_bytes(depth, arch.rank > 0, ends)
+    return sum(map(buffer_bytes, sizes)) + _structure_bytes(
+        depth, arch.rank > 0, arch.relative_position, ends
+    )
 
 
 def block_bytes(
@@ -181,7 +187,9 @@ def archive_bytes(architecture: Architecture, labels: Sequence[str] | None = Non
 
 
 @functools.cache
-def _structure_bytes(depth: int, low_rank: bool, ends: tuple[int, int]) -> int:
+def _structure_bytes(
+    depth: int, low_rank: bool, relative_position: bool, ends: tuple[int, int]
+) -> int:
     """Returns the bytes of the flatbuffer without the buffers of constants and architecture.
 
     Tensors, operators and their options, names, and both forms of the memory plan. Nothing of
@@ -191,15 +199,19 @@ def _structure_bytes(depth: int, low_rank: bool, ends: tuple[int, int]) -> int:
     Args:
         depth: Number of blocks.
         low_rank: Whether the MLP's matrices are pairs of factors.
+        relative_position: Whether attention has a bias.
         ends: Bytes of the first two buffers beyond multiples of 16.
     """
     # The least network of that form stands for all.
-    arch = Architecture(1, 1, 1, 1, 1.0 if low_rank else None, 1, 1, (1,) * depth, (1.0,) * depth)
+    arch = Architecture(
+        1, 1, 1, 1, 1.0 if low_rank else None, 1, 1, (1,) * depth, (1.0,) * depth,
+        relative_position=relative_position,
+    )  # fmt: skip
     outer = list(outer_constants(arch))
     for index, end in enumerate(ends):
         outer[index] = dataclasses.replace(outer[index], size=_ALIGNMENT + end)
     blocks = [list(block_constants(arch, block)) for block in range(depth)]
-    tensors, operators = _graph(outer, blocks, low_rank)
+    tensors, operators = _graph(outer, blocks, low_rank, relative_position)
     constants = [size for _, _, size in tensors if size]
     # Every operator but the last normalisation and the mean has scratch.
     planned = len(tensors) - len(constants) + len(operators) - 2
@@ -243,7 +255,10 @@ def _structure_bytes(depth: int, low_rank: bool, ends: tuple[int, int]) -> int:
 
 
 def _graph(
-    outer: Sequence[Constant], blocks: Sequence[Sequence[Constant]], low_rank: bool
+    outer: Sequence[Constant],
+    blocks: Sequence[Sequence[Constant]],
+    low_rank: bool,
+    relative_position: bool,
 ) -> tuple[list[tuple[str, int, int]], list[str]]:
     # (name, rank, bytes or 0 for an activation) of each tensor, and the operators.
     tensors: list[tuple[str, int, int]] = [("image", 4, 0)]
@@ -255,18 +270,20 @@ def _graph(
     add(outer[:3])
     tensors.append(("patch_embed", 3, 0))
     mlp = "McuformerMlp" if low_rank else "McuformerMlp without rank"
+    attention = "McuformerAttention" + " with bias" * relative_position
+    bias = 4 + relative_position  # the constants of attention end here
     for block, constants in enumerate(blocks):
         prefix = f"block_{block}_"
         add(constants[:2])
         if block == 0:
             add(outer[3:4])
-        add(constants[2:4])
+        add(constants[2:bias])
         tensors.append((prefix + "attention", 3, 0))
-        add(constants[4:6])
+        add(constants[bias : bias + 2])
         tensors.append((prefix + "projection", 3, 0))
-        add(constants[6:])
+        add(constants[bias + 2 :])
         tensors.append((prefix + ("fc2_v" if low_rank else "fc2"), 3, 0))
-        operators += ["McuformerAttention", "McuformerFullyConnected", mlp]
+        operators += [attention, "McuformerFullyConnected", mlp]
     add(outer[4:6])
     tensors += [("norm", 3, 0), ("mean_pool", 2, 0)]
     add(outer[6:])

@@ -34,7 +34,7 @@ def kept_arena_bytes(
     arch = architecture
     attention = [_attention_bytes(arch, block, quantization) for block in kept]
     head = max([head_bytes(arch, image, quantization), *attention])
-    content = arena_content(arch.depth, head, arch.rank_ratio is not None)
+    content = arena_content(arch.depth, head, arch.rank_ratio is not None, arch.relative_position)
     # Each normalisation becomes an operator with an output of its own.
     norm = STATE_BYTES["McuformerLayerNorm"]
     content = dataclasses.replace(

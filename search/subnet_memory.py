@@ -132,7 +132,10 @@ class SubnetMemory:
         two = self._table(outer[:1], lambda arch: len(_doubled(arch).to_json()))
         self._text = (two - one[:1])[0]
         self._outer_text = one[:, 0] - self._text[0]
-        arenas = [tflm_arena(arena_content(depth, 0)) for depth in space.depth]
+        arenas = [
+            tflm_arena(arena_content(depth, 0, relative_position=space.relative_position))
+            for depth in space.depth
+        ]
         self._tail = np.array([arena.tail for arena in arenas], np.int32)
         self._planning = np.array([arena.total for arena in arenas], np.int32)
 

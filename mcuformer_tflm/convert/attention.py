@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
 from mcuformer_tflm.convert.layer_constants import layer_constants, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
 from mcuformer_tflm.custom_ops.reference.attention import PROBABILITY_ONE, exp_table, pack_qkv
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
-from mcuformer_tflm.keras_models.attention import LOGIT_STEP, Attention
+from mcuformer_tflm.keras_models.attention import LOGIT_STEP, Attention, integer_bias
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 
@@ -49,6 +51,7 @@ def export_attention(
         graph.add_constant(f"{qkv.name}/constants", ordered),
     ]
     options["weight_bits"] = weight_bits(qkv)
+    options |= _add_position_bias(layer, graph, inputs)
     return _add(layer, graph, source, parts, num_heads, inputs, options)
 
 
@@ -56,7 +59,23 @@ def export_attention_on_qkv(layer: Attention, graph: Graph, source: Activation) 
     """Adds ``McuformerAttention`` on queries, keys and values that another operator computed."""
     num_heads = source.shape[-1] // 3 // layer.head_dim
     inputs = [source.index, _exp_table(graph)]
-    return _add(layer, graph, source, source.parts, num_heads, inputs, {})
+    if layer.grid is not None:
+        inputs += [ABSENT] * 4
+    options = _add_position_bias(layer, graph, inputs)
+    return _add(layer, graph, source, source.parts, num_heads, inputs, options)
+
+
+def _add_position_bias(layer: Attention, graph: Graph, inputs: list[int]) -> dict[str, int]:
+    # int16[heads, rows, columns] in units of a logit, by the steps from the query to the key;
+    # the layer counts from the key to the query.
+    if layer.grid is None:
+        return {}
+    grid, _ = layer.grid
+    span = 2 * grid - 1
+    bias = integer_bias(layer.relative_bias).numpy()[:, : span**2].reshape(-1, span, span)
+    flipped = np.ascontiguousarray(bias[:, ::-1, ::-1], np.int16)
+    inputs.append(graph.add_constant(f"{layer.name}/position_bias", flipped))
+    return {"grid": grid}
 
 
 def _exp_table(graph: Graph) -> int:

@@ -52,7 +52,7 @@ def skeleton_graph(
     for block in range(arch.depth):
         prefix, width = f"block_{block}_", arch.attention_dim(block)
         y = graph.operator(prefix + "attention", "McuformerAttention", [
-            x, table, *graph.norm(dim), *graph.layer(3 * width, dim),
+            x, table, *graph.norm(dim), *graph.layer(3 * width, dim), *graph.bias(arch, block),
         ], (*tokens[:-1], width), {"head_dim": arch.head_dim})  # fmt: skip
         x = graph.operator(
             prefix + "projection", "McuformerFullyConnected", [y, x, -1, *graph.layer(dim, width)],
@@ -111,6 +111,12 @@ class _Skeleton:
 
     def layer(self, units: int, width: int) -> tuple[int, int]:
         return self.weights(units, width), self.constants(units)
+
+    def bias(self, arch: Architecture, block: int) -> tuple[int, ...]:
+        if not arch.relative_position:
+            return ()
+        span = 2 * arch.grid_height - 1
+        return (self.constant((arch.num_heads[block], span, span), "int16"),)
 
     def norm(self, width: int) -> tuple[int, int]:
         return self.constant((width,), "int16"), self.constant((width,), "int32")

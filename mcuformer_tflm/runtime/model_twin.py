@@ -123,15 +123,16 @@ def run_operator(operator: Operator, inputs: list[Any], dtype: str) -> np.ndarra
 
 
 def _attention(inputs: list[Any], options: dict[str, Any]) -> np.ndarray:
-    x, table, *rest = inputs
+    # Those at the end may be absent.
+    absent: list[Any] = [None] * (7 - len(inputs))
+    x, table, gamma, beta, packed, constants, bias = inputs + absent
     x = _rows(x)
-    if rest:
-        norm, bits = _split(options)
-        gamma, beta, packed, constants = rest
-        if gamma is not None:
-            x = layer_norm(x, gamma, beta, **norm)
+    norm, bits = _split(options)
+    if gamma is not None:
+        x = layer_norm(x, gamma, beta, **norm)
+    if packed is not None:
         x = fully_connected(x, *_unpack_qkv(packed, constants, x.shape[-1], options, bits), 0)
-    return attention(x, table, **options)
+    return attention(x, table, position_bias=bias, **options)
 
 
 def _unpack_qkv(

@@ -152,7 +152,7 @@ def test_whole_matrices_extract_subnets_of_the_same_outputs():
         assert subnet.count_params() == num_parameters(architecture)
 
 
-@pytest.mark.parametrize("field", ["low_rank_attention", "relative_position", "pooling"])
+@pytest.mark.parametrize("field", ["low_rank_attention", "pooling"])
 def test_option_without_int8_operators_is_refused_by_name(field):
     space = dataclasses.replace(SPACE, **{field: "class_token" if field == "pooling" else True})
     subnet = build_subnet(space.smallest())

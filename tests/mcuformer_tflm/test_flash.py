@@ -19,6 +19,9 @@ _ODD = Architecture(
 _NETWORKS = {
     "drawn": FASHION_MNIST_SPACE.sample(np.random.default_rng(1)),
     "eleven_odd_blocks": _ODD,
+    "relative_positions": dataclasses.replace(
+        _ODD, relative_position=True, num_heads=(3, 2), mlp_ratio=(2.0, 1.0)
+    ),
     "whole_matrices": dataclasses.replace(
         _ODD, rank_ratio=None, num_heads=(3, 2), mlp_ratio=(2.0, 1.0)
     ),
