@@ -58,6 +58,8 @@ def demo(
     sram_kib: Annotated[
         int | None, typer.Option(help="Limit the arena to fewer KiB than the board has.")
     ] = None,
+    weight_bits: Annotated[int, typer.Option(help="Bits of the blocks' weights: 4 or 8.")] = 8,
+    residual_bits: Annotated[int, typer.Option(help="Bits of the residual stream: 8 or 16.")] = 8,
     data_folder: DataFolder = None,
 ) -> None:
     """Search, train, quantize, convert and run a model on Fashion-MNIST.
@@ -65,12 +67,15 @@ def demo(
     Example: `mcuformer demo --board stm32f427 --out build/demo`
     """
     from mcuformer_tflm.datasets import fashion_mnist
+    from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
     from mcuformer_tflm.search.board import get_board
     from mcuformer_tflm.search.budget import Budget
 
     if sram_kib is not None and sram_kib < 1:
         raise ConfigError(f"--sram-kib is {sram_kib}; it must be at least 1.")
-    budget = Budget.of_board(get_board(board), None if sram_kib is None else sram_kib * 1024)
+    quantization = QuantizationConfig(weight_bits=weight_bits, residual_bits=residual_bits)
+    arena = None if sram_kib is None else sram_kib * 1024
+    budget = Budget.of_board(get_board(board), arena, quantization)
     data = fashion_mnist(data_folder)
     console = Console()
     console.print(f"Fashion-MNIST for {budget}, seed {seed}")
@@ -81,7 +86,7 @@ def demo(
     with progress_bars(console) as progress:
         report = run_demo(data, budget, out, progress, seed)
     console.print(report.table())
-    console.print(f"Written to {out}: model.tflite, report.json, memory_map.png")
+    console.print(f"Written to {out}: model.tflite, report.json, memory_map.png, sqnr.png")
 
 
 @app.command()

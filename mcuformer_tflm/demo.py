@@ -93,8 +93,9 @@ def run_demo(
 
     Args:
         data: Images and labels.
-        budget: What the model may take.
-        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png``.
+        budget: What the model may take, and how it is quantized.
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png`` and
+            ``sqnr.png``.
         progress: Called with (what is being done, done, total).
         seed: Of all random choices.
         settings: How much work to do.
@@ -136,6 +137,7 @@ def run_demo(
         batch_size=settings.batch_size,
         seed=seed,
         progress=lambda done, total: progress("train it quantized", done, total),
+        config=budget.quantization,
     )
     model = convert(quantized, data.labels)
 

@@ -191,13 +191,9 @@ def _makers(layer: QuantizableLayer) -> list[str]:
     return [node.layer.name for node in layer.inbound_nodes[0].parent_nodes]
 
 
-def _output_names(layer: QuantizableLayer) -> list[str]:
-    return getattr(layer, "output_names", ["output"])
-
-
 def _outside(layer: QuantizableLayer, output: Any) -> float:
     # Share of values that are more than a step outside the range of their column group.
-    names = _output_names(layer)
+    names = layer.output_names
     shares = []
     for name, part in zip(names, np.split(np.asarray(output), len(names), -1), strict=True):
         low, high = layer.quantization_range(name)
@@ -209,7 +205,7 @@ def _outside(layer: QuantizableLayer, output: Any) -> float:
 def _layer_error(
     layer: QuantizableLayer, sqnr: float, network_sqnr: float, clipped: float
 ) -> LayerError:
-    names = _output_names(layer)
+    names = layer.output_names
     ranges = [layer.quantization_range(name) for name in names]
     low, high = max(ranges, key=lambda limits: limits[1] - limits[0])
     weight_sqnr = None

@@ -1,3 +1,3 @@
 """Benchmarks: each suite is a module of that name with ``run(progress) -> list[Row]``."""
 
-SUITES: tuple[str, ...] = ("firmware", "kernels", "memory", "operators", "search")
+SUITES: tuple[str, ...] = ("firmware", "kernels", "memory", "operators", "quantization", "search")

@@ -46,7 +46,7 @@ def test_options_reach_the_quantizers_of_stream_and_matrices(architecture):
             layer.name.startswith("block_"),
             layer.name.endswith(("patch_embed", "projection", "fc2_v")),
         )
-        for name in getattr(layer, "output_names", ["output"]):
+        for name in layer.output_names:
             assert layer.quantizer(name).num_bits == (16 if stream else 8), layer.name
         if hasattr(layer, "kernel"):
             assert layer.quantizer("kernel").num_bits == (4 if block else 8), layer.name

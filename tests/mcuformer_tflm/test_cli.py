@@ -52,6 +52,7 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
     [
         (["demo", "--board", "stm32f999"], "There is no board 'stm32f999'"),
         (["demo", "--sram-kib", "1"], "No subnet of this space fits"),
+        (["demo", "--weight-bits", "2"], "weight_bits is 2; allowed are 4 and 8"),
         (["demo", "--data-folder", "/nowhere"], "apt-get install dataset-fashion-mnist"),
         (["plan", "/nowhere.tflite"], "/nowhere.tflite cannot be read"),
         (["verify", "/nowhere.tflite", "--data", "imagenet"], "no data set 'imagenet'"),

@@ -8,6 +8,7 @@ from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
@@ -106,3 +107,11 @@ def test_firmware_gives_the_interpreters_bytes(network, config, pictures, fashio
     run = run_firmware(built.elf, get_board(board).core, pictures, 10)
     assert run.status == 0, run.log
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(model).run(pictures))
+
+
+def test_fake_quantized_network_gives_the_bytes_of_the_int8_model(network, pictures, fashion_mnist):
+    model = MicroInterpreter(convert(network, fashion_mnist.labels))
+    output = model.graph.tensors[model.graph.outputs[0]]
+    logits = predict(network, datasets.normalise(fashion_mnist.test_images[: len(pictures)]))
+    steps = logits.astype(float) / output.scale + output.zero_point
+    np.testing.assert_allclose(steps, model.run(pictures), atol=1e-3)

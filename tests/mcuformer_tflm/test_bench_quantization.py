@@ -1,0 +1,14 @@
+from mcuformer_tflm.bench.quantization import OPTIONS, Work, compare
+
+
+def test_options_cost_arena_save_flash_and_gain_signal():
+    few = Work(trained=640, epochs=1, trained_quantized=640, tested=100, measured=64)
+    wide = OPTIONS["weight_4_residual_16"]
+    rows = list(compare({"int8": OPTIONS["int8"], "wide": wide}, few, lambda *_: None))
+    found = {(row.case, row.metric): row.value for row in rows}
+    assert 0 < found["float", "top1_float"] < 1
+    assert found["wide", "arena_bytes"] > found["int8", "arena_bytes"]
+    assert found["wide", "flash_bytes"] < 0.8 * found["int8", "flash_bytes"]
+    for case in ("int8", "wide"):
+        assert abs(found[case, "top1_trained"] - found["float", "top1_float"]) < 0.4
+        assert 5 < found[case, "logits_sqnr"] < 60
