@@ -43,3 +43,7 @@ class ToolchainError(McuformerError):
 
 class EmulatorError(McuformerError):
     """A kernel misbehaved on the emulated Cortex-M."""
+
+
+class QuantizationWarning(UserWarning):
+    """Quantization goes on, but something about the network or the data will cost accuracy."""

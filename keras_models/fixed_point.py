@@ -41,11 +41,16 @@ def constant_function(function: Callable[..., Any]) -> Any:
 
     @functools.wraps(function)
     def call(*args: Any) -> Any:
-        # By their values: of variables the compiled function would be one each.
-        return compiled(*(tf.convert_to_tensor(x) if isinstance(x, tf.Variable) else x
-                          for x in args))  # fmt: skip
+        return compiled(*map(_value, args))
 
     return call
+
+
+def _value(x: Any) -> Any:
+    # A compiled function would be one for each variable and each float.
+    if isinstance(x, tf.Variable):
+        return tf.convert_to_tensor(x)
+    return tf.constant(x, tf.float64) if isinstance(x, float) else x
 
 
 def row_sums(x: tf.Tensor) -> tf.Tensor:

@@ -92,7 +92,8 @@ def column_scales(parts: Sequence[Quantization], units: tf.Tensor) -> tf.Tensor:
     """Returns the scale of each of as many units as a vector has, in equal groups."""
     if len(parts) == 1:
         return parts[0].scale
-    return tf.repeat(tf.stack([part.scale for part in parts]), tf.size(units) // len(parts))
+    scales = tf.stack([tf.convert_to_tensor(part.scale, tf.float64) for part in parts])
+    return tf.repeat(scales, tf.size(units) // len(parts))
 
 
 @constant_function

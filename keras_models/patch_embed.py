@@ -14,7 +14,6 @@ from mcuformer_tflm.keras_models.integer_matrix import (
 )
 from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantizers import (
-    CalibratedQuantizer,
     FixedRangeQuantizer,
     QuantizableLayer,
     residual_quantizer,
@@ -63,7 +62,7 @@ class PatchEmbed(QuantizableLayer):
         )
         self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
         self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
-        self.add_quantizer("position", CalibratedQuantizer(symmetric=True))
+        self.add_quantizer("position", weight_quantizer(per_axis=False), self.position.shape)
         self.add_quantizer("output", residual_quantizer(self.quantization))
         super().build(input_shape)
 

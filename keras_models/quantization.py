@@ -27,6 +27,11 @@ class Quantization:
     zero_point: Any = 0
     num_bits: int = 8
 
+    @property
+    def dtype(self) -> str:
+        """Name of the integer type."""
+        return f"int{self.num_bits}"
+
 
 def integers(x: tf.Tensor, quantization: Quantization) -> tf.Tensor:
     """Returns float32 integers less their zero point; gradients as of a division by the scale."""

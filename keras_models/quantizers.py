@@ -10,6 +10,7 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.quantization.keras import quantizers as tfmot_quantizers
 
+from mcuformer_tflm.keras_models.calibration import Calibration
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.fixed_point import constant_function
 from mcuformer_tflm.keras_models.quantization import Quantization
@@ -22,9 +23,12 @@ _EMA_DECAY = 0.99
 class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
     """TF-MOT's moving-average quantizer, whose range starts at values seen on data.
 
-    While ``calibrating`` is true the tensor passes unchanged and the range grows to what it
-    holds. Afterwards the range follows the training batches slowly, as TF-MOT does it.
-    Symmetric ranges have zero point 0.
+    During calibration the tensor passes unchanged. Afterwards the range follows the training
+    batches slowly, as TF-MOT does it, as long as its layer's ranges are not frozen. Symmetric
+    ranges have zero point 0.
+
+    Attributes:
+        calibration: What the tensor held so far; None outside calibration.
     """
 
     def __init__(self, num_bits: int = 8, symmetric: bool = False) -> None:
@@ -32,32 +36,42 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
         super().__init__(
             num_bits=num_bits, per_axis=False, symmetric=symmetric, narrow_range=symmetric
         )
-        self.calibrating = False
-        self._fresh = True
+        self.calibration: Calibration | None = None
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **_: Any
     ) -> tf.Tensor:
         """Fake-quantizes ``inputs``; gradients pass straight through inside the range."""
-        low, high = weights["min_var"], weights["max_var"]
-        if training or self.calibrating:
-            batch_low = tf.minimum(tf.reduce_min(inputs), 0.0)
-            batch_high = tf.maximum(tf.reduce_max(inputs), batch_low + 1e-6)
-            if self.symmetric:
-                batch_high = tf.maximum(-batch_low, batch_high)
-                batch_low = -batch_high
-            batch_low, batch_high = tf.stop_gradient(batch_low), tf.stop_gradient(batch_high)
-        if self.calibrating:
-            low.assign(batch_low if self._fresh else tf.minimum(low, batch_low))
-            high.assign(batch_high if self._fresh else tf.maximum(high, batch_high))
-            self._fresh = False
+        if self.calibration is not None:
+            self.calibration.see(inputs.numpy())
             return inputs
+        low, high = weights["min_var"], weights["max_var"]
         if training:
-            low.assign_sub((1 - _EMA_DECAY) * (low - batch_low))
-            high.assign_sub((1 - _EMA_DECAY) * (high - batch_high))
+            step = (1 - _EMA_DECAY) * weights["following"]
+            seen = tf.stop_gradient(inputs)
+            batch_low, batch_high = self._limits(tf.reduce_min(seen), tf.reduce_max(seen))
+            low.assign_sub(step * (low - batch_low))
+            high.assign_sub(step * (high - batch_high))
         return tf.quantization.fake_quant_with_min_max_vars(
             inputs, low, high, num_bits=self.num_bits, narrow_range=self.narrow_range
         )
+
+    def finish_calibration(self, weights: dict[str, tf.Variable] | None) -> None:
+        """Quantizes again, with the range of what was seen where weights are given for it."""
+        if self.calibration is not None and weights is not None:
+            low, high = self._limits(*self.calibration.limits)
+            weights["min_var"].assign(low)
+            weights["max_var"].assign(high)
+        self.calibration = None
+
+    def _limits(self, low: Any, high: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        # The range holds zero, is never empty, and as wide to both sides if it is symmetric.
+        low = tf.minimum(low, 0.0)
+        high = tf.maximum(high, low + 1e-6)
+        if self.symmetric:
+            high = tf.maximum(-low, high)
+            low = -high
+        return low, high
 
 
 class FixedRangeQuantizer(tfmot_quantizers.FixedQuantizer):
@@ -73,10 +87,12 @@ class FixedRangeQuantizer(tfmot_quantizers.FixedQuantizer):
         )
 
 
-def weight_quantizer(num_bits: int = 8) -> tfmot_quantizers.LastValueQuantizer:
-    """Returns TF-MOT's symmetric quantizer with one scale an output channel."""
+def weight_quantizer(
+    num_bits: int = 8, per_axis: bool = True
+) -> tfmot_quantizers.LastValueQuantizer:
+    """Returns TF-MOT's symmetric quantizer, with one scale an output channel if ``per_axis``."""
     return tfmot_quantizers.LastValueQuantizer(
-        num_bits=num_bits, per_axis=True, symmetric=True, narrow_range=True
+        num_bits=num_bits, per_axis=per_axis, symmetric=True, narrow_range=True
     )
 
 
@@ -104,6 +120,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
             quantization = QuantizationConfig(**quantization)
         self.quantization = quantization
         self._calibrating = False
+        self._following: tf.Variable | None = None
         self._sources: tuple[Callable[[], list[Quantization]], ...] = ()
         self._quantizers: dict[str, Any] = {}
         self._ranges: dict[str, dict[str, tf.Variable]] = {}
@@ -184,8 +201,13 @@ class QuantizableLayer(tf_keras.layers.Layer):
     def add_quantizer(self, name: str, quantizer: Any, shape: Any = None) -> None:
         """Registers a quantizer under the name of its tensor; does nothing in a float layer."""
         if self.quantized:
+            if self._following is None:
+                self._following = self.add_weight(
+                    "following", [], initializer="ones", trainable=False
+                )
             self._quantizers[name] = quantizer
-            self._ranges[name] = quantizer.build(shape, name, self)
+            ranges = quantizer.build(shape, name, self)
+            self._ranges[name] = {**(ranges or {}), "following": self._following}
 
     def fake_quantize(self, name: str, tensor: tf.Tensor, training: bool | None) -> tf.Tensor:
         """Passes a tensor through the quantizer of that name; unchanged in a float layer."""
@@ -193,12 +215,33 @@ class QuantizableLayer(tf_keras.layers.Layer):
             return tensor
         return self._quantizers[name](tensor, bool(training), self._ranges[name])
 
-    def set_calibrating(self, calibrating: bool) -> None:
-        """Switches calibration of all activation quantizers on or off."""
-        self._calibrating = calibrating
-        for quantizer in self._quantizers.values():
+    def start_calibration(self, percentile: float = 100.0) -> dict[str, Calibration]:
+        """Lets tensors pass and watches them; returns by name what sees them from now on."""
+        self._calibrating = True
+        found = {}
+        for name, quantizer in self._quantizers.items():
             if isinstance(quantizer, CalibratedQuantizer):
-                quantizer.calibrating = calibrating
+                quantizer.calibration = Calibration(percentile, self.quantization_range(name))
+                found[name] = quantizer.calibration
+        return found
+
+    def finish_calibration(self, set_ranges: bool = True) -> None:
+        """Quantizes again, with ranges set by what was seen unless they shall stay."""
+        self._calibrating = False
+        for name, quantizer in self._quantizers.items():
+            if isinstance(quantizer, CalibratedQuantizer):
+                quantizer.finish_calibration(self._ranges[name] if set_ranges else None)
+
+    def freeze_ranges(self) -> None:
+        """Keeps the ranges of activations as they are, whatever is trained on."""
+        if self._following is not None:
+            self._following.assign(0.0)
+
+    def update_weight_ranges(self) -> None:
+        """Takes the ranges of the weights from the weights as they are now."""
+        for name, quantizer in self._quantizers.items():
+            if isinstance(quantizer, tfmot_quantizers.LastValueQuantizer):
+                self.fake_quantize(name, getattr(self, name), training=True)
 
     def quantizer(self, name: str) -> Any:
         """Returns the TF-MOT quantizer of one tensor."""
@@ -227,6 +270,7 @@ def _nudged(
     low, high = tf.cast(low, tf.float64), tf.cast(high, tf.float64)
     greatest = 2 ** (num_bits - 1) - 1
     if narrow:
+        high = tf.where(high > 0, high, tf.ones_like(high))
         return high / greatest, tf.constant(0, tf.int64)
     least = -greatest - 1
     scale = (high - low) / (greatest - least)

@@ -12,8 +12,8 @@ import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.attention import Attention
+from mcuformer_tflm.keras_models.calibration import calibrate
 from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
-from mcuformer_tflm.keras_models.exceptions import DataError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.gelu import Gelu
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
@@ -182,19 +182,29 @@ class Subnet(tf_keras.Model):
 
         Raises:
             ConfigError: If the network has an option without int8 operators.
-            DataError: If there is no calibration batch.
+            DataError: If there is no calibration batch, or the network computes values on it
+                that are no numbers.
+        """
+        copy = self.uncalibrated_copy(config)
+        calibrate(copy, calibration)
+        return copy
+
+    def uncalibrated_copy(self, config: QuantizationConfig | None = None) -> Subnet:
+        """Returns the same network with TF-MOT quantizers, for ``calibrate``.
+
+        Raises:
+            ConfigError: If the network has an option without int8 operators.
         """
         copy = build_subnet(self.architecture, config or QuantizationConfig())
         self._copy_weights(copy)
-        for target in copy.operators():
-            target.set_calibrating(True)
-        seen = 0
-        for batch in calibration:
-            # Training mode makes TF-MOT's weight quantizers take the range of the weights.
-            copy(batch, training=True)
-            seen += len(batch)
-        if seen == 0:
-            raise DataError("Calibration got no images; give at least one batch.")
-        for target in copy.operators():
-            target.set_calibrating(False)
         return copy
+
+    def freeze_ranges(self) -> None:
+        """Keeps the ranges of all activations as they are, whatever is trained on."""
+        for layer in self.operators():
+            layer.freeze_ranges()
+
+    def update_weight_ranges(self) -> None:
+        """Takes the ranges of all weights from the weights as they are now."""
+        for layer in self.operators():
+            layer.update_weight_ranges()

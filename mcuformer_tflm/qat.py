@@ -1,20 +1,34 @@
-"""Quantization-aware training with TF-MOT."""
+"""Quantization with TF-MOT, after training and in training."""
 
 from __future__ import annotations
 
-import numpy as np
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from mcuformer_tflm.keras_models.exceptions import DataError
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from mcuformer_tflm.keras_models.batches import as_floats
+from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import Progress, batches, train_subnet
 
+# Below this many calibration images the ranges depend on which ones they are.
+FEW_IMAGES = 32
+# Share of a tensor's values beyond its range that is worth a warning.
+MUCH_CLIPPED = 0.01
+
 
 def quantize(
     subnet: Subnet,
     images: np.ndarray,
-    classes: np.ndarray,
+    classes: np.ndarray | None = None,
     epochs: int = 1,
     learning_rate: float = 3e-4,
     batch_size: int = 128,
@@ -22,40 +36,162 @@ def quantize(
     seed: int = 0,
     progress: Progress | None = None,
     config: QuantizationConfig | None = None,
+    percentile: float = 100.0,
+    frozen_epochs: float | None = None,
+    recipe: TrainingRecipe | None = None,
+    teacher: tf_keras.Model | None = None,
+    checkpoint: Path | None = None,
 ) -> Subnet:
     """Returns a quantized copy of a trained network, trained on with its rounding in place.
 
     Every tensor that the runtime holds gets a TF-MOT quantizer; its range is first set by
-    calibration images, then follows training.
+    calibration images, then follows training, and is frozen towards the end. Layers compute as
+    the integer operators do, to the last bit, and pass gradients straight through the rounding:
+    the network gives what the converted model gives. With ``epochs=0`` it is calibrated only
+    (post-training quantization), which takes seconds.
+
+    What will cost accuracy is told as a ``QuantizationWarning`` that names the layer: fewer
+    than 32 calibration images, channels whose weights are all zero or whose output never
+    changes, and ranges that cut off more than 1 % of the values.
 
     Args:
         subnet: A trained float network.
-        images: float32[n, height, width, channels] in [-1, 1).
-        classes: int32[n].
+        images: float32[n, height, width, channels] in [-1, 1), or uint8.
+        classes: int32[n]; not needed with ``epochs=0``.
         epochs: Passes over the images; 0 leaves it at calibration.
-        learning_rate: Peak of the schedule.
+        learning_rate: Peak of the schedule, where there is no ``recipe``.
         batch_size: Images a step.
-        calibration_images: Images that set the ranges.
+        calibration_images: Images that set the ranges, spread evenly over all.
         seed: Of the order of the images.
         progress: Called after each step with (done, total).
         config: Widths of the integers, and what of their arithmetic is simulated; 8 bits and
             all of it by default.
+        percentile: Share of each tensor's values, in percent, that calibration keeps within its
+            range; 100 keeps all.
+        frozen_epochs: Epochs at the end with frozen ranges; by default the last one, or the
+            second half of a single one.
+        recipe: How to train and to augment.
+        teacher: A network whose probabilities it follows (``recipe.distillation_weight``).
+        checkpoint: File that keeps the state after each epoch; if it exists, training goes on
+            from there.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
-        DataError: If there are fewer images than one batch.
+        ConfigError: If the network has an option without int8 operators, or ``percentile`` or
+            ``frozen_epochs`` is out of range.
+        DataError: If there are no images or fewer than one batch to train on, they are not the
+            network's, or classes are missing or out of range.
+        CheckpointError: If the checkpoint belongs to another training.
     """
-    subnet.architecture.check_exportable()
-    if len(images) < batch_size:
-        raise DataError(
-            f"There are {len(images)} images, fewer than one batch of {batch_size}; give more "
-            "images or a smaller batch_size."
-        )
-    chosen = images[:calibration_images]
-    parts = [chosen[start : start + batch_size] for start in range(0, len(chosen), batch_size)]
-    quantized = subnet.quantized_copy(parts, config)
+    arch = subnet.architecture
+    arch.check_exportable()
+    if not 50 < percentile <= 100:
+        raise ConfigError(f"percentile is {percentile}; it must lie in (50, 100].")
+    if frozen_epochs is None:
+        frozen_epochs = 1.0 if epochs > 1 else 0.5
+    if not 0 <= frozen_epochs < math.inf:
+        raise ConfigError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more.")
+    _check_images(subnet, images)
+    data = None
     if epochs:
-        data = batches(images, classes, batch_size, seed)
-        recipe = TrainingRecipe(learning_rate=learning_rate)
-        train_subnet(quantized, data, epochs, recipe, progress)
+        if classes is None:
+            raise DataError("There are no classes to train on; give classes, or epochs=0.")
+        recipe = recipe or TrainingRecipe(learning_rate=learning_rate)
+        data = batches(images, classes, batch_size, seed, arch.num_classes, recipe)
+    chosen = _spread(images, calibration_images)
+    quantized = subnet.uncalibrated_copy(config)
+    found = calibrate(quantized, _floats(chosen, batch_size), percentile)
+    _warn(quantized, found, len(chosen))
+    if data is not None:
+        freeze_at = epochs * len(data) - round(frozen_epochs * len(data))
+        frozen = False
+
+        def report(done: int, total: int) -> None:
+            nonlocal frozen
+            if done >= freeze_at and not frozen:
+                quantized.freeze_ranges()
+                frozen = True
+            if progress is not None:
+                progress(done, total)
+
+        train_subnet(quantized, data, epochs, recipe, report, teacher, checkpoint)
+        # The last step moved the weights, and a moving average replaces them.
+        quantized.update_weight_ranges()
+    if epochs or percentile < 100:
+        _warn_of_clipping(quantized, _spread(chosen, 4 * FEW_IMAGES), batch_size)
     return quantized
+
+
+def _check_images(subnet: Subnet, images: np.ndarray) -> None:
+    shape = subnet.architecture.image_shape
+    if len(images) == 0:
+        raise DataError("There are no images to calibrate on; give some hundred.")
+    if tuple(images.shape[1:]) != tuple(shape):
+        raise DataError(
+            f"The images are of shape {tuple(images.shape[1:])}, the network takes {tuple(shape)}."
+        )
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise DataError(
+            f"The images are {images.dtype}; give uint8, or float32 in [-1, 1) (normalise)."
+        )
+    if images.dtype == np.uint8:
+        return
+    outside = float(np.mean(np.abs(_spread(images, 256)) > 1))
+    if outside > MUCH_CLIPPED:
+        _tell(
+            f"patch_embed: {outside:.1%} of the pixels lie outside [-1, 1); pass images through "
+            "normalise(...), or give uint8."
+        )
+
+
+def _spread(images: np.ndarray, count: int) -> np.ndarray:
+    # Not the first ones: data is often sorted by class.
+    return images[np.linspace(0, len(images) - 1, min(count, len(images))).astype(int)]
+
+
+def _floats(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(images), batch_size):
+        yield np.asarray(as_floats(tf.constant(images[start : start + batch_size])), np.float32)
+
+
+def _warn(quantized: Subnet, found: Mapping[tuple[str, str], Calibration], num_images: int) -> None:
+    if num_images < FEW_IMAGES:
+        _tell(
+            f"Only {num_images} images calibrate the ranges, which then depend on which ones "
+            f"they are; give {FEW_IMAGES} or more, better some hundred."
+        )
+    for layer in quantized.operators():
+        kernel = getattr(layer, "kernel", None)
+        if kernel is None:
+            continue
+        dead = np.flatnonzero(~np.any(np.reshape(kernel, [-1, kernel.shape[-1]]), axis=0))
+        if len(dead):
+            _tell(
+                f"{layer.name}: the weights of {_channels(dead, kernel.shape[-1])} are all zero; "
+                "it is trained badly, or wider than it needs to be."
+            )
+    for (name, tensor), calibration in found.items():
+        constant = calibration.constant_channels()
+        if len(constant) and num_images > 1:
+            _tell(
+                f"{name}: {_channels(constant, np.size(calibration.lowest))} of its {tensor} "
+                "never change on the calibration images."
+            )
+
+
+def _warn_of_clipping(quantized: Subnet, images: np.ndarray, batch_size: int) -> None:
+    shares = clipped_shares(quantized, _floats(images, batch_size))
+    for (name, tensor), share in shares.items():
+        if share > MUCH_CLIPPED:
+            _tell(
+                f"{name}: the range of its {tensor} cuts off {share:.1%} of the values; raise "
+                "percentile, or freeze the ranges later."
+            )
+
+
+def _channels(numbers: np.ndarray, total: int) -> str:
+    first = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"{len(numbers)} of {total} channels ({first})"
+
+
+def _tell(text: str) -> None:
+    warnings.warn(QuantizationWarning(text), stacklevel=3)

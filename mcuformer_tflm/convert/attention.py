@@ -9,10 +9,15 @@ import numpy as np
 from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
 from mcuformer_tflm.convert.layer_constants import layer_constants, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
-from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
-from mcuformer_tflm.custom_ops.reference.attention import PROBABILITY_ONE, exp_table, pack_qkv
-from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
-from mcuformer_tflm.keras_models.attention import LOGIT_STEP, Attention, integer_bias
+from mcuformer_tflm.convert.quantization import Quantization, activation_quantization, numbers
+from mcuformer_tflm.custom_ops.reference.attention import exp_table, pack_qkv
+from mcuformer_tflm.keras_models.attention import (
+    LOGIT_STEP,
+    Attention,
+    context_multiplier,
+    integer_bias,
+    score_multiplier,
+)
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 
@@ -93,12 +98,8 @@ def _add(
 ) -> Activation:
     query, key, value = parts
     quantization = activation_quantization(layer, "output")
-    score_multiplier, score_shift = quantize_multiplier(
-        query.scale * key.scale * layer.head_dim**-0.5 / LOGIT_STEP
-    )
-    context_multiplier, context_shift = quantize_multiplier(
-        value.scale / PROBABILITY_ONE / quantization.scale
-    )
+    multiplier, shift = numbers(score_multiplier(query, key, layer.head_dim))
+    out_multiplier, out_shift = numbers(context_multiplier(value, quantization))
     shape = (*source.shape[:-1], num_heads * layer.head_dim)
     output = graph.add_activation(layer.name, shape, quantization)
     options = {
@@ -106,10 +107,10 @@ def _add(
         "num_heads": num_heads,
         "head_dim": layer.head_dim,
         "output_zero_point": quantization.zero_point,
-        "score_multiplier": score_multiplier,
-        "score_shift": score_shift,
-        "context_multiplier": context_multiplier,
-        "context_shift": context_shift,
+        "score_multiplier": multiplier,
+        "score_shift": shift,
+        "context_multiplier": out_multiplier,
+        "context_shift": out_shift,
     }
     graph.add_operator("McuformerAttention", inputs, output, options)
     return output

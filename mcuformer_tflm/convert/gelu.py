@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import tensorflow as tf
+
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
-from mcuformer_tflm.custom_ops.reference.gelu import gelu_table
-from mcuformer_tflm.keras_models.gelu import Gelu
+from mcuformer_tflm.keras_models.gelu import Gelu, gelu_table
 
 
 def export_gelu(layer: Gelu, graph: Graph, source: Activation) -> Activation:
@@ -19,5 +21,6 @@ def export_gelu(layer: Gelu, graph: Graph, source: Activation) -> Activation:
 
 def add_gelu_table(name: str, graph: Graph, before: Quantization, after: Quantization) -> int:
     """Adds the table from one quantization to another and returns its tensor's index."""
-    table = gelu_table(before.scale, before.zero_point, after.scale, after.zero_point)
-    return graph.add_constant(f"{name}/table", table)
+    zero_points = (tf.constant(q.zero_point, tf.int64) for q in (before, after))
+    table = gelu_table(before.scale, next(zero_points), after.scale, next(zero_points))
+    return graph.add_constant(f"{name}/table", table.numpy().astype(np.int8))

@@ -10,17 +10,12 @@ from mcuformer_tflm.convert.graph import Graph
 from mcuformer_tflm.convert.quantization import (
     Quantization,
     activation_quantization,
-    fold_bias,
-    quantize_multipliers,
-    quantize_weights,
+    numbers,
 )
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
-from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.integer_matrix import integer_matrix, residual_multiplier
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
-
-# Both summands of a residual addition are held with 8 fractional bits.
-RESIDUAL_ONE = 1 << 8
 
 
 def layer_constants(
@@ -41,14 +36,10 @@ def layer_constants(
         int8[..., units] of the kernel's shape, and int32[units, 3]: bias with the input's zero
         point folded in, multiplier, shift.
     """
-    weights, weight_scales = quantize_weights(layer, layer.kernel.numpy())
-    units = weights.shape[-1]
-    output_scales = np.repeat([part.scale for part in outputs], units // len(outputs))
-    factors = weight_scales * source.scale / output_scales
-    if residual:
-        factors = factors * RESIDUAL_ONE
-    bias = fold_bias(layer.bias.numpy(), weights.reshape(-1, units).T, weight_scales, source)
-    return weights, unit_constants(bias, *quantize_multipliers(factors))
+    matrix = integer_matrix(layer, source)
+    multipliers = [part.numpy() for part in matrix.multipliers(outputs, residual)]
+    weights = matrix.weights.numpy().astype(np.int8)
+    return weights, unit_constants(matrix.bias.numpy(), *multipliers)
 
 
 def add_layer(
@@ -79,7 +70,7 @@ def weight_bits(layer: QuantizableLayer) -> int:
 
 def residual_options(residual: Quantization, output: Quantization) -> dict[str, int]:
     """Returns the options that rescale a residual to the output's units."""
-    multiplier, shift = quantize_multiplier(residual.scale / output.scale * RESIDUAL_ONE)
+    multiplier, shift = numbers(residual_multiplier(residual, output))
     return {
         "residual_zero_point": residual.zero_point,
         "residual_multiplier": multiplier,

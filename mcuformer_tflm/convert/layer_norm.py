@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import tensorflow as tf
+
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.custom_ops.reference.layer_norm import MAX_EPSILON, fold_layer_norm
-from mcuformer_tflm.keras_models.layer_norm import EPSILON, LayerNorm
+from mcuformer_tflm.keras_models.layer_norm import LayerNorm, fold_layer_norm, integer_epsilon
 
 
 def export_layer_norm(layer: LayerNorm, graph: Graph, source: Activation) -> Activation:
@@ -32,18 +34,16 @@ def layer_norm_constants(
         ``iterations``.
     """
     quantization = activation_quantization(layer, "output")
-    gamma, beta, normalised_bits = fold_layer_norm(
-        layer.gamma.numpy(), layer.beta.numpy(), quantization.scale, quantization.zero_point
-    )
-    # The operator's variance counts in (width * integer)^2.
-    epsilon = round(EPSILON * (source.shape[-1] / source.quantization.scale) ** 2)
+    scale, zero_point = quantization.scale, quantization.zero_point
+    folded = fold_layer_norm(layer.gamma, layer.beta, scale, tf.constant(zero_point, tf.int64))
+    gamma, beta, normalised_bits = (part.numpy() for part in folded)
     constants = [
-        graph.add_constant(f"{layer.name}/gamma", gamma),
-        graph.add_constant(f"{layer.name}/beta", beta),
+        graph.add_constant(f"{layer.name}/gamma", gamma.astype(np.int16)),
+        graph.add_constant(f"{layer.name}/beta", beta.astype(np.int32)),
     ]
     options = {
-        "normalised_bits": normalised_bits,
-        "epsilon": min(epsilon, MAX_EPSILON),
+        "normalised_bits": int(normalised_bits),
+        "epsilon": int(integer_epsilon(source.shape[-1], source.quantization.scale)),
         "iterations": layer.iterations,
     }
     return constants, options

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
-from mcuformer_tflm.keras_models.mean_pool import MeanPool
+from mcuformer_tflm.convert.quantization import activation_quantization, numbers
+from mcuformer_tflm.keras_models.mean_pool import MeanPool, mean_multiplier
 
 
 def export_mean_pool(layer: MeanPool, graph: Graph, source: Activation) -> Activation:
     """Adds ``McuformerMeanPool``."""
     quantization = activation_quantization(layer, "output")
     _, tokens, width = source.shape
-    multiplier, shift = quantize_multiplier(source.quantization.scale / quantization.scale / tokens)
+    multiplier, shift = numbers(mean_multiplier(source.quantization, quantization, tokens))
     output = graph.add_activation(layer.name, (1, width), quantization)
     options = {
         "input_zero_point": source.quantization.zero_point,

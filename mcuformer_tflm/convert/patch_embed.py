@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.layer_constants import RESIDUAL_ONE, layer_constants
-from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
+from mcuformer_tflm.convert.layer_constants import layer_constants
+from mcuformer_tflm.convert.quantization import activation_quantization, numbers
 from mcuformer_tflm.custom_ops.reference.patch_embed import (
     MODES,
     pack_patch_weights,
     tokens_may_overwrite,
 )
+from mcuformer_tflm.keras_models.integer_matrix import residual_multiplier
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 
 
@@ -32,21 +32,19 @@ def export_patch_embed(
     position_quantization = activation_quantization(layer, "position")
     kernel, constants = layer_constants(layer, source.quantization, [quantization], residual=True)
     weights = kernel.transpose(3, 0, 1, 2)
-    position = np.rint(layer.position.numpy() / position_quantization.scale)
+    position = layer.integer_position().numpy().astype(np.int8)
     inputs = [
         source.index,
         graph.add_constant(f"{layer.name}/weights", pack_patch_weights(weights, tile)),
         graph.add_constant(f"{layer.name}/constants", constants),
-        graph.add_constant(f"{layer.name}/position", np.clip(position, -127, 127).astype(np.int8)),
+        graph.add_constant(f"{layer.name}/position", position),
     ]
     whole = source.shape[1] == image_height
     width, channels = source.shape[2:]
     in_place = tokens_may_overwrite(
         image_height, width, layer.patch_size, channels, layer.embed_dim, quantization.num_bits // 8
     )
-    multiplier, shift = quantize_multiplier(
-        position_quantization.scale / quantization.scale * RESIDUAL_ONE
-    )
+    multiplier, shift = numbers(residual_multiplier(position_quantization, quantization))
     options = {
         "mode": MODES.index("in place" if in_place else "whole") if whole
         else MODES.index("strips"),

@@ -1,0 +1,163 @@
+import warnings
+
+import numpy as np
+import pytest
+import tf_keras
+
+from mcuformer_tflm import TrainingRecipe, qat, quantize
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
+from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.subnet import build_subnet
+
+TINY = Architecture(
+    image_size=8, channels=1, num_classes=3, patch_size=4, rank_ratio=None, head_dim=4,
+    embed_dim=8, num_heads=(1,), mlp_ratio=(2.0,),
+)  # fmt: skip
+# The arithmetic of the layers does not matter here.
+QUICK = QuantizationConfig(integer_operators=False)
+
+
+@pytest.fixture
+def subnet():
+    tf_keras.utils.set_random_seed(0)
+    return build_subnet(TINY)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.fixture
+def classes():
+    return np.arange(64, dtype=np.int32) % 3
+
+
+def ranges(network):
+    return {
+        (layer.name, name): layer.quantization_range(name)
+        for layer in network.operators()
+        for name in layer.output_names
+    }
+
+
+def warned(run):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        run()
+    return [str(w.message) for w in found if issubclass(w.category, QuantizationWarning)]
+
+
+def test_calibration_alone_needs_no_classes_and_keeps_the_weights(subnet, images):
+    network = quantize(subnet, images, epochs=0)
+    for one, other in zip(subnet.trainable_weights, network.trainable_weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_bytes_and_floats_calibrate_alike(subnet, images):
+    floats = (images.astype(np.float32) - 128) / 128
+    one, other = (quantize(subnet, given, epochs=0) for given in (images, floats))
+    assert ranges(one) == ranges(other)
+
+
+def test_percentile_cuts_ranges(subnet, images):
+    whole, cut = (quantize(subnet, images, epochs=0, percentile=p) for p in (100, 99))
+    for key, (low, high) in ranges(cut).items():
+        assert high - low < ranges(whole)[key][1] - ranges(whole)[key][0], key
+
+
+def train(subnet, images, classes, **options):
+    options = {"batch_size": 32, "learning_rate": 0.01, "config": QUICK} | options
+    return quantize(subnet, images, classes, **options)
+
+
+def test_ranges_follow_training_until_they_are_frozen(subnet, images, classes):
+    network = quantize(subnet, images, epochs=0, config=QUICK)
+    start, larger = ranges(network), np.float32(images) / 10
+    network(larger, training=True)
+    followed = ranges(network)
+    assert all(followed[key] != start[key] for key in start)
+    network.freeze_ranges()
+    network(larger, training=True)
+    assert ranges(network) == followed
+
+
+def test_ranges_are_frozen_for_the_last_epoch(subnet, images, classes, monkeypatch):
+    frozen_after = []
+
+    def follow(network, data, epochs, recipe, report, teacher, checkpoint):
+        for done in range(1, 1 + epochs * len(data)):
+            report(done, epochs * len(data))
+            if not frozen_after and float(network.get_layer("head")._following) == 0:
+                frozen_after.append(done)
+
+    monkeypatch.setattr(qat, "train_subnet", follow)
+    for epochs, frozen_epochs in ((3, None), (1, None), (3, 2)):
+        train(subnet, images, classes, epochs=epochs, frozen_epochs=frozen_epochs)
+        assert frozen_after.pop() == {3: 4, 1: 1}[epochs] - (2 if frozen_epochs else 0)
+
+
+def test_interrupted_training_goes_on_to_the_same_network(subnet, images, classes, tmp_path):
+    recipe = TrainingRecipe(flip_probability=0.5, distillation_weight=0.5)
+    options = {"epochs": 2, "recipe": recipe, "teacher": subnet}
+    whole = train(subnet, images, classes, **options)
+
+    def stop(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    options["checkpoint"] = tmp_path / "quantized.npz"
+    with pytest.raises(KeyboardInterrupt):
+        train(subnet, images, classes, progress=stop, **options)
+    resumed = train(subnet, images, classes, **options)
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"percentile": 30}, ConfigError, "percentile is 30"),
+        ({"frozen_epochs": -1}, ConfigError, "frozen_epochs is -1"),
+        ({"classes": None}, DataError, "no classes"),
+        ({"classes": np.full(64, 3)}, DataError, "classes reach from 3 to 3; allowed are 0 to 2"),
+        ({"images": np.zeros((0, 8, 8, 1), np.uint8)}, DataError, "no images"),
+        ({"images": np.zeros((64, 9, 9, 1), np.uint8)}, DataError, r"\(9, 9, 1\), the network"),
+        ({"images": np.zeros((64, 8, 8, 1), np.int64)}, DataError, "images are int64"),
+        ({"images": np.full((64, 8, 8, 1), np.nan, np.float32)}, DataError, "no numbers"),
+    ],
+)
+def test_bad_input_is_refused(subnet, images, classes, change, error, message):
+    given = {"images": images, "classes": classes} | change
+    with pytest.raises(error, match=message):
+        train(subnet, **given)
+
+
+def test_sound_networks_give_no_warning(subnet, images):
+    assert warned(lambda: quantize(subnet, images, epochs=0)) == []
+
+
+def test_few_images_are_told(subnet, images):
+    (text,) = warned(lambda: quantize(subnet, images[:5], epochs=0))
+    assert "Only 5 images" in text
+
+
+def test_pixels_that_are_not_normalised_are_told(subnet, images):
+    texts = warned(lambda: quantize(subnet, images.astype(np.float32), epochs=0))
+    assert any("patch_embed" in text and "normalise" in text for text in texts)
+
+
+def test_dead_and_constant_channels_are_told_with_their_layer(subnet, images):
+    head, fc1 = subnet.get_layer("head"), subnet.get_layer("block_0_fc1")
+    head.kernel.assign(head.kernel * [1.0, 0.0, 1.0])
+    fc1.kernel.assign(fc1.kernel * np.repeat([0.0, 1.0], [7, 9]))
+    texts = warned(lambda: quantize(subnet, images, epochs=0))
+    assert any("head: the weights of 1 of 3 channels (1) are all zero" in t for t in texts)
+    assert any("block_0_fc1: the weights of 7 of 16 channels (0, 1, 2" in t for t in texts)
+    assert any("block_0_gelu: 7 of 16 channels" in t and "never change" in t for t in texts)
+
+
+def test_ranges_that_cut_off_much_are_told_with_their_layer(subnet, images):
+    texts = warned(lambda: quantize(subnet, images, epochs=0, percentile=90))
+    assert any("block_0_fc1: the range of its output cuts off" in text for text in texts)
