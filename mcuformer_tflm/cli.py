@@ -28,10 +28,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+zoo = typer.Typer(
+    help="Trained models that are shipped, and how they are made.", no_args_is_help=True
+)
+app.add_typer(zoo, name="zoo")
 
 Board = Annotated[str, typer.Option(help="stm32f427, stm32f746 or stm32h743.")]
 Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
 Data = Annotated[str, typer.Option(help="The data set: fashion-mnist.")]
+ZooName = Annotated[str, typer.Argument(help="A model's name, as `mcuformer zoo list` tells it.")]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
 ]
@@ -306,6 +311,92 @@ def bench(
         if hasattr(module, "draw"):
             module.draw(rows, picture)
         console.print(f"Drawn to {picture}")
+
+
+@zoo.command("list")
+def zoo_list() -> None:
+    """List the shipped models with their measured figures.
+
+    Example: `mcuformer zoo list`
+    """
+    _import_tensorflow_quietly()
+    from mcuformer_tflm.zoo.catalogue import model_card, model_names
+
+    table = Table(title="Models of the zoo")
+    for column in ("model", "data", "float", "int8", "arena", "flash", "multiply-accumulates"):
+        table.add_column(column, justify="left" if column in ("model", "data") else "right")
+    for name in model_names():
+        card = model_card(name)
+        table.add_row(
+            name, card.data, f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}",
+            f"{card.arena_bytes:,}", f"{card.flash_bytes:,}", f"{card.macs:,}",
+        )  # fmt: skip
+    Console().print(table)
+
+
+@zoo.command("card")
+def zoo_card(name: ZooName) -> None:
+    """Show a model's card.
+
+    Example: `mcuformer zoo card fashion_mnist_64k`
+    """
+    _import_tensorflow_quietly()
+    from rich.markdown import Markdown
+
+    from mcuformer_tflm.zoo.catalogue import model_card
+
+    Console().print(Markdown(model_card(name).markdown()))
+
+
+@zoo.command("save")
+def zoo_save(
+    name: ZooName, out: Annotated[Path, typer.Argument(help="The .tflite to write.")]
+) -> None:
+    """Copy a model's file, ready for `plan`, `firmware` and `emulate`.
+
+    Example: `mcuformer zoo save fashion_mnist_64k build/model.tflite`
+    """
+    _import_tensorflow_quietly()
+    from mcuformer_tflm.zoo.catalogue import model_card, model_path
+
+    model_card(name)  # is the file the one that was measured?
+    content = model_path(name).read_bytes()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be written ({error.strerror}).") from error
+    Console().print(f"{name} written to {out}: {len(content):,} bytes")
+
+
+@zoo.command("train")
+def zoo_train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, such as those in examples/zoo.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("build/zoo"),
+    work: Annotated[
+        Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
+    ] = Path("build/zoo/work"),
+    data_folder: DataFolder = None,
+) -> None:
+    """Make a model from its recipe: train, quantize, convert, measure. Takes hours on two cores.
+
+    Example: `mcuformer zoo train examples/zoo/fashion_mnist_64k.toml`
+    """
+    _import_tensorflow_quietly()
+    from rich.markdown import Markdown
+
+    from mcuformer_tflm import datasets
+    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.zoo.making import make_model
+    from mcuformer_tflm.zoo.recipe import ZooRecipe
+
+    wanted = ZooRecipe.read(recipe)
+    data = datasets.load(wanted.data, data_folder)
+    console = Console()
+    with progress_bars(console) as progress:
+        card = make_model(wanted, data, out, work, progress)
+    console.print(Markdown(card.markdown()))
+    console.print(f"Written to {out / wanted.name}")
 
 
 def main() -> None:

@@ -1,0 +1,38 @@
+"""Accuracy of the shipped models, float and int8, from their files alone."""
+
+from __future__ import annotations
+
+from mcuformer_tflm import datasets
+from mcuformer_tflm.bench.rows import Row
+from mcuformer_tflm.progress import Report
+from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
+from mcuformer_tflm.zoo.measurement import accuracies, sizes
+
+_UNITS = {
+    "float_top1": ("top1_float", "share"),
+    "int8_top1": ("top1_int8", "share"),
+    "agreement": ("agreement", "share"),
+    "arena_bytes": ("arena_bytes", "bytes"),
+    "flash_bytes": ("flash_bytes", "bytes"),
+    "macs": ("macs", "multiply-accumulates"),
+}
+
+
+def run(progress: Report) -> list[Row]:
+    """Runs every model of the zoo over its whole test set."""
+    return [row for name in model_names() for row in _zoo_rows(name, progress)]
+
+
+def _zoo_rows(name: str, progress: Report) -> list[Row]:
+    card, model = model_card(name), model_path(name).read_bytes()
+    data = datasets.load(card.data)
+
+    def report(what: str, done: int, total: int, info: str = "") -> None:
+        progress(f"{name}: {what}", done, total, info)
+
+    figures = {**accuracies(float_model(name), model, data, report), **sizes(model)}
+    note = f"{card.data}, {figures['test_images']:,} test images"
+    return [
+        Row("accuracy", f"zoo/{name}", metric, figures[field], unit, note=note)
+        for field, (metric, unit) in _UNITS.items()
+    ]

@@ -1,0 +1,1 @@
+"""Trained models that are shipped, and the recipes that made them."""

@@ -1,0 +1,66 @@
+"""The models that are shipped with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checkpoint import load_weights
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
+from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.zoo.card import ModelCard, digest
+
+MODEL_FILE = "model.tflite"
+FLOAT_FILE = "float.npz"
+CARD_FILE = "card.json"
+SHIPPED = Path(__file__).parent / "models"
+
+
+def model_names(folder: Path = SHIPPED) -> tuple[str, ...]:
+    """Returns the names of the models in a folder, by default the shipped ones."""
+    return tuple(sorted(path.parent.name for path in folder.glob(f"*/{CARD_FILE}")))
+
+
+def model_path(name: str, folder: Path = SHIPPED) -> Path:
+    """Returns where a model's ``.tflite`` lies, for ``MicroInterpreter``.
+
+    Raises:
+        ConfigError: If there is no model of that name.
+    """
+    if name not in model_names(folder):
+        known = ", ".join(model_names(folder)) or "none"
+        raise ConfigError(f"There is no model {name!r} in the zoo; there are {known}.")
+    return folder / name / MODEL_FILE
+
+
+def model_card(name: str, folder: Path = SHIPPED) -> ModelCard:
+    """Returns a model's card.
+
+    Raises:
+        ConfigError: If there is no model of that name.
+        ModelError: If the card is damaged, or does not belong to the file beside it.
+    """
+    path = model_path(name, folder)
+    card = ModelCard.read(path.with_name(CARD_FILE))
+    try:
+        found = digest(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}).") from error
+    if card.sha256 != found:
+        raise ModelError(f"{path} is not the file that its card was made for; reinstall it.")
+    return card
+
+
+def float_model(name: str, folder: Path = SHIPPED) -> Subnet:
+    """Returns the float network that a model was quantized from.
+
+    Raises:
+        ConfigError: If there is no model of that name.
+        ModelError: If its card is damaged.
+        CheckpointError: If its weights are missing or damaged.
+    """
+    path = model_path(name, folder)
+    card = ModelCard.read(path.with_name(CARD_FILE))
+    subnet = build_subnet(Architecture.from_json(card.architecture))
+    load_weights(subnet, path.with_name(FLOAT_FILE))
+    return subnet

@@ -1,0 +1,85 @@
+"""From a recipe to the files of a model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.data.image_data import ImageData, normalise
+from mcuformer_tflm.keras_models.checkpoint import load_weights, numbered, write_arrays
+from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.keras_models.subnet import build_subnet
+from mcuformer_tflm.keras_models.training import predict
+from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.zoo.card import ModelCard, digest
+from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
+from mcuformer_tflm.zoo.measurement import BOARDS, accuracies, board_figures, sizes
+from mcuformer_tflm.zoo.recipe import ZooRecipe
+from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
+
+
+def make_model(
+    recipe: ZooRecipe, data: ImageData, out: Path, work: Path, progress: Progress
+) -> ModelCard:
+    """Trains, quantizes, converts and measures a model, and writes its files.
+
+    Args:
+        recipe: What to make.
+        data: The recipe's data set.
+        out: Folder that gets a folder of the model's name, with ``model.tflite``, ``float.npz``
+            (the float weights, 16 bits each), ``card.json`` and ``card.md``.
+        work: Folder that keeps the state of training; an interrupted run goes on from there.
+        progress: Called with (what is being done, done, total).
+
+    Returns:
+        The model's card.
+
+    Raises:
+        BudgetError: If the model's arena exceeds the recipe's.
+        DataError: If the data set does not suit the network.
+        DivergedError: If training reaches a loss that is no number.
+    """
+    teacher = train_teacher(recipe, data, work / "teachers", progress)
+    subnet = train_float(recipe, data, teacher, work / recipe.name, progress)
+    folder = out / recipe.name
+    halves = [weight.astype(np.float16) for weight in subnet.get_weights()]
+    write_arrays(
+        folder / FLOAT_FILE,
+        {"epochs": np.asarray(recipe.float_training.epochs), **numbered("weight", halves)},
+    )
+    quantized = train_quantized(recipe, data, subnet, teacher, work / recipe.name, progress)
+    budget = recipe.arena_kib * 1024
+    model = convert(quantized, data.labels, arena_budget=budget)
+    size = sizes(model)
+    if size["arena_bytes"] > budget:
+        raise BudgetError(
+            f"{recipe.name} needs an arena of {size['arena_bytes']:,} bytes; arena_kib allows "
+            f"{budget:,}. Give it a smaller embed_dim, fewer num_heads or a larger patch_size."
+        )
+    # As shipped: weights of 16 bits.
+    shipped = build_subnet(recipe.architecture)
+    load_weights(shipped, folder / FLOAT_FILE)
+    boards = {}
+    for done, board in enumerate(BOARDS):
+        progress("emulate the boards", done, len(BOARDS))
+        boards[board] = board_figures(model, board, data)
+    progress("emulate the boards", len(BOARDS), len(BOARDS))
+    taught = predict(teacher, normalise(data.test_images)).argmax(-1)
+    card = ModelCard(
+        name=recipe.name,
+        sha256=digest(model),
+        data=recipe.data,
+        recipe=dataclasses.asdict(recipe),
+        architecture=recipe.architecture.to_json(),
+        teacher_top1=float(np.mean(taught == data.test_classes)),
+        arena_budget=budget,
+        boards=boards,
+        **size,
+        **accuracies(shipped, model, data, progress),  # type: ignore[arg-type]
+    )
+    (folder / MODEL_FILE).write_bytes(model)
+    card.write(folder)
+    return card

@@ -1,0 +1,114 @@
+"""From a recipe to a trained, quantized network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import tf_keras
+
+from mcuformer_tflm.data.image_data import ImageData
+from mcuformer_tflm.keras_models.attention_start import initialise_attention
+from mcuformer_tflm.keras_models.batches import ArrayBatches, batches
+from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.keras_models.training import train_subnet
+from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.qat import quantize
+from mcuformer_tflm.zoo.recipe import Training, ZooRecipe
+from mcuformer_tflm.zoo.teacher import convolutional_teacher
+
+
+def train_teacher(
+    recipe: ZooRecipe, data: ImageData, folder: Path, progress: Progress
+) -> tf_keras.Model:
+    """Trains the recipe's teacher, or loads it where another recipe has trained the same.
+
+    Args:
+        recipe: Whose ``teacher`` it is.
+        data: What it learns.
+        folder: Where teachers are kept.
+        progress: Called with (what is being done, done, total).
+    """
+    tf_keras.utils.set_random_seed(recipe.seed)
+    size, _, channels = data.train_images.shape[1:]
+    teacher = convolutional_teacher(size, channels, len(data.labels), recipe.teacher_width)
+    train_subnet(
+        teacher,
+        _batches(recipe.teacher, recipe.seed, data),
+        recipe.teacher.epochs,
+        recipe.teacher.recipe,
+        lambda done, total: progress("train the teacher", done, total),
+        checkpoint=folder / f"{recipe.fingerprint('data', 'seed', 'teacher', 'teacher_width')}.npz",
+    )
+    return teacher
+
+
+def train_float(
+    recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: Path, progress: Progress
+) -> Subnet:
+    """Trains the recipe's network in float; goes on where an interrupted run was.
+
+    Args:
+        recipe: Which network, and how.
+        data: What it learns.
+        teacher: What it follows besides the labels.
+        folder: Where the state after each epoch is kept.
+        progress: Called with (what is being done, done, total).
+    """
+    tf_keras.utils.set_random_seed(recipe.seed)
+    subnet = build_subnet(recipe.architecture)
+    initialise_attention(subnet, recipe.seed)
+    fields = [field.name for field in dataclasses.fields(recipe)]
+    fields = [field for field in fields if field not in ("name", "arena_kib", "quantized_training")]
+    train_subnet(
+        subnet,
+        _batches(recipe.float_training, recipe.seed, data),
+        recipe.float_training.epochs,
+        recipe.float_training.recipe,
+        lambda done, total: progress("train the network", done, total),
+        teacher=teacher,
+        checkpoint=folder / f"float-{recipe.fingerprint(*fields)}.npz",
+    )
+    return subnet
+
+
+def train_quantized(
+    recipe: ZooRecipe,
+    data: ImageData,
+    subnet: Subnet,
+    teacher: tf_keras.Model,
+    folder: Path,
+    progress: Progress,
+) -> Subnet:
+    """Trains the float network on with TF-MOT's rounding; goes on where it was interrupted.
+
+    Args:
+        recipe: How.
+        data: What it learns.
+        subnet: The trained float network.
+        teacher: What it follows besides the labels.
+        folder: Where the state after each epoch is kept.
+        progress: Called with (what is being done, done, total).
+    """
+    training = recipe.quantized_training
+    fields = [field.name for field in dataclasses.fields(recipe)]
+    fields = [field for field in fields if field not in ("name", "arena_kib")]
+    return quantize(
+        subnet,
+        data.train_images,
+        data.train_classes,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        recipe=training.recipe,
+        teacher=teacher,
+        seed=recipe.seed,
+        progress=lambda done, total: progress("train it quantized", done, total),
+        checkpoint=folder / f"quantized-{recipe.fingerprint(*fields)}.npz",
+    )
+
+
+def _batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
+    return batches(
+        data.train_images, data.train_classes, training.batch_size, seed, len(data.labels),
+        training.recipe,
+    )  # fmt: skip
