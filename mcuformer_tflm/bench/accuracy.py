@@ -27,8 +27,8 @@ def _zoo_rows(name: str, progress: Report) -> list[Row]:
     card, model = model_card(name), model_path(name).read_bytes()
     data = datasets.load(card.data)
 
-    def report(what: str, done: int, total: int, info: str = "") -> None:
-        progress(f"{name}: {what}", done, total, info)
+    def report(label: str, done: int, total: int, info: str = "") -> None:
+        progress(f"{name}: {label}", done, total, info)
 
     figures = {**accuracies(float_model(name), model, data, report), **sizes(model)}
     note = f"{card.data}, {figures['test_images']:,} test images"
