@@ -535,8 +535,13 @@ def train_subnet(
 
 
 def predict(subnet: tf_keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns float32[n, num_classes] logits of float images[n, height, width, channels]."""
-    return subnet.predict(images, batch_size=_PREDICTED_AT_ONCE, verbose=0)
+    """Returns float32[n, num_classes] logits.
+
+    Args:
+        subnet: A network, float or quantized.
+        images: float32[n, height, width, channels] in [-1, 1), or uint8.
+    """
+    return subnet.predict(as_floats(images), batch_size=_PREDICTED_AT_ONCE, verbose=0)
 
 
 def _described(model: tf_keras.Model) -> dict[str, Any]:

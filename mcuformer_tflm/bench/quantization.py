@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import tf_keras
 
+from mcuformer_tflm.bench.quantized_step import quantized_step_rows
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.datasets import fashion_mnist, normalise, quantize_images
@@ -62,12 +63,13 @@ def run(progress: Progress) -> list[Row]:
     """Trains one network, then quantizes it in each way: calibrated only, and trained on.
 
     Rows ``top1_float`` of the network; ``top1_calibrated``, ``top1_trained``, ``arena_bytes``,
-    ``flash_bytes`` and ``logits_sqnr`` of each option. Accuracies are those of TFLM.
+    ``flash_bytes`` and ``logits_sqnr`` of each option. Accuracies are those of TFLM. Before
+    them ``seconds`` and ``ratio`` of a training step (``quantized_step``).
 
     Args:
         progress: Called with (what is being done, done, total).
     """
-    return list(compare(OPTIONS, Work(), progress))
+    return [*quantized_step_rows(progress), *compare(OPTIONS, Work(), progress)]
 
 
 def compare(
