@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.plan.memory_plan import MemoryPlan
     from mcuformer_tflm.plan.planner import plan_memory
     from mcuformer_tflm.qat import quantize
+    from mcuformer_tflm.referee.referee import Referee
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import Board, get_board
     from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
@@ -35,6 +36,7 @@ _HOMES = {
     "MemoryPlan": "plan.memory_plan",
     "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
+    "Referee": "referee.referee",
     "QuantizationConfig": "keras_models.quantization_config",
     "SearchSpace": "search.space",
     "TrainingRecipe": "keras_models.recipe",
@@ -58,6 +60,7 @@ __all__ = [
     "MemoryPlan",
     "MicroInterpreter",
     "QuantizationConfig",
+    "Referee",
     "SearchSpace",
     "TrainingRecipe",
     "build_supernet",

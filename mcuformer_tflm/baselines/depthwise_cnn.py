@@ -12,7 +12,6 @@ import tf_keras
 from mcuformer_tflm.convert.builtin import convert_builtin
 from mcuformer_tflm.keras_models.architecture import ImageSize, checked_image_size, image_shape
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
 
 # A mean over so many steps: short trainings would test with the statistics of fresh weights
 # under Keras' own 0.99.
@@ -102,10 +101,6 @@ class DepthwiseCnn:
             DataError: If there are too few calibration images.
         """
         return convert_builtin(model, calibration)
-
-    def open(self, content: bytes) -> BuiltinInterpreter:
-        """Opens a converted network in TFLM."""
-        return BuiltinInterpreter(content)
 
     @property
     def num_macs(self) -> int:

@@ -1,13 +1,17 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tf_keras
 
 from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
-from mcuformer_tflm.datasets import normalise, quantize_images
+from mcuformer_tflm.baselines.fixed_vit import fixed_vit
+from mcuformer_tflm.baselines.measurement import accuracies, sizes
+from mcuformer_tflm.datasets import normalise
 from mcuformer_tflm.keras_models.batches import batches
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training import predict, train_subnet
+from mcuformer_tflm.keras_models.training import train_subnet
 from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
 from mcuformer_tflm.runtime.cortex_m import builtin_arena_content
 from mcuformer_tflm.search.tflm_arena import tflm_arena
@@ -27,16 +31,32 @@ def trained(fashion_mnist):
 
 
 @pytest.fixture(scope="module")
-def interpreter(trained, fashion_mnist):
-    return CNN.open(CNN.convert(trained, normalise(fashion_mnist.train_images[:128])))
+def content(trained, fashion_mnist):
+    return CNN.convert(trained, normalise(fashion_mnist.train_images[:128]))
 
 
-def test_int8_in_tflm_is_close_to_float(trained, interpreter, fashion_mnist):
-    images, classes = fashion_mnist.test_images[:1000], fashion_mnist.test_classes[:1000]
-    wanted = predict(trained, normalise(images)).argmax(-1)
-    choice = interpreter.run(quantize_images(images)).argmax(-1)
-    assert np.mean(wanted == classes) > 0.7
-    assert np.mean(choice == wanted) > 0.95
+@pytest.fixture(scope="module")
+def interpreter(content):
+    return BuiltinInterpreter(content)
+
+
+def test_int8_in_tflm_is_close_to_float(trained, content, interpreter, fashion_mnist):
+    data = dataclasses.replace(
+        fashion_mnist,
+        test_images=fashion_mnist.test_images[:1000],
+        test_classes=fashion_mnist.test_classes[:1000],
+    )
+    shown = []
+    figures = accuracies(CNN, trained, content, data, lambda label, done, total: shown.append(done))
+    assert figures["float_top1"] > 0.7
+    assert figures["agreement"] > 0.95
+    assert shown[-1] == figures["test_images"] == 1000
+    assert sizes(CNN, content) == {
+        "macs": CNN.num_macs,
+        "arena_bytes": interpreter.arena_bytes,
+        "arena_bytes_host": interpreter.arena_bytes_host,
+        "flash_bytes": len(content),
+    }
 
 
 @pytest.mark.parametrize("changed", [{}, {"width": 5, "blocks": (1,), "stem_stride": 1}])
@@ -44,7 +64,7 @@ def test_arena_is_what_tflm_takes_on_this_machine(interpreter, fashion_mnist, ch
     if changed:
         other = DepthwiseCnn(**{**vars(CNN), **changed})
         content = other.convert(other.build(), normalise(fashion_mnist.train_images[:32]))
-        interpreter = other.open(content)
+        interpreter = BuiltinInterpreter(content)
     content = builtin_arena_content(interpreter.graph, interpreter.head_bytes)
     computed = tflm_arena(content, pointer_bytes=8, planner="tflm", wheel=True)
     assert computed.head + computed.tail == interpreter.arena_bytes_host
@@ -76,3 +96,8 @@ def test_wrong_images_and_models_are_told(interpreter):
         interpreter.run(np.zeros((1, 28, 28, 1), np.uint8))
     with pytest.raises(ModelError, match="TFL3"):
         BuiltinInterpreter(b"no model at all")
+
+
+def test_heads_that_do_not_divide_the_width_are_refused(architecture):
+    with pytest.raises(ConfigError, match="num_heads is 5; it must divide embed_dim, 32"):
+        fixed_vit(architecture, patch_size=7, embed_dim=32, depth=1, num_heads=5)

@@ -55,9 +55,9 @@ def test_exported_model_is_as_near_to_float_as_tflite_comes(judge, network, fash
     assert verdict.float_keras.top1 == verdict.float_tflite.top1
 
 
-def transposed(weights):
+def transposed(weights, *bits):
     square = weights.shape[0] == weights.shape[1]
-    return pack_weights(weights.T if square else weights)
+    return pack_weights(weights.T if square else weights, *bits)
 
 
 pack_weights = layer_constants.pack_weights
