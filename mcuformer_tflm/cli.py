@@ -315,23 +315,26 @@ def bench(
 
 @zoo.command("list")
 def zoo_list() -> None:
-    """List the shipped models with their measured figures.
+    """List the shipped models, and the networks to compare them with, as they were measured.
 
     Example: `mcuformer zoo list`
     """
     _import_tensorflow_quietly()
+    from mcuformer_tflm.baselines.making import shipped_baselines
     from mcuformer_tflm.zoo.catalogue import model_card, model_names
 
-    table = Table(title="Models of the zoo")
-    for column in ("model", "data", "float", "int8", "arena", "flash", "multiply-accumulates"):
-        table.add_column(column, justify="left" if column in ("model", "data") else "right")
-    for name in model_names():
-        card = model_card(name)
-        table.add_row(
-            name, card.data, f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}",
-            f"{card.arena_bytes:,}", f"{card.flash_bytes:,}", f"{card.macs:,}",
-        )  # fmt: skip
-    Console().print(table)
+    cards = {name: model_card(name) for name in model_names()}
+    console = Console()
+    for title, listed in (("Models of the zoo", cards), ("Baselines", shipped_baselines())):
+        table = Table(title=title)
+        for column in ("model", "data", "float", "int8", "arena", "flash", "multiply-accumulates"):
+            table.add_column(column, justify="left" if column in ("model", "data") else "right")
+        for name, card in listed.items():
+            table.add_row(
+                name, card.data, f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}",
+                f"{card.arena_bytes:,}", f"{card.flash_bytes:,}", f"{card.macs:,}",
+            )  # fmt: skip
+        console.print(table)
 
 
 @zoo.command("card")
@@ -396,6 +399,36 @@ def zoo_train(
     with progress_bars(console) as progress:
         card = make_model(wanted, data, out, work, progress)
     console.print(Markdown(card.markdown()))
+    console.print(f"Written to {out / wanted.name}")
+
+
+@zoo.command("baseline")
+def zoo_baseline(
+    recipe: Annotated[Path, typer.Argument(help="One of examples/zoo/baselines, or the like.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("build/zoo/baselines"),
+    work: Annotated[
+        Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
+    ] = Path("build/zoo/work"),
+    data_folder: DataFolder = None,
+) -> None:
+    """Make another network as a model of the zoo is made, to compare with. Takes hours.
+
+    Example: `mcuformer zoo baseline examples/zoo/baselines/depthwise_cnn_64k.toml`
+    """
+    import dataclasses
+
+    _import_tensorflow_quietly()
+    from mcuformer_tflm import datasets
+    from mcuformer_tflm.baselines.making import make_baseline
+    from mcuformer_tflm.baselines.recipe import BaselineRecipe
+    from mcuformer_tflm.progress import progress_bars
+
+    wanted = BaselineRecipe.read(recipe)
+    data = datasets.load(wanted.like.data, data_folder)
+    console = Console()
+    with progress_bars(console) as progress:
+        card = make_baseline(wanted, data, out, work, progress)
+    console.print_json(data=dataclasses.asdict(card))
     console.print(f"Written to {out / wanted.name}")
 
 

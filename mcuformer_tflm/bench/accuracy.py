@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from mcuformer_tflm import datasets
+from mcuformer_tflm.bench.baselines import baseline_rows
+from mcuformer_tflm.bench.referee import referee_rows
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.progress import Report
 from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
@@ -19,8 +21,9 @@ _UNITS = {
 
 
 def run(progress: Report) -> list[Row]:
-    """Runs every model of the zoo over its whole test set."""
-    return [row for name in model_names() for row in _zoo_rows(name, progress)]
+    """Runs every model of the zoo and every baseline over its test set; asks the referee."""
+    zoo = [row for name in model_names() for row in _zoo_rows(name, progress)]
+    return [*zoo, *baseline_rows(progress), *referee_rows(progress)]
 
 
 def _zoo_rows(name: str, progress: Report) -> list[Row]:

@@ -1,0 +1,146 @@
+"""From a baseline's recipe to its files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import tf_keras
+
+from mcuformer_tflm.baselines.card import BaselineCard
+from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.baselines.measurement import accuracies, sizes
+from mcuformer_tflm.baselines.recipe import BaselineRecipe
+from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.data.image_data import ImageData, normalise
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.batches import batches
+from mcuformer_tflm.keras_models.checkpoint import load_weights, numbered, write_arrays
+from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.keras_models.subnet import build_subnet
+from mcuformer_tflm.keras_models.training import train_subnet
+from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.zoo.card import digest
+from mcuformer_tflm.zoo.catalogue import CARD_FILE, FLOAT_FILE, MODEL_FILE
+from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
+
+SHIPPED = Path(__file__).parent / "models"
+_CALIBRATION_IMAGES = 1024
+
+
+def make_baseline(
+    recipe: BaselineRecipe, data: ImageData, out: Path, work: Path, progress: Progress
+) -> BaselineCard:
+    """Trains, quantizes, converts and measures a baseline, and writes its files.
+
+    A transformer goes the whole way of the zoo's. A CNN sees the same images for as many epochs
+    under the same options, but its second stretch is in float too, and TFLite's post-training
+    quantization follows: TF-MOT's training was tried and gave no more.
+
+    Args:
+        recipe: What to make.
+        data: The recipe's data set.
+        out: Folder that gets a folder of the baseline's name.
+        work: Folder that keeps the state of training; an interrupted run goes on from there.
+        progress: Called with (what is being done, done, total).
+
+    Returns:
+        The card.
+
+    Raises:
+        BudgetError: If the arena exceeds the recipe's.
+        DataError: If the data set does not suit the network.
+        DivergedError: If training reaches a loss that is no number.
+    """
+    teacher = train_teacher(recipe.like, data, work / "teachers", progress)
+    train = _train_cnn if isinstance(recipe.network, DepthwiseCnn) else _train_transformer
+    float_model, model = train(recipe, data, teacher, work / recipe.name, progress)
+    size, budget = sizes(recipe.network, model), recipe.like.arena_kib * 1024
+    if size["arena_bytes"] > budget:
+        raise BudgetError(
+            f"{recipe.name} needs an arena of {size['arena_bytes']:,} bytes; arena_kib of "
+            f"{recipe.like.name} allows {budget:,}. Give it less width."
+        )
+    folder = out / recipe.name
+    halves = [weight.astype(np.float16) for weight in float_model.get_weights()]
+    write_arrays(folder / FLOAT_FILE, {"epochs": np.asarray(0), **numbered("weight", halves)})
+    (folder / MODEL_FILE).write_bytes(model)
+    card = BaselineCard(
+        name=recipe.name,
+        sha256=digest(model),
+        data=recipe.like.data,
+        like=recipe.like.name,
+        network=recipe.description(),
+        arena_budget=budget,
+        **size,
+        **accuracies(  # type: ignore[arg-type]
+            recipe.network, load_float(recipe.network, folder), model, data, progress
+        ),
+    )
+    card.write(folder / CARD_FILE)
+    return card
+
+
+def load_float(network: DepthwiseCnn | Architecture, folder: Path) -> tf_keras.Model:
+    """Returns a baseline's float network, its weights as they are shipped, in 16 bits.
+
+    Raises:
+        CheckpointError: If its weights are missing or damaged.
+    """
+    model = network.build() if isinstance(network, DepthwiseCnn) else build_subnet(network)
+    load_weights(model, folder / FLOAT_FILE)
+    return model
+
+
+def shipped_baselines(folder: Path = SHIPPED) -> dict[str, BaselineCard]:
+    """Returns the cards of the baselines in a folder, by default the shipped ones, by name."""
+    cards = (BaselineCard.read(path) for path in sorted(folder.glob(f"*/{CARD_FILE}")))
+    return {card.name: card for card in cards}
+
+
+def _train_transformer(
+    recipe: BaselineRecipe,
+    data: ImageData,
+    teacher: tf_keras.Model,
+    folder: Path,
+    progress: Progress,
+) -> tuple[tf_keras.Model, bytes]:
+    assert isinstance(recipe.network, Architecture)
+    like = dataclasses.replace(recipe.like, name=recipe.name, architecture=recipe.network)
+    subnet = train_float(like, data, teacher, folder, progress)
+    quantized = train_quantized(like, data, subnet, teacher, folder, progress)
+    return subnet, convert(quantized, data.labels, arena_budget=like.arena_kib * 1024)
+
+
+def _train_cnn(
+    recipe: BaselineRecipe,
+    data: ImageData,
+    teacher: tf_keras.Model,
+    folder: Path,
+    progress: Progress,
+) -> tuple[tf_keras.Model, bytes]:
+    network, like = recipe.network, recipe.like
+    assert isinstance(network, DepthwiseCnn)
+    tf_keras.utils.set_random_seed(like.seed)
+    model = network.build()
+    told = json.dumps([dataclasses.asdict(like), recipe.description()], sort_keys=True)
+    fingerprint = hashlib.sha256(told.encode()).hexdigest()[:12]
+    for stretch, training in (("first", like.float_training), ("last", like.quantized_training)):
+        shown = batches(
+            data.train_images, data.train_classes, training.batch_size, like.seed,
+            len(data.labels), training.recipe,
+        )  # fmt: skip
+        train_subnet(
+            model,
+            shown,
+            training.epochs,
+            training.recipe,
+            functools.partial(progress, f"train the CNN, {stretch} stretch"),
+            teacher=teacher,
+            checkpoint=folder / f"{stretch}-{fingerprint}.npz",
+        )
+    return model, network.convert(model, normalise(data.train_images[:_CALIBRATION_IMAGES]))
