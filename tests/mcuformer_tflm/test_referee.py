@@ -60,16 +60,24 @@ def transposed(weights, *bits):
     return pack_weights(weights.T if square else weights, *bits)
 
 
+def too_small(bias, multipliers, shifts):
+    return unit_constants(bias, (multipliers * 0.8).astype(np.int32), shifts)
+
+
+def without_bias(bias, multipliers, shifts):
+    return unit_constants(np.zeros_like(bias), multipliers, shifts)
+
+
 pack_weights = layer_constants.pack_weights
-quantize_multipliers = layer_constants.quantize_multipliers
+unit_constants = layer_constants.unit_constants
 
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
         ("pack_weights", transposed),
-        ("quantize_multipliers", lambda reals: quantize_multipliers(1.2 * reals)),
-        ("fold_bias", lambda bias, weights, scales, source: np.zeros(len(bias), np.int32)),
+        ("unit_constants", too_small),
+        ("unit_constants", without_bias),
     ],
     ids=["transposed", "scale", "bias"],
 )
