@@ -4,7 +4,7 @@ OUT ?= build/demo
 SECONDS ?= 600
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-APT_PACKAGES := dataset-fashion-mnist libusb-1.0-0 python3-venv g++ clang-format \
+APT_PACKAGES := dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
 .PHONY: help setup demo firmware test sanitize fuzz bench lint format wheel clean

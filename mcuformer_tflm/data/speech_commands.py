@@ -1,0 +1,303 @@
+"""Spoken words in the layout of the Speech Commands data set."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import wave
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from mcuformer_tflm.data.image_data import ImageData
+from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
+from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+
+Part = Literal["training", "validation", "testing"]
+
+# The words of the usual task; all others together are one more class.
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+UNKNOWN, SILENCE = "unknown", "silence"
+_BACKGROUND_FOLDER = "_background_noise_"
+_LISTS: dict[Part, str] = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
+# The data set's own rule for who is held out: a speaker's hash on a scale of this many steps.
+_HASH_STEPS = 2**27 - 1
+_HELD_OUT_PERCENT = 10
+# Augmentation as TensorFlow's example for this data set has it.
+_LARGEST_SHIFT = SAMPLE_RATE // 10
+_NOISY_SHARE, _LOUDEST_NOISE = 0.8, 0.1
+_logger = logging.getLogger(__name__)
+
+
+class SpeechCommands:
+    """Training batches from ``folder/<word>/<speaker>_nohash_<n>.wav``.
+
+    Files are 16-bit mono at 16 kHz; one second of each is used, silence added behind shorter
+    ones. ``validation_list.txt`` and ``testing_list.txt`` say what is held out; without either,
+    a hash of the speaker does, so that nobody's voice is in two parts. Words that are not asked
+    for are the class "unknown", stretches of ``_background_noise_`` are "silence"; of each there
+    are a tenth as many as of the words, drawn anew every epoch.
+
+    In training, sound is moved by up to 100 ms and mixed with background noise. All of it
+    depends on seed and epoch alone. A file that cannot be read is reported once, and left out.
+
+    Args:
+        folder: Holds one folder a word.
+        batch_size: Examples a batch; a rest is left out.
+        features: What the network sees of a second.
+        words: The classes; by default those of ``KEYWORDS`` that have a folder, or else all.
+        seed: Of all choices, together with the epoch.
+        recipe: How pictures are augmented besides.
+        extra_share: Unknown words as a share of the words, and silence likewise.
+
+    Attributes:
+        labels: Class names by index: the words, then "unknown" and "silence" where there are
+            other words and background noise.
+        num_classes: Their number.
+        image_size: Height and width of the pictures.
+        skipped: What was wrong with each file that could not be read, by path.
+
+    Raises:
+        ConfigError: If a size is out of range, or a word has no folder.
+        DataError: If there are no words, or fewer than one batch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int,
+        features: SpeechFeatures = MFCC_49X10,
+        words: Sequence[str] | None = None,
+        seed: int = 0,
+        recipe: TrainingRecipe | None = None,
+        extra_share: float = 0.1,
+    ) -> None:
+        """Lists the folder; only background noise is read."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        if not 0 <= extra_share <= 1:
+            raise ConfigError(f"extra_share is {extra_share}; it must lie in [0, 1].")
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder; name one that holds a folder for each word.")
+        found = sorted(
+            path.name for path in folder.iterdir()
+            if path.is_dir() and not path.name.startswith(("_", "."))
+        )  # fmt: skip
+        if words is None:
+            words = [word for word in KEYWORDS if word in found] or found
+        for word in words:
+            if word not in found:
+                raise ConfigError(
+                    f"words has {word!r}, but {folder} has no such folder; it has "
+                    f"{', '.join(found) or 'none at all'}."
+                )
+        self.folder = folder
+        self.skipped: dict[str, str] = {}
+        others = [word for word in found if word not in words] if extra_share else []
+        lists = {part: _listed(folder / name) for part, name in _LISTS.items()}
+        self._words = _divided(folder, words, lists)
+        self._others = _divided(folder, others, lists)
+        paths = sorted((folder / _BACKGROUND_FOLDER).glob("*.wav")) if extra_share else []
+        sounds = [self._read(path) for path in paths]
+        self._background = [np.resize(sound, max(len(sound), SAMPLE_RATE + 1))
+                            for sound in sounds if sound is not None and len(sound)]  # fmt: skip
+        self.labels = (
+            *words,
+            *([UNKNOWN] if any(self._others.values()) else []),
+            *([SILENCE] if self._background else []),
+        )
+        self.num_classes = len(self.labels)
+        check_mixup(recipe, self.num_classes)
+        self.features = features
+        self.image_size = features.image_size
+        self.recipe = recipe or TrainingRecipe()
+        self.batch_size = batch_size
+        self.seed = seed
+        self.extra_share = extra_share
+        count = self._count("training")
+        if not self._words["training"]:
+            raise DataError(
+                f"{folder} holds no words to train on; it must hold one folder for each, as "
+                f"{folder}/yes/<speaker>_nohash_0.wav."
+            )
+        if count < batch_size:
+            raise DataError(
+                f"{folder} holds {count} examples for training, fewer than one batch of "
+                f"{batch_size}; give more or a smaller batch_size."
+            )
+
+    def __len__(self) -> int:
+        """Batches an epoch, if every file can be read; fewer come where some cannot."""
+        return self._count("training") // self.batch_size
+
+    def epoch(self, epoch: int) -> tf.data.Dataset:
+        """Returns the batches of one epoch, counted from 0."""
+        rng = np.random.default_rng([self.seed, epoch])
+        examples = self._draw("training", rng)
+        examples = [examples[place] for place in rng.permutation(len(examples))]
+        paths, classes = zip(*examples, strict=True)
+
+        def hear(place: np.ndarray) -> tuple[np.ndarray, np.bool_]:
+            rng = np.random.default_rng([self.seed, epoch, int(place)])
+            sound = self._hear(paths[place], rng, augment=True)
+            silence = np.zeros(SAMPLE_RATE, np.float32)
+            return silence if sound is None else sound, np.bool_(sound is not None)
+
+        def show(place: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            sound, intact = tf.numpy_function(hear, [place], (tf.float32, tf.bool))
+            picture = self.features(tf.ensure_shape(sound, [SAMPLE_RATE]))
+            return as_floats(picture), label, tf.ensure_shape(intact, [])
+
+        places = np.arange(len(paths))
+        data = tf.data.Dataset.from_tensor_slices((places, np.array(classes, np.int32)))
+        data = data.map(show, tf.data.AUTOTUNE, deterministic=True)
+        data = data.filter(lambda picture, label, intact: intact)
+        data = data.map(lambda picture, label, intact: (picture, label))
+        return augmented(data, self.recipe, self.batch_size, self.num_classes, self.seed, epoch)
+
+    def arrays(self, part: Part, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Reads a part to memory, without augmentation.
+
+        Args:
+            part: ``"training"``, ``"validation"`` or ``"testing"``.
+            limit: At most so many examples, drawn evenly by the seed.
+
+        Returns:
+            uint8[n, height, width, 1], and their classes, int32[n].
+
+        Raises:
+            ConfigError: If there is no such part.
+            DataError: If it is empty, or no file of it can be read.
+        """
+        if part not in get_args(Part):
+            raise ConfigError(f"part is {part!r}; allowed are {', '.join(get_args(Part))}.")
+        rng = np.random.default_rng(self.seed)
+        examples = self._draw(part, rng)
+        chosen = rng.permutation(len(examples))[:limit]
+        pictures, classes = [], []
+        show = tf.function(self.features, input_signature=[
+            tf.TensorSpec([SAMPLE_RATE], tf.float32)
+        ])  # fmt: skip
+        for place in chosen:
+            path, label = examples[place]
+            place_rng = np.random.default_rng([self.seed, int(place)])
+            sound = self._hear(path, place_rng, augment=False)
+            if sound is not None:
+                pictures.append(show(sound).numpy())
+                classes.append(label)
+        if not pictures:
+            raise DataError(
+                f"{self.folder} holds nothing for {part} that can be read: {len(examples)} files, "
+                f"{len(self.skipped)} skipped. Give more speakers, or name the files that are "
+                f"held out in {' and '.join(_LISTS.values())}."
+            )
+        return np.stack(pictures), np.array(classes, np.int32)
+
+    def image_data(self) -> ImageData:
+        """Returns everything in memory: training and testing parts, not augmented."""
+        return ImageData(
+            self.folder.name, self.labels, *self.arrays("training"), *self.arrays("testing")
+        )
+
+    def _extras(self, part: Part) -> int:
+        return max(1, round(self.extra_share * len(self._words[part])))
+
+    def _count(self, part: Part) -> int:
+        unknown = min(self._extras(part), len(self._others[part]))
+        return len(self._words[part]) + unknown + (self._extras(part) if self._background else 0)
+
+    def _draw(self, part: Part, rng: np.random.Generator) -> list[tuple[Path | None, int]]:
+        # Path, or None for silence, and class.
+        examples: list[tuple[Path | None, int]] = list(self._words[part])
+        others = self._others[part]
+        for place in rng.permutation(len(others))[: self._extras(part)]:
+            examples.append((others[place][0], self.labels.index(UNKNOWN)))
+        if self._background:
+            examples += [(None, self.labels.index(SILENCE))] * self._extras(part)
+        return examples
+
+    def _hear(
+        self, path: Path | None, rng: np.random.Generator, augment: bool
+    ) -> np.ndarray | None:
+        if path is None:
+            return rng.uniform() * self._noise(rng)
+        sound = self._read(path)
+        if sound is None:
+            return None
+        second = np.zeros(SAMPLE_RATE, np.float32)
+        second[: len(sound)] = sound[:SAMPLE_RATE]
+        if not augment:
+            return second
+        shift = int(rng.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1))
+        second = np.roll(second, shift)
+        second[slice(0, shift) if shift >= 0 else slice(shift, None)] = 0
+        if self._background and rng.uniform() < _NOISY_SHARE:
+            second += rng.uniform(0, _LOUDEST_NOISE) * self._noise(rng)
+        return np.clip(second, -1, 1).astype(np.float32)
+
+    def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        sound = self._background[rng.integers(len(self._background))]
+        start = int(rng.integers(len(sound) - SAMPLE_RATE))
+        return sound[start : start + SAMPLE_RATE].astype(np.float32)
+
+    def _read(self, path: Path) -> np.ndarray | None:
+        try:
+            return _read_wav(path)
+        except (OSError, EOFError, ValueError, wave.Error) as error:
+            if str(path) not in self.skipped:
+                self.skipped[str(path)] = str(error)
+                _logger.warning("Skipped sound %d: %s (%s)", len(self.skipped), path, error)
+            return None
+
+
+def _read_wav(path: Path) -> np.ndarray:
+    """Returns float32[samples] in [-1, 1).
+
+    Raises:
+        OSError: If it cannot be read.
+        EOFError: If it is cut short.
+        ValueError: If it is another kind of sound.
+        wave.Error: If it is no such file.
+    """
+    with wave.open(str(path), "rb") as file:
+        form = file.getframerate(), file.getnchannels(), 8 * file.getsampwidth()
+        if form != (SAMPLE_RATE, 1, 16):
+            raise ValueError(
+                f"it has {form[0]} samples a second, {form[1]} channels and {form[2]} bits; "
+                f"{SAMPLE_RATE}, 1 and 16 are needed"
+            )
+        content = file.readframes(file.getnframes())
+        if len(content) != 2 * file.getnframes():
+            raise EOFError(f"it ends after {len(content) // 2} of {file.getnframes()} samples")
+    return np.frombuffer(content, "<i2").astype(np.float32) / 2**15
+
+
+def _listed(path: Path) -> frozenset[str] | None:
+    return frozenset(path.read_text().split()) if path.is_file() else None
+
+
+def _divided(
+    folder: Path, words: Iterable[str], lists: dict[Part, frozenset[str] | None]
+) -> dict[Part, list[tuple[Path, int]]]:
+    parts: dict[Part, list[tuple[Path, int]]] = {part: [] for part in get_args(Part)}
+    for index, word in enumerate(words):
+        for path in sorted((folder / word).glob("*.wav")):
+            parts[_part_of(f"{word}/{path.name}", lists)].append((path, index))
+    return parts
+
+
+def _part_of(name: str, lists: dict[Part, frozenset[str] | None]) -> Part:
+    if any(names is not None for names in lists.values()):
+        return next((part for part, names in lists.items() if names and name in names), "training")
+    speaker = re.sub(r"_nohash_.*$", "", name.split("/")[-1])
+    digest = int(hashlib.sha1(speaker.encode()).hexdigest(), 16)
+    percent = digest % (_HASH_STEPS + 1) * 100 / _HASH_STEPS
+    if percent < _HELD_OUT_PERCENT:
+        return "validation"
+    return "testing" if percent < 2 * _HELD_OUT_PERCENT else "training"
