@@ -35,7 +35,13 @@ app.add_typer(zoo, name="zoo")
 
 Board = Annotated[str, typer.Option(help="stm32f427, stm32f746 or stm32h743.")]
 Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
-Data = Annotated[str, typer.Option(help="The data set: fashion-mnist.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="The data set: fashion-mnist, speech-commands:FOLDER, images-96x96x1:FOLDER, "
+        "tfds:NAME, or an .npz file."
+    ),
+]
 ZooName = Annotated[str, typer.Argument(help="A model's name, as `mcuformer zoo list` tells it.")]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")

@@ -1,9 +1,12 @@
-"""A folder of class folders, as ImageNet is laid out."""
+"""A folder of class folders, as ImageNet and Visual Wake Words are laid out."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -21,6 +24,42 @@ _RESIZE_RATIO = 256 / 240
 _logger = logging.getLogger(__name__)
 
 
+def divided(
+    folder: Path, image_size: int, batch_size: int, **options: Any
+) -> tuple[ImageFolder, ImageFolder, ImageFolder]:
+    """Returns the images of a folder to train on, to choose by, and to test on.
+
+    Args:
+        folder: Holds ``train`` and ``val``, a folder of class folders each, as ImageNet and the
+            scripts of Visual Wake Words leave them: then ``val`` is to test on, and a tenth of
+            ``train`` to choose by. Or it holds class folders: then a tenth each.
+        image_size: As for ``ImageFolder``.
+        batch_size: Training images a batch.
+        **options: As for ``ImageFolder``.
+
+    Raises:
+        ConfigError: If a size is out of range.
+        DataError: If there are no class folders, or not the same in both.
+    """
+    if all((folder / part).is_dir() for part in ("train", "val")):
+        train = ImageFolder(
+            folder / "train", image_size, batch_size, tenths=range(1, 10), **options
+        )
+        chooser = ImageFolder(folder / "train", image_size, 1, tenths=(0,), **options)
+        test = ImageFolder(folder / "val", image_size, 1, **options)
+    else:
+        train = ImageFolder(folder, image_size, batch_size, tenths=range(2, 10), **options)
+        chooser, test = (
+            ImageFolder(folder, image_size, 1, tenths=(tenth,), **options) for tenth in (1, 0)
+        )
+    if train.labels != test.labels:
+        raise DataError(
+            f"{folder} has the classes {', '.join(train.labels)} in train and "
+            f"{', '.join(test.labels)} in val; both must have the same."
+        )
+    return train, chooser, test
+
+
 class ImageFolder:
     """Training batches from ``folder/<class>/<image>``, for ``SupernetTrainer.train``.
 
@@ -36,7 +75,8 @@ class ImageFolder:
         seed: Of all choices, together with the epoch.
         recipe: How images are augmented.
         resize: Length of the shorter side before; by default 256 / 240 of ``image_size``.
-        channels: 1 or 3.
+        channels: 1 (grey) or 3.
+        tenths: Which tenths of the images, 0 to 9; a hash of its name says where one belongs.
 
     Attributes:
         labels: Class names by index.
@@ -57,6 +97,7 @@ class ImageFolder:
         recipe: TrainingRecipe | None = None,
         resize: int | None = None,
         channels: int = 3,
+        tenths: Collection[int] = range(10),
     ) -> None:
         """Lists the folder; no image is opened yet."""
         resize = round(_RESIZE_RATIO * image_size) if resize is None else resize
@@ -68,6 +109,8 @@ class ImageFolder:
             raise ConfigError(f"resize is {resize}; it must be at least image_size, {image_size}.")
         if channels not in _MODES:
             raise ConfigError(f"channels is {channels}; allowed are 1 and 3.")
+        if not tenths or not set(tenths) <= set(range(10)):
+            raise ConfigError(f"tenths is {tenths}; it must hold one or more of 0 to 9.")
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; name one that holds a folder for each class.")
         classes = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -75,11 +118,12 @@ class ImageFolder:
             (str(path), index)
             for index, class_folder in enumerate(classes)
             for path in sorted(class_folder.rglob("*"))
-            if path.suffix.lower() in _SUFFIXES
+            if path.suffix.lower() in _SUFFIXES and _tenth_of(path.relative_to(folder)) in tenths
         ]
         if not found:
+            few = "" if len(tenths) == 10 else f", or too few images for the tenths {list(tenths)}"
             raise DataError(
-                f"{folder} holds no folder with images; it must hold one for each class, as "
+                f"{folder} holds no folder with images{few}; it must hold one for each class, as "
                 f"{folder}/<class>/<image>.jpg."
             )
         if len(found) < batch_size:
@@ -183,3 +227,7 @@ class ImageFolder:
             left, top = np.minimum(np.floor(corner * (free + 1)), free).astype(int)
         cut = whole.crop((left, top, left + self.image_size, top + self.image_size))
         return np.asarray(cut, np.uint8).reshape(self.image_size, self.image_size, self.channels)
+
+
+def _tenth_of(path: Path) -> int:
+    return int(hashlib.sha1(path.as_posix().encode()).hexdigest(), 16) % 10

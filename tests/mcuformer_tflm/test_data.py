@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from mcuformer_tflm import datasets
 from mcuformer_tflm.data import fashion_mnist as fashion_mnist_module
-from mcuformer_tflm.data.folder import ImageFolder
+from mcuformer_tflm.data.folder import ImageFolder, divided
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -104,6 +104,49 @@ def test_folder_trains_a_supernet_of_its_classes_and_no_other(folder):
 def test_impossible_folder_sizes_are_refused(folder, arguments, named):
     with pytest.raises(ConfigError, match=named):
         ImageFolder(folder, **{"image_size": 24, "batch_size": 2, **arguments})
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """120 pictures of two classes, each of a brightness of its own."""
+    for label in ("notperson", "person"):
+        (tmp_path / label).mkdir()
+        for number in range(60):
+            value = 2 * number + (label == "person")
+            PIL.Image.new("L", (16, 16), value).save(tmp_path / label / f"{number}.png")
+    return tmp_path
+
+
+def test_class_folders_are_divided_into_parts_that_share_no_image(pictures):
+    parts = divided(pictures, 15, 8, channels=1)
+    seen = [set(part.arrays()[0][:, 0, 0, 0].tolist()) for part in parts]
+    assert sorted(value for part in seen for value in part) == list(range(120))
+    assert all(3 <= len(part) <= 24 for part in seen[1:])
+    data = datasets.load(f"images-15x15x1:{pictures}")
+    assert data.labels == ("notperson", "person")
+    assert set(data.test_images[:, 0, 0, 0].tolist()) == seen[2]
+    with pytest.raises(ConfigError, match="square"):
+        datasets.load(f"images-15x16x1:{pictures}")
+    with pytest.raises(ConfigError, match="tenths is"):
+        ImageFolder(pictures, 15, 8, tenths=(10,))
+    shutil.rmtree(pictures / "person")
+    for path in sorted((pictures / "notperson").iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(DataError, match="too few images"):
+        divided(pictures, 15, 1, channels=1)
+
+
+def test_train_and_val_folders_are_taken_where_there_are_some(pictures, tmp_path_factory):
+    both = tmp_path_factory.mktemp("both")
+    for part in ("train", "val"):
+        shutil.copytree(pictures, both / part)
+    (both / "val" / "person" / "0.png").unlink()
+    train, chooser, test = divided(both, 15, 8, channels=1)
+    assert len(train.arrays()[0]) + len(chooser.arrays()[0]) == 120
+    assert test.arrays()[0].shape == (119, 15, 15, 1)
+    shutil.rmtree(both / "val" / "person")
+    with pytest.raises(DataError, match="notperson, person in train and notperson in val"):
+        divided(both, 15, 8)
 
 
 def test_folder_without_images_is_told(tmp_path, folder):
