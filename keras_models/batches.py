@@ -15,13 +15,11 @@ from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
 
 class Batches(Protocol):
-    """An epoch of training data, the same whenever it is asked for again.
+    """An epoch of training data, the same whenever it is asked for again."""
 
-    Attributes:
-        num_classes: Classes of the data set; None where only the labels tell.
-    """
-
-    num_classes: int | None
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of the data set; None where only the labels tell."""
 
     def __len__(self) -> int:
         """Batches an epoch."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.build import build_supernet
     from mcuformer_tflm.convert.converter import convert
     from mcuformer_tflm.data.folder import ImageFolder
+    from mcuformer_tflm.data.speech_commands import SpeechCommands
     from mcuformer_tflm.datasets import normalise, quantize_images
     from mcuformer_tflm.keras_models.architecture import Architecture
     from mcuformer_tflm.keras_models.exceptions import McuformerError
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
     from mcuformer_tflm.referee.referee import Referee
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import Board, get_board
-    from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
+    from mcuformer_tflm.search.space import (
+        FASHION_MNIST_SPACE,
+        KEYWORD_98X40_SPACE,
+        KEYWORD_SPACE,
+        PERSON_SPACE,
+        SearchSpace,
+    )
     from mcuformer_tflm.search.summary import summary
     from mcuformer_tflm.sqnr import quantization_report
 
@@ -36,9 +43,16 @@ _HOMES = {
     "MemoryPlan": "plan.memory_plan",
     "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
+<<<<<<< HEAD
     "Referee": "referee.referee",
+=======
+    "KEYWORD_98X40_SPACE": "search.space",
+    "KEYWORD_SPACE": "search.space",
+    "PERSON_SPACE": "search.space",
+>>>>>>> d75c480 (Run the demo's flow on key words, person presence and ImageNet)
     "QuantizationConfig": "keras_models.quantization_config",
     "SearchSpace": "search.space",
+    "SpeechCommands": "data.speech_commands",
     "TrainingRecipe": "keras_models.recipe",
     "build_supernet": "build",
     "convert": "convert.converter",
@@ -53,6 +67,9 @@ _HOMES = {
 
 __all__ = [
     "FASHION_MNIST_SPACE",
+    "KEYWORD_98X40_SPACE",
+    "KEYWORD_SPACE",
+    "PERSON_SPACE",
     "Architecture",
     "Board",
     "ImageFolder",
@@ -62,6 +79,7 @@ __all__ = [
     "QuantizationConfig",
     "Referee",
     "SearchSpace",
+    "SpeechCommands",
     "TrainingRecipe",
     "build_supernet",
     "convert",

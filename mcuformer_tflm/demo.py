@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import shutil
-import time
 from pathlib import Path
 
-import numpy as np
-import tf_keras
-
-from mcuformer_tflm.convert.converter import convert
-from mcuformer_tflm.datasets import ImageData, normalise, quantize_images
-from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
+from mcuformer_tflm.datasets import ImageData, normalise
+from mcuformer_tflm.keras_models.batches import batches
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.subnet import Subnet
-from mcuformer_tflm.keras_models.training import batches, predict, train_subnet
-from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.progress import Report as Progress
-from mcuformer_tflm.qat import quantize
 from mcuformer_tflm.report import Report
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
-from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.budget import Budget
-from mcuformer_tflm.search.memory import eq5_bytes
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
-from mcuformer_tflm.search.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
-from mcuformer_tflm.search.subnet_tuner import SubnetTuner
-from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SupernetTuner
-from mcuformer_tflm.sqnr import quantization_report
-
-MODEL_FILE = "model.tflite"
-REPORT_FILE = "report.json"
-PICTURE_FILE = "memory_map.png"
-SQNR_FILE = "sqnr.png"
-_SQNR_IMAGES = 256
+from mcuformer_tflm.task import TaskSettings, run_task
+from mcuformer_tflm.task_data import TaskData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +63,7 @@ def run_demo(
     seed: int = 0,
     settings: DemoSettings | None = None,
 ) -> Report:
-    """Searches, trains, converts and measures one model.
-
-    The search keeps its state under ``out``, so that an interrupted run goes on where it was;
-    a finished run removes it. Results are put in place only when all are complete.
+    """Runs the whole flow, as ``run_task`` does, on images in memory.
 
     Args:
         data: Images and labels.
@@ -107,120 +81,37 @@ def run_demo(
         BudgetError: If no subnet fits.
     """
     settings = settings or DemoSettings()
-    start = time.monotonic()
-    tf_keras.utils.set_random_seed(seed)
     held_out = settings.validation_images
-    validation = (normalise(data.train_images[:held_out]), data.train_classes[:held_out])
     images = normalise(data.train_images[held_out:][: settings.train_images])
     classes = data.train_classes[held_out:][: settings.train_images]
-    project = out / f"search-{_fingerprint(budget, seed, settings)}"
-
-    subnet = _search(images, classes, validation, budget, project, progress, seed, settings)
-    trained = project / "trained.npz"
-    if trained.exists():
-        load_weights(subnet, trained)
-    else:
-        train_subnet(
-            subnet,
+    shown, rounded, tested = (
+        slice(count)
+        for count in (settings.search_images, settings.quantized_images, settings.test_images)
+    )
+    return run_task(
+        TaskData(
+            data.labels,
+            batches(images[shown], classes[shown], settings.batch_size, seed),
             batches(images, classes, settings.batch_size, seed),
-            settings.train_epochs,
-            TrainingRecipe(learning_rate=settings.learning_rate),
-            lambda done, total: progress("train the chosen subnet", done, total),
-        )
-        save_weights(subnet, trained)
-    quantized = quantize(
-        subnet,
-        images[: settings.quantized_images],
-        classes[: settings.quantized_images],
-        epochs=settings.quantized_epochs,
-        learning_rate=settings.quantized_learning_rate,
-        batch_size=settings.batch_size,
-        seed=seed,
-        progress=lambda done, total: progress("train it quantized", done, total),
-        config=budget.quantization,
-    )
-    model = convert(quantized, data.labels)
-
-    interpreter = MicroInterpreter(model)
-    test_images = data.test_images[: settings.test_images]
-    test_classes = data.test_classes[: settings.test_images]
-    float_choice = predict(subnet, normalise(test_images)).argmax(-1)
-    int8_choice = interpreter.run(
-        quantize_images(test_images),
-        lambda done, total: progress("classify in TFLM", done, total),
-    ).argmax(-1)
-    use, plan = interpreter.arena_use, interpreter.plan
-    report = Report(
-        board=budget.name,
-        architecture=interpreter.architecture.to_json(),
-        test_images=len(test_images),
-        float_top1=float(np.mean(float_choice == test_classes)),
-        int8_top1=float(np.mean(int8_choice == test_classes)),
-        agreement=float(np.mean(float_choice == int8_choice)),
-        arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
-        arena_bytes_host=use.smallest_arena,
-        head_bytes=use.head,
-        head_lower_bound_bytes=plan.lower_bound,
-        flash_bytes=len(model),
-        eq5_bytes=eq5_bytes(interpreter.architecture),
-        sram_budget_bytes=budget.sram,
-        flash_budget_bytes=budget.flash,
-        seconds=round(time.monotonic() - start, 1),
-        seed=seed,
-    )
-    partial = out / "partial"
-    partial.mkdir(parents=True, exist_ok=True)
-    (partial / MODEL_FILE).write_bytes(model)
-    draw_plan(plan, partial / PICTURE_FILE, budget=budget.arena)
-    quantization_report(quantized, images[:_SQNR_IMAGES]).draw(partial / SQNR_FILE)
-    report.write(partial / REPORT_FILE)
-    for path in partial.iterdir():
-        path.replace(out / path.name)
-    partial.rmdir()
-    shutil.rmtree(project, ignore_errors=True)
-    return report
-
-
-def _search(
-    images: np.ndarray,
-    classes: np.ndarray,
-    validation: tuple[np.ndarray, np.ndarray],
-    budget: Budget,
-    project: Path,
-    progress: Progress,
-    seed: int,
-    settings: DemoSettings,
-) -> Subnet:
-    shown = settings.search_images
-    train = batches(images[:shown], classes[:shown], settings.batch_size, seed)
-    spaces = SpaceEvolution(settings.space, settings.starts, settings.steps, epochs=1, seed=seed)
-    supernet_tuner = SupernetTuner(
-        spaces,
+            (images[rounded], classes[rounded]),
+            (normalise(data.train_images[:held_out]), data.train_classes[:held_out]),
+            (data.test_images[tested], data.test_classes[tested]),
+        ),
         budget,
-        ScoreSettings(accuracy_samples=4, fit_samples=200),
-        TrainingRecipe(learning_rate=settings.learning_rate),
-        seed=seed,
-        report=progress,
-        directory=project,
-        project_name="spaces",
+        out,
+        progress,
+        seed,
+        TaskSettings(
+            settings.space,
+            settings.starts,
+            settings.steps,
+            population=settings.population,
+            generations=settings.generations,
+            search_recipe=TrainingRecipe(learning_rate=settings.learning_rate),
+            train_epochs=settings.train_epochs,
+            train_recipe=TrainingRecipe(learning_rate=settings.learning_rate),
+            quantized_epochs=settings.quantized_epochs,
+            quantized_learning_rate=settings.quantized_learning_rate,
+            batch_size=settings.batch_size,
+        ),
     )
-    supernet_tuner.search(train, validation_data=validation)
-    best = spaces.best_space(lambda space: budget.fits(space.smallest()))
-    supernet, _ = supernet_tuner.load_supernet(best)
-    subnets = SubnetEvolution(
-        best,
-        budget,
-        population=settings.population,
-        parents=max(2, settings.population // 2),
-        generations=settings.generations,
-        seed=seed,
-    )
-    subnet_tuner = SubnetTuner(
-        subnets, supernet, report=progress, directory=project, project_name="subnets"
-    )
-    subnet_tuner.search(validation_data=validation)
-    return supernet.extract(subnets.best_architecture())
-
-
-def _fingerprint(budget: Budget, seed: int, settings: DemoSettings) -> str:
-    return hashlib.sha256(repr((budget, seed, settings)).encode()).hexdigest()[:12]

@@ -246,3 +246,33 @@ FASHION_MNIST_SPACE = SearchSpace(
     mlp_ratio=(2.0, 3.0),
     head_dim=16,
 )
+
+# Key words as 49x10 cepstral coefficients, or 98x40 log-mel energies; the usual ten words,
+# unknown and silence. Within 256 KB of SRAM.
+KEYWORD_SPACE = SearchSpace(
+    image_size=(49, 10),
+    channels=1,
+    num_classes=12,
+    patch_size=(3, 4, 5),
+    rank_ratio=(0.5, 0.6, 0.7, 0.8, 0.9),
+    embed_dim=(64, 96, 128),
+    depth=(4, 5, 6),
+    num_heads=(2, 3, 4),
+    mlp_ratio=(2.0, 3.0),
+    head_dim=16,
+)
+KEYWORD_98X40_SPACE = dataclasses.replace(KEYWORD_SPACE, image_size=(98, 40), patch_size=(5, 8, 10))
+
+# Whether a grey picture shows a person. Within 256 KB of SRAM.
+PERSON_SPACE = SearchSpace(
+    image_size=96,
+    channels=1,
+    num_classes=2,
+    patch_size=(8, 12, 16),
+    rank_ratio=(0.5, 0.6, 0.7, 0.8, 0.9),
+    embed_dim=(96, 128, 160),
+    depth=(6, 7, 8),
+    num_heads=(2, 3, 4),
+    mlp_ratio=(2.0, 3.0, 4.0),
+    head_dim=32,
+)

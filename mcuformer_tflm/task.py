@@ -1,0 +1,254 @@
+"""The whole flow for one task: search, train, quantize, convert, run in TFLM."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import tf_keras
+
+from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.datasets import normalise, quantize_images
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training import predict, train_subnet
+from mcuformer_tflm.plan.picture import draw_plan
+from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.qat import quantize
+from mcuformer_tflm.report import Report
+from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.memory import eq5_bytes
+from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.search.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
+from mcuformer_tflm.search.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SupernetTuner
+from mcuformer_tflm.sqnr import quantization_report
+from mcuformer_tflm.task_data import TaskData
+
+MODEL_FILE = "model.tflite"
+REPORT_FILE = "report.json"
+PICTURE_FILE = "memory_map.png"
+SQNR_FILE = "sqnr.png"
+_SQNR_IMAGES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSettings:
+    """How much work to do.
+
+    Attributes:
+        space: What is searched.
+        starts: Walkers of the space's evolution.
+        steps: Their steps.
+        search_epochs: Epochs of a step.
+        score: How a space is scored.
+        population: Subnets a generation.
+        generations: Generations after the first.
+        search_recipe: How supernets are trained.
+        train_epochs: Epochs of the chosen subnet in float.
+        train_recipe: How, also while it is trained quantized. Where it distils, the supernet's
+            largest subnet teaches, or the teacher that is given.
+        quantized_epochs: Its epochs with TF-MOT's rounding.
+        quantized_learning_rate: Peak while training quantized.
+        batch_size: Images a step while training quantized.
+    """
+
+    space: SearchSpace
+    starts: int = 1
+    steps: int = 2
+    search_epochs: int = 1
+    score: ScoreSettings = dataclasses.field(
+        default_factory=lambda: ScoreSettings(accuracy_samples=4, fit_samples=200)
+    )
+    population: int = 8
+    generations: int = 2
+    search_recipe: TrainingRecipe = dataclasses.field(default_factory=TrainingRecipe)
+    train_epochs: int = 3
+    train_recipe: TrainingRecipe = dataclasses.field(default_factory=TrainingRecipe)
+    quantized_epochs: int = 1
+    quantized_learning_rate: float = 3e-4
+    batch_size: int = 128
+
+    def smoke(self) -> TaskSettings:
+        """Returns the least work that goes through every step, on networks of two blocks."""
+        space = self.space
+        return dataclasses.replace(
+            self,
+            space=dataclasses.replace(
+                space,
+                patch_size=space.patch_size[-1:],
+                rank_ratio=space.rank_ratio[:1],
+                embed_dim=space.embed_dim[:1],
+                depth=(2,),
+            ),
+            starts=1,
+            steps=1,
+            search_epochs=1,
+            score=ScoreSettings(accuracy_samples=1, fit_samples=10),
+            population=2,
+            generations=1,
+            train_epochs=1,
+            quantized_epochs=1,
+        )
+
+
+def run_task(
+    data: TaskData,
+    budget: Budget,
+    out: Path,
+    progress: Progress,
+    seed: int,
+    settings: TaskSettings,
+    teacher: tf_keras.Model | None = None,
+) -> Report:
+    """Searches, trains, converts and measures one model.
+
+    The search and the training keep their state under ``out``, so that an interrupted run goes
+    on where it was; a finished run removes it. Results are put in place only when all are
+    complete.
+
+    Args:
+        data: What it learns.
+        budget: What the model may take, and how it is quantized.
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png`` and
+            ``sqnr.png``.
+        progress: Called with (what is being done, done, total).
+        seed: Of all random choices; the data's batches have their own.
+        settings: How much work to do.
+        teacher: A network, images to logits, that the chosen subnet follows besides the labels.
+
+    Returns:
+        The report, which is also in ``report.json``.
+
+    Raises:
+        BudgetError: If no subnet fits.
+        ConfigError: If a teacher is given and the recipe does not distil.
+    """
+    if teacher is not None and not settings.train_recipe.distillation_weight:
+        raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")
+    start = time.monotonic()
+    tf_keras.utils.set_random_seed(seed)
+    project = out / f"search-{_fingerprint(data, budget, seed, settings)}"
+    supernet, evolution = _search(data, budget, project, progress, seed, settings)
+    subnet = supernet.extract(evolution.best_architecture())
+    if settings.train_recipe.distillation_weight and teacher is None:
+        teacher = supernet.extract(supernet.largest)
+    train_subnet(
+        subnet,
+        data.train,
+        settings.train_epochs,
+        settings.train_recipe,
+        lambda done, total: progress("train the chosen subnet", done, total),
+        teacher=teacher,
+        checkpoint=project / "trained.npz",
+    )
+    images, classes = data.quantized
+    quantized = quantize(
+        subnet,
+        images,
+        classes,
+        epochs=settings.quantized_epochs,
+        batch_size=settings.batch_size,
+        seed=seed,
+        progress=lambda done, total: progress("train it quantized", done, total),
+        config=budget.quantization,
+        recipe=dataclasses.replace(
+            settings.train_recipe, learning_rate=settings.quantized_learning_rate
+        ),
+        teacher=teacher,
+        checkpoint=project / "quantized.npz",
+    )
+    model = convert(quantized, data.labels)
+
+    interpreter = MicroInterpreter(model)
+    test_images, test_classes = data.test
+    float_choice = predict(subnet, normalise(test_images)).argmax(-1)
+    int8_choice = interpreter.run(
+        quantize_images(test_images),
+        lambda done, total: progress("classify in TFLM", done, total),
+    ).argmax(-1)
+    use, plan = interpreter.arena_use, interpreter.plan
+    report = Report(
+        board=budget.name,
+        architecture=interpreter.architecture.to_json(),
+        test_images=len(test_images),
+        float_top1=float(np.mean(float_choice == test_classes)),
+        int8_top1=float(np.mean(int8_choice == test_classes)),
+        agreement=float(np.mean(float_choice == int8_choice)),
+        arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
+        arena_bytes_host=use.smallest_arena,
+        head_bytes=use.head,
+        head_lower_bound_bytes=plan.lower_bound,
+        flash_bytes=len(model),
+        eq5_bytes=eq5_bytes(interpreter.architecture),
+        sram_budget_bytes=budget.sram,
+        flash_budget_bytes=budget.flash,
+        seconds=round(time.monotonic() - start, 1),
+        seed=seed,
+    )
+    partial = out / "partial"
+    partial.mkdir(parents=True, exist_ok=True)
+    (partial / MODEL_FILE).write_bytes(model)
+    draw_plan(plan, partial / PICTURE_FILE, budget=budget.arena)
+    quantization_report(quantized, images[:_SQNR_IMAGES]).draw(partial / SQNR_FILE)
+    report.write(partial / REPORT_FILE)
+    for path in partial.iterdir():
+        path.replace(out / path.name)
+    partial.rmdir()
+    shutil.rmtree(project, ignore_errors=True)
+    return report
+
+
+def _search(
+    data: TaskData,
+    budget: Budget,
+    project: Path,
+    progress: Progress,
+    seed: int,
+    settings: TaskSettings,
+) -> tuple[Supernet, SubnetEvolution]:
+    spaces = SpaceEvolution(
+        settings.space, settings.starts, settings.steps, epochs=settings.search_epochs, seed=seed
+    )
+    supernet_tuner = SupernetTuner(
+        spaces,
+        budget,
+        settings.score,
+        settings.search_recipe,
+        seed=seed,
+        report=progress,
+        directory=project,
+        project_name="spaces",
+    )
+    supernet_tuner.search(data.search, validation_data=data.validation)
+    best = spaces.best_space(lambda space: budget.fits(space.smallest()))
+    supernet, _ = supernet_tuner.load_supernet(best)
+    subnets = SubnetEvolution(
+        best,
+        budget,
+        population=settings.population,
+        parents=min(10, max(2, settings.population // 2)),
+        generations=settings.generations,
+        seed=seed,
+    )
+    subnet_tuner = SubnetTuner(
+        subnets, supernet, report=progress, directory=project, project_name="subnets"
+    )
+    subnet_tuner.search(validation_data=data.validation)
+    return supernet, subnets
+
+
+def _fingerprint(data: TaskData, budget: Budget, seed: int, settings: TaskSettings) -> str:
+    counts = len(data.search), len(data.train), *(len(x[1]) for x in (
+        data.quantized, data.validation, data.test
+    ))  # fmt: skip
+    told = repr((data.labels, counts, budget, seed, settings))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
