@@ -43,13 +43,10 @@ _HOMES = {
     "MemoryPlan": "plan.memory_plan",
     "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
-<<<<<<< HEAD
-    "Referee": "referee.referee",
-=======
     "KEYWORD_98X40_SPACE": "search.space",
     "KEYWORD_SPACE": "search.space",
     "PERSON_SPACE": "search.space",
->>>>>>> d75c480 (Run the demo's flow on key words, person presence and ImageNet)
+    "Referee": "referee.referee",
     "QuantizationConfig": "keras_models.quantization_config",
     "SearchSpace": "search.space",
     "SpeechCommands": "data.speech_commands",
