@@ -62,9 +62,9 @@ class Work:
 def run(progress: Progress) -> list[Row]:
     """Trains one network, then quantizes it in each way: calibrated only, and trained on.
 
-    Rows ``top1_float`` of the network; ``top1_calibrated``, ``top1_trained``, ``arena_bytes``,
-    ``flash_bytes`` and ``logits_sqnr`` of each option. Accuracies are those of TFLM. Before
-    them ``seconds`` and ``ratio`` of a training step (``quantized_step``).
+    Rows ``top1_float`` of the network; ``top1_calibrated``, ``top1_trained``, ``within_1_lsb``,
+    ``arena_bytes``, ``flash_bytes`` and ``logits_sqnr`` of each option. Accuracies are those of
+    TFLM. Before them ``seconds`` and ``ratio`` of a training step (``quantized_step``).
 
     Args:
         progress: Called with (what is being done, done, total).
@@ -89,7 +89,8 @@ def compare(
     steps = batches(images, classes[: work.trained], work.batch_size, _SEED)
     train_subnet(subnet, steps, work.epochs, None, partial(progress, "train in float"))
     wanted = data.test_classes[: work.tested]
-    found = predict(subnet, normalise(data.test_images[: work.tested])).argmax(-1)
+    tested = normalise(data.test_images[: work.tested])
+    found = predict(subnet, tested).argmax(-1)
     note = f"{work.tested:,} test images; a small network, trained for {work.epochs} short epochs"
     yield Row(_SUITE, "float", "top1_float", float(np.mean(found == wanted)), "share", note=note)
     shown = images[: work.trained_quantized], classes[: work.trained_quantized]
@@ -103,11 +104,22 @@ def compare(
             interpreter = MicroInterpreter(model)
             logits = interpreter.run(quantize_images(data.test_images[: work.tested]))
             yield Row(_SUITE, name, metric, float(np.mean(logits.argmax(-1) == wanted)), "share")
+        share = _within_one_step(interpreter, logits, predict(quantized, tested))
+        yield Row(_SUITE, name, "within_1_lsb", share, "share",
+                  note="images whose logits are those of training's graph")  # fmt: skip
         arena = cortex_m_arena_bytes(interpreter.graph, interpreter.plan)
         yield Row(_SUITE, name, "arena_bytes", arena, "bytes")
         yield Row(_SUITE, name, "flash_bytes", len(model), "bytes")
         yield Row(_SUITE, name, "logits_sqnr", _logits_sqnr(quantized, images[: work.measured]),
                   "dB", note="of the trained one, against itself in floating point")  # fmt: skip
+
+
+def _within_one_step(
+    interpreter: MicroInterpreter, logits: np.ndarray, simulated: np.ndarray
+) -> float:
+    output = interpreter.graph.tensors[interpreter.graph.outputs[0]]
+    steps = np.rint(simulated.astype(np.float64) / output.scale) + output.zero_point
+    return float(np.mean(np.abs(steps - logits).max(-1) <= 1))
 
 
 def _logits_sqnr(quantized: Subnet, images: np.ndarray) -> float:

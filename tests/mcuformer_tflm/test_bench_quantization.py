@@ -11,4 +11,5 @@ def test_options_cost_arena_save_flash_and_gain_signal():
     assert found["wide", "flash_bytes"] < 0.8 * found["int8", "flash_bytes"]
     for case in ("int8", "wide"):
         assert abs(found[case, "top1_trained"] - found["float", "top1_float"]) < 0.4
+        assert found[case, "within_1_lsb"] == 1
         assert 5 < found[case, "logits_sqnr"] < 60
