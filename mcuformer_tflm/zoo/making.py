@@ -14,11 +14,15 @@ from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.sqnr import quantization_report
 from mcuformer_tflm.zoo.card import ModelCard, digest
 from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
 from mcuformer_tflm.zoo.measurement import BOARDS, accuracies, board_figures, sizes
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
+
+SQNR_FILE = "sqnr.png"
+_SQNR_IMAGES = 256
 
 
 def make_model(
@@ -30,7 +34,7 @@ def make_model(
         recipe: What to make.
         data: The recipe's data set.
         out: Folder that gets a folder of the model's name, with ``model.tflite``, ``float.npz``
-            (the float weights, 16 bits each), ``card.json`` and ``card.md``.
+            (the float weights, 16 bits each), ``card.json``, ``card.md`` and ``sqnr.png``.
         work: Folder that keeps the state of training; an interrupted run goes on from there.
         progress: Called with (what is being done, done, total).
 
@@ -82,4 +86,6 @@ def make_model(
     )
     (folder / MODEL_FILE).write_bytes(model)
     card.write(folder)
+    report = quantization_report(quantized, data.train_images[:_SQNR_IMAGES])
+    report.draw(folder / SQNR_FILE, f"{recipe.name}: quantization error of each layer")
     return card
