@@ -332,6 +332,8 @@ def zoo_list() -> None:
     cards = {name: model_card(name) for name in model_names()}
     console = Console()
     for title, listed in (("Models of the zoo", cards), ("Baselines", shipped_baselines())):
+        if not listed:
+            continue
         table = Table(title=title)
         for column in ("model", "data", "float", "int8", "arena", "flash", "multiply-accumulates"):
             table.add_column(column, justify="left" if column in ("model", "data") else "right")
