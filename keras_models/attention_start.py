@@ -74,7 +74,10 @@ def _factors(
     left, values, right = np.linalg.svd(wanted)
     root, missing = np.sqrt(values[:rank]), max(0, rank - width)
     first, second = left[:, :rank] * root, root[:, None] * right[:rank]
-    return np.pad(first, [[0, 0], [0, missing]]), np.pad(second, [[0, missing], [0, 0]])
+    # Where there are more columns than the product needs, they start without effect, but not
+    # all at zero: that would be without gradient as well.
+    spare = rng.normal(size=(width, missing)) / width**0.5
+    return np.concatenate([first, spare], 1), np.pad(second, [[0, missing], [0, 0]])
 
 
 def _look_around(layer: Attention, grid: tuple[int, int], strength: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.sqnr import quantization_report
 from mcuformer_tflm.zoo.card import ModelCard, digest
 from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
@@ -46,6 +48,12 @@ def make_model(
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
+    budget, needed = recipe.arena_kib * 1024, arena_bytes(recipe.architecture)
+    if needed > budget:
+        raise BudgetError(
+            f"{recipe.name} needs an arena of {needed:,} bytes; arena_kib allows {budget:,}. Give "
+            "it a smaller embed_dim, fewer num_heads or a larger patch_size."
+        )
     teacher = train_teacher(recipe, data, work / "teachers", progress)
     subnet = train_float(recipe, data, teacher, work / recipe.name, progress)
     folder = out / recipe.name
@@ -55,14 +63,7 @@ def make_model(
         {"epochs": np.asarray(recipe.float_training.epochs), **numbered("weight", halves)},
     )
     quantized = train_quantized(recipe, data, subnet, teacher, work / recipe.name, progress)
-    budget = recipe.arena_kib * 1024
     model = convert(quantized, data.labels, arena_budget=budget)
-    size = sizes(model)
-    if size["arena_bytes"] > budget:
-        raise BudgetError(
-            f"{recipe.name} needs an arena of {size['arena_bytes']:,} bytes; arena_kib allows "
-            f"{budget:,}. Give it a smaller embed_dim, fewer num_heads or a larger patch_size."
-        )
     # As shipped: weights of 16 bits.
     shipped = build_subnet(recipe.architecture)
     load_weights(shipped, folder / FLOAT_FILE)
@@ -76,12 +77,12 @@ def make_model(
         name=recipe.name,
         sha256=digest(model),
         data=recipe.data,
-        recipe=dataclasses.asdict(recipe),
+        recipe=json.loads(json.dumps(dataclasses.asdict(recipe))),
         architecture=recipe.architecture.to_json(),
         teacher_top1=float(np.mean(taught == data.test_classes)),
         arena_budget=budget,
         boards=boards,
-        **size,
+        **sizes(model),
         **accuracies(shipped, model, data, progress),  # type: ignore[arg-type]
     )
     (folder / MODEL_FILE).write_bytes(model)

@@ -43,6 +43,15 @@ def test_each_head_looks_at_one_neighbour_wherever_there_is_one():
         assert bias[head, token].argmax() == token + row * grid + column
 
 
+def test_heads_wider_than_the_stream_still_learn():
+    wide = dataclasses.replace(ARCHITECTURE, embed_dim=32)
+    layers = layers_of(wide)
+    kernel = layers["block_0_qkv"].kernel.numpy()
+    value, projection = kernel[:, 128:], layers["block_0_projection"].kernel.numpy()
+    assert np.trace(value @ projection) / 32 == pytest.approx(-0.4, abs=0.05)
+    assert np.all(np.abs(value).max(0) + np.abs(projection).max(1) > 0)
+
+
 def test_the_seed_decides_the_start():
     one, same, other = (
         layers_of(ARCHITECTURE, seed)["block_1_qkv"].kernel.numpy() for seed in (1, 1, 2)

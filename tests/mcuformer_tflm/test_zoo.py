@@ -1,15 +1,18 @@
 """The zoo: recipes that say what is wrong, and shipped files that are what their cards say."""
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mcuformer_tflm.datasets import normalise, quantize_images
-from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.zoo import making
 from mcuformer_tflm.zoo.card import ModelCard
 from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
 from mcuformer_tflm.zoo.recipe import ZooRecipe
@@ -95,3 +98,62 @@ def test_a_shipped_model_is_what_its_card_says(name, fashion_mnist):
     assert np.mean(int8 == classes) == pytest.approx(card.int8_top1, abs=0.03)
     assert np.mean(real == classes) == pytest.approx(card.float_top1, abs=0.03)
     assert np.mean(int8 == real) > 0.95
+
+
+@pytest.fixture
+def small_data(fashion_mnist):
+    data = fashion_mnist
+    return dataclasses.replace(
+        data, train_images=data.train_images[:256], train_classes=data.train_classes[:256],
+        test_images=data.test_images[:64], test_classes=data.test_classes[:64],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def small_recipe(tmp_path, recipe_text):
+    text = recipe_text
+    for field, value in {
+        "embed_dim": 16, "depth": 1, "patch_size": 7, "width": 4, "epochs": 1, "batch_size": 64,
+    }.items():  # fmt: skip
+        text = re.sub(rf"^{field} = .*$", f"{field} = {value}", text, flags=re.MULTILINE)
+    path = tmp_path / "small.toml"
+    path.write_text(text)
+    return ZooRecipe.read(path)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_an_interrupted_recipe_goes_on_to_the_model_that_it_would_have_made(
+    tmp_path, small_recipe, small_data, monkeypatch
+):
+    monkeypatch.setattr(making, "BOARDS", ("stm32f427",))
+
+    def interrupt(label: str, done: int, total: int, info: str = "") -> None:
+        if label == "train it quantized":
+            raise StoppedError
+
+    def watch(label: str, done: int, total: int, info: str = "") -> None:
+        seen.add(label)
+
+    arguments = (small_recipe, small_data, tmp_path / "out", tmp_path / "work")
+    with pytest.raises(StoppedError):
+        making.make_model(*arguments, interrupt)
+    seen: set[str] = set()
+    resumed = making.make_model(*arguments, watch)
+    assert not {"train the teacher", "train the network"} & seen, "those were done"
+    assert "train it quantized" in seen
+    name = small_recipe.name
+    assert model_card(name, tmp_path / "out") == resumed
+    figures = resumed.boards["stm32f427"]
+    assert figures.equal == figures.images == 64
+    assert f"{resumed.int8_top1:.2%}" in (tmp_path / "out" / name / "card.md").read_text()
+    assert (tmp_path / "out" / name / "sqnr.png").stat().st_size > 5000
+
+
+def test_an_arena_that_is_too_small_is_told_before_any_training(tmp_path, small_recipe, small_data):
+    cramped = dataclasses.replace(small_recipe, arena_kib=1)
+    with pytest.raises(BudgetError, match="arena_kib allows 1,024"):
+        making.make_model(cramped, small_data, tmp_path / "out", tmp_path / "work", pytest.fail)
+    assert not (tmp_path / "work").exists()
