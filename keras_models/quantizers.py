@@ -141,7 +141,8 @@ class QuantizableLayer(tf_keras.layers.Layer):
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Runs the layer; while a functional model is built, notes who made its inputs."""
-        made = [x for x in tf.nest.flatten(inputs) if tf_keras.backend.is_keras_tensor(x)]
+        # Tensors of a model under construction alone have a history.
+        made = [x for x in tf.nest.flatten(inputs) if hasattr(x, "_keras_history")]
         makers = [x._keras_history.layer for x in made]
         if makers and all(isinstance(maker, QuantizableLayer) for maker in makers):
             self.follow(*makers)

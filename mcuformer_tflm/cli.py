@@ -335,8 +335,9 @@ def zoo_list() -> None:
         if not listed:
             continue
         table = Table(title=title)
-        for column in ("model", "data", "float", "int8", "arena", "flash", "multiply-accumulates"):
-            table.add_column(column, justify="left" if column in ("model", "data") else "right")
+        for column in ("model", "data", "float", "int8", "arena", "flash", "MACs"):
+            left = column in ("model", "data")
+            table.add_column(column, justify="left" if left else "right", no_wrap=True)
         for name, card in listed.items():
             table.add_row(
                 name, card.data, f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}",
