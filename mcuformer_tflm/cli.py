@@ -42,6 +42,9 @@ Data = Annotated[
         "tfds:NAME, or an .npz file."
     ),
 ]
+Work = Annotated[
+    Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
+]
 ZooName = Annotated[str, typer.Argument(help="A model's name, as `mcuformer zoo list` tells it.")]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
@@ -238,36 +241,25 @@ def emulate(
 
     Example: `mcuformer emulate build/demo/model.tflite --board stm32f427`
     """
-    import tempfile
-
     _import_tensorflow_quietly()
     from mcuformer_tflm import datasets
-    from mcuformer_tflm.emulator.qemu import MACHINES, run_firmware
-    from mcuformer_tflm.firmware.build import build_project
-    from mcuformer_tflm.firmware.project import export_firmware
-    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.emulator.qemu import MACHINES
+    from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
 
     if limit < 1:
         raise ConfigError(f"--limit is {limit}; it must be at least 1.")
     target = get_board(board)
     pictures = datasets.quantize_images(datasets.load(data, data_folder).test_images[:limit])
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        export_firmware(model, target, project)
-        expected = MicroInterpreter(model).run(pictures)
-        image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
-        run = run_firmware(image.elf, target.core, pictures, expected.shape[1])
-    if run.status != 0 or run.outputs.shape != expected.shape:
-        raise EmulatorError(f"The firmware stopped with status {run.status}: {run.log.strip()}")
-    equal = int((run.outputs == expected).all(axis=1).sum())
+    found = emulate_firmware(model, target, pictures)
+    image, run, total = found.image, found.run, len(found.expected)
     Console().print(
-        f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {equal} of "
-        f"{len(expected)} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
+        f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {found.equal} of "
+        f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
         f"{image.constant_bytes:,}, arena {image.arena_bytes:,}, stack {run.stack_bytes:,} bytes.",
         soft_wrap=True,
     )
-    if equal != len(expected):
+    if found.equal != total:
         raise EmulatorError("The firmware's answers differ from TFLM's; please report the model.")
 
 
@@ -385,9 +377,7 @@ def zoo_save(
 def zoo_train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as those in examples/zoo.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("build/zoo"),
-    work: Annotated[
-        Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
-    ] = Path("build/zoo/work"),
+    work: Work = Path("build/zoo/work"),
     data_folder: DataFolder = None,
 ) -> None:
     """Make a model from its recipe: train, quantize, convert, measure. Takes hours on two cores.
@@ -415,9 +405,7 @@ def zoo_train(
 def zoo_baseline(
     recipe: Annotated[Path, typer.Argument(help="One of examples/zoo/baselines, or the like.")],
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("build/zoo/baselines"),
-    work: Annotated[
-        Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
-    ] = Path("build/zoo/work"),
+    work: Work = Path("build/zoo/work"),
     data_folder: DataFolder = None,
 ) -> None:
     """Make another network as a model of the zoo is made, to compare with. Takes hours.

@@ -8,15 +8,14 @@ import shutil
 import time
 from pathlib import Path
 
-import numpy as np
 import tf_keras
 
+from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
-from mcuformer_tflm.datasets import normalise, quantize_images
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.keras_models.training import predict, train_subnet
+from mcuformer_tflm.keras_models.training import train_subnet
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.qat import quantize
@@ -170,19 +169,12 @@ def run_task(
 
     interpreter = MicroInterpreter(model)
     test_images, test_classes = data.test
-    float_choice = predict(subnet, normalise(test_images)).argmax(-1)
-    int8_choice = interpreter.run(
-        quantize_images(test_images),
-        lambda done, total: progress("classify in TFLM", done, total),
-    ).argmax(-1)
+    found = accuracies(subnet, interpreter, test_images, test_classes, progress)
     use, plan = interpreter.arena_use, interpreter.plan
     report = Report(
         board=budget.name,
         architecture=interpreter.architecture.to_json(),
-        test_images=len(test_images),
-        float_top1=float(np.mean(float_choice == test_classes)),
-        int8_top1=float(np.mean(int8_choice == test_classes)),
-        agreement=float(np.mean(float_choice == int8_choice)),
+        **found,
         arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
         arena_bytes_host=use.smallest_arena,
         head_bytes=use.head,

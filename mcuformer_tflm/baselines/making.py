@@ -8,7 +8,6 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
 import tf_keras
 
 from mcuformer_tflm.baselines.card import BaselineCard
@@ -18,15 +17,19 @@ from mcuformer_tflm.baselines.recipe import BaselineRecipe
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.batches import batches
-from mcuformer_tflm.keras_models.checkpoint import load_weights, numbered, write_arrays
+from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import train_subnet
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.zoo.card import digest
 from mcuformer_tflm.zoo.catalogue import CARD_FILE, FLOAT_FILE, MODEL_FILE
-from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
+from mcuformer_tflm.zoo.training import (
+    recipe_batches,
+    train_float,
+    train_quantized,
+    train_teacher,
+)
 
 SHIPPED = Path(__file__).parent / "models"
 _CALIBRATION_IMAGES = 1024
@@ -66,8 +69,7 @@ def make_baseline(
             f"{recipe.like.name} allows {budget:,}. Give it less width."
         )
     folder = out / recipe.name
-    halves = [weight.astype(np.float16) for weight in float_model.get_weights()]
-    write_arrays(folder / FLOAT_FILE, {"epochs": np.asarray(0), **numbered("weight", halves)})
+    save_halves(float_model, folder / FLOAT_FILE)
     (folder / MODEL_FILE).write_bytes(model)
     card = BaselineCard(
         name=recipe.name,
@@ -77,9 +79,7 @@ def make_baseline(
         network=recipe.description(),
         arena_budget=budget,
         **size,
-        **accuracies(  # type: ignore[arg-type]
-            recipe.network, load_float(recipe.network, folder), model, data, progress
-        ),
+        **accuracies(recipe.network, load_float(recipe.network, folder), model, data, progress),
     )
     card.write(folder / CARD_FILE)
     return card
@@ -130,13 +130,9 @@ def _train_cnn(
     told = json.dumps([dataclasses.asdict(like), recipe.description()], sort_keys=True)
     fingerprint = hashlib.sha256(told.encode()).hexdigest()[:12]
     for stretch, training in (("first", like.float_training), ("last", like.quantized_training)):
-        shown = batches(
-            data.train_images, data.train_classes, training.batch_size, like.seed,
-            len(data.labels), training.recipe,
-        )  # fmt: skip
         train_subnet(
             model,
-            shown,
+            recipe_batches(training, like.seed, data),
             training.epochs,
             training.recipe,
             functools.partial(progress, f"train the CNN, {stretch} stretch"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
+from typing import Any
 
-import numpy as np
 import tf_keras
 
+from mcuformer_tflm import accuracy
 from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
-from mcuformer_tflm.data.image_data import ImageData, normalise, quantize_images
+from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ModelError
-from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
@@ -25,7 +24,7 @@ def accuracies(
     model: bytes,
     data: ImageData,
     progress: Progress,
-) -> dict[str, float | int]:
+) -> dict[str, Any]:
     """Runs the float network, and the int8 model in TFLM, over all test images.
 
     Returns:
@@ -34,16 +33,9 @@ def accuracies(
     """
     cnn = isinstance(network, DepthwiseCnn)
     interpreter = BuiltinInterpreter(model) if cnn else MicroInterpreter(model)
-    float_choice = predict(float_model, normalise(data.test_images)).argmax(-1)
-    int8_choice = interpreter.run(
-        quantize_images(data.test_images), functools.partial(progress, "classify in TFLM")
-    ).argmax(-1)
-    return {
-        "test_images": len(data.test_images),
-        "float_top1": float(np.mean(float_choice == data.test_classes)),
-        "int8_top1": float(np.mean(int8_choice == data.test_classes)),
-        "agreement": float(np.mean(float_choice == int8_choice)),
-    }
+    return accuracy.accuracies(
+        float_model, interpreter, data.test_images, data.test_classes, progress
+    )
 
 
 def sizes(network: DepthwiseCnn | Architecture, model: bytes) -> dict[str, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.baselines.fixed_vit import fixed_vit
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.zoo.recipe import ZooRecipe
+from mcuformer_tflm.zoo.recipe import ZooRecipe, check_name, read_tables
 
 _KINDS = ("depthwise_cnn", "vision_transformer")
 
@@ -38,10 +37,7 @@ class BaselineRecipe:
             ConfigError: If the file is missing or no TOML, or a field is missing, unknown or out
                 of range.
         """
-        try:
-            content = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
+        content = read_tables(path)
         kinds = [kind for kind in _KINDS if kind in content]
         if set(content) - {"name", "like", *_KINDS} or len(kinds) != 1:
             raise ConfigError(
@@ -51,11 +47,10 @@ class BaselineRecipe:
         for field in ("name", "like"):
             if not isinstance(content.get(field), str):
                 raise ConfigError(f"{path}: {field} is {content.get(field)!r}; it must be a text.")
-        if not content["name"].isidentifier():
-            raise ConfigError(
-                f"{path}: name is {content['name']!r}; it must be letters, digits and "
-                "underscores, since files are named after it."
-            )
+        try:
+            check_name(content["name"])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
         like = ZooRecipe.read(path.parent / content["like"])
         try:
             network = _network(kinds[0], content[kinds[0]], like.architecture)

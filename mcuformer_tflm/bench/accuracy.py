@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from mcuformer_tflm import datasets
+from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.bench.baselines import baseline_rows
+from mcuformer_tflm.bench.figures import figure_rows, named
 from mcuformer_tflm.bench.referee import referee_rows
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.progress import Report
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
-from mcuformer_tflm.zoo.measurement import accuracies, sizes
-
-_UNITS = {
-    "float_top1": ("top1_float", "share"),
-    "int8_top1": ("top1_int8", "share"),
-    "agreement": ("agreement", "share"),
-    "arena_bytes": ("arena_bytes", "bytes"),
-    "flash_bytes": ("flash_bytes", "bytes"),
-    "macs": ("macs", "multiply-accumulates"),
-}
+from mcuformer_tflm.zoo.measurement import sizes
 
 
 def run(progress: Report) -> list[Row]:
@@ -30,12 +24,12 @@ def _zoo_rows(name: str, progress: Report) -> list[Row]:
     card, model = model_card(name), model_path(name).read_bytes()
     data = datasets.load(card.data)
 
-    def report(label: str, done: int, total: int, info: str = "") -> None:
-        progress(f"{name}: {label}", done, total, info)
-
-    figures = {**accuracies(float_model(name), model, data, report), **sizes(model)}
+    network, interpreter = float_model(name), MicroInterpreter(model)
+    figures = {
+        **accuracies(
+            network, interpreter, data.test_images, data.test_classes, named(progress, name)
+        ),
+        **sizes(model),
+    }
     note = f"{card.data}, {figures['test_images']:,} test images"
-    return [
-        Row("accuracy", f"zoo/{name}", metric, figures[field], unit, note=note)
-        for field, (metric, unit) in _UNITS.items()
-    ]
+    return figure_rows(f"zoo/{name}", figures, note)

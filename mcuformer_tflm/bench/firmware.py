@@ -12,7 +12,6 @@ import numpy as np
 from mcuformer_tflm import datasets
 from mcuformer_tflm.bench.models import (
     enlarge,
-    macs,
     one_block_vit,
     paper_architecture,
     random_model,
@@ -29,6 +28,7 @@ from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.progress import Report
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import get_board
+from mcuformer_tflm.search.memory import num_macs
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 from mcuformer_tflm.tflite.model_graph import read_graph
 
@@ -107,8 +107,8 @@ def measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
         return Row("firmware", case.name, metric, value, unit, core, text)
 
     yield row("instructions", count.instructions, "instructions")
-    per_mac = round(count.instructions / macs(architecture), 4)
-    yield row("instructions_per_mac", per_mac, "instructions", f"{macs(architecture):,} MACs")
+    per_mac = round(count.instructions / num_macs(architecture), 4)
+    yield row("instructions_per_mac", per_mac, "instructions", f"{num_macs(architecture):,} MACs")
     yield row("code_bytes", image.code_bytes, "bytes", "start-up and application included")
     yield row("constant_bytes", image.constant_bytes, "bytes")
     yield row("arena_bytes", placement.arena_bytes, "bytes", "nothing persistent beside it")

@@ -9,7 +9,6 @@ import numpy as np
 from mcuformer_tflm import datasets
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.search.memory import fully_connected_shapes
 
 
 def paper_architecture(depth: int = 14) -> Architecture:
@@ -26,16 +25,6 @@ def one_block_vit() -> Architecture:
         image_size=96, channels=3, num_classes=10, patch_size=16, rank_ratio=None, head_dim=32,
         embed_dim=64, num_heads=(2,), mlp_ratio=(2.0,),
     )  # fmt: skip
-
-
-def macs(architecture: Architecture) -> int:
-    """Returns the multiply-accumulates of one inference: all layers, and attention's products."""
-    arch = architecture
-    tokens = arch.sequence_length
-    total = arch.num_tokens * arch.patch_size**2 * arch.channels * arch.embed_dim
-    for name, units, width in fully_connected_shapes(arch):
-        total += units * width * (1 if name == "head" else tokens)
-    return total + sum(2 * tokens**2 * arch.attention_dim(b) for b in range(arch.depth))
 
 
 def enlarge(images: np.ndarray, architecture: Architecture) -> np.ndarray:

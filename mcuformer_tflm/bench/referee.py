@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mcuformer_tflm import datasets
+from mcuformer_tflm.bench.figures import named
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.progress import Report
 from mcuformer_tflm.referee.referee import Referee
@@ -18,9 +19,7 @@ def referee_rows(progress: Report) -> list[Row]:
     for name in model_names():
         data = datasets.load(model_card(name).data)
 
-        def report(label: str, done: int, total: int, info: str = "", name: str = name) -> None:
-            progress(f"{name}: {label}", done, total, info)
-
+        report = named(progress, name)
         referee = Referee(float_model(name), data.train_images[:_CALIBRATION_IMAGES], report)
         images, classes = data.test_images[:_JUDGED_IMAGES], data.test_classes[:_JUDGED_IMAGES]
         verdict = referee.judge(model_path(name).read_bytes(), images, classes, report)

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
-from mcuformer_tflm.keras_models.checkpoint import load_weights, numbered, write_arrays
+from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.sqnr import quantization_report
 from mcuformer_tflm.zoo.card import ModelCard, digest
 from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
-from mcuformer_tflm.zoo.measurement import BOARDS, accuracies, board_figures, sizes
+from mcuformer_tflm.zoo.measurement import BOARDS, board_figures, sizes
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
 
@@ -57,11 +59,7 @@ def make_model(
     teacher = train_teacher(recipe, data, work / "teachers", progress)
     subnet = train_float(recipe, data, teacher, work / recipe.name, progress)
     folder = out / recipe.name
-    halves = [weight.astype(np.float16) for weight in subnet.get_weights()]
-    write_arrays(
-        folder / FLOAT_FILE,
-        {"epochs": np.asarray(recipe.float_training.epochs), **numbered("weight", halves)},
-    )
+    save_halves(subnet, folder / FLOAT_FILE, recipe.float_training.epochs)
     quantized = train_quantized(recipe, data, subnet, teacher, work / recipe.name, progress)
     model = convert(quantized, data.labels, arena_budget=budget)
     # As shipped: weights of 16 bits.
@@ -83,7 +81,9 @@ def make_model(
         arena_budget=budget,
         boards=boards,
         **sizes(model),
-        **accuracies(shipped, model, data, progress),  # type: ignore[arg-type]
+        **accuracies(
+            shipped, MicroInterpreter(model), data.test_images, data.test_classes, progress
+        ),
     )
     (folder / MODEL_FILE).write_bytes(model)
     card.write(folder)

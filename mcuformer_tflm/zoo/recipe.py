@@ -76,10 +76,7 @@ class ZooRecipe:
             ConfigError: If the file is missing or no TOML, or a field is missing, unknown or out
                 of range.
         """
-        try:
-            content = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
+        content = read_tables(path)
         try:
             return cls._from_tables(content)
         except ConfigError as error:
@@ -111,11 +108,7 @@ class ZooRecipe:
         Raises:
             ConfigError: If a field is out of range.
         """
-        if not self.name.isidentifier():
-            raise ConfigError(
-                f"name is {self.name!r}; it must be letters, digits and underscores, since files "
-                "are named after it."
-            )
+        check_name(self.name)
         for field in ("arena_kib", "teacher_width"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
@@ -125,6 +118,31 @@ class ZooRecipe:
         chosen = {field: value for field, value in dataclasses.asdict(self).items()
                   if field in fields}  # fmt: skip
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """Returns what a recipe's file holds.
+
+    Raises:
+        ConfigError: If it is missing or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
+
+
+def check_name(name: str) -> None:
+    """Checks that files can be named after a model.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if not name.isidentifier():
+        raise ConfigError(
+            f"name is {name!r}; it must be letters, digits and underscores, since files are "
+            "named after it."
+        )
 
 
 def _taken(table: dict[str, Any], field: str, kind: type) -> Any:

@@ -34,7 +34,7 @@ def train_teacher(
     teacher = convolutional_teacher(size, channels, len(data.labels), recipe.teacher_width)
     train_subnet(
         teacher,
-        _batches(recipe.teacher, recipe.seed, data),
+        recipe_batches(recipe.teacher, recipe.seed, data),
         recipe.teacher.epochs,
         recipe.teacher.recipe,
         lambda done, total: progress("train the teacher", done, total),
@@ -62,7 +62,7 @@ def train_float(
     fields = [field for field in fields if field not in ("name", "arena_kib", "quantized_training")]
     train_subnet(
         subnet,
-        _batches(recipe.float_training, recipe.seed, data),
+        recipe_batches(recipe.float_training, recipe.seed, data),
         recipe.float_training.epochs,
         recipe.float_training.recipe,
         lambda done, total: progress("train the network", done, total),
@@ -107,7 +107,8 @@ def train_quantized(
     )
 
 
-def _batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
+def recipe_batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
+    """Returns the training images as one stretch of a recipe wants them."""
     return batches(
         data.train_images, data.train_classes, training.batch_size, seed, len(data.labels),
         training.recipe,

@@ -1,0 +1,58 @@
+"""A model's firmware, built for the emulator and run on it, beside TFLM."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from mcuformer_tflm.emulator.qemu import FirmwareRun, run_firmware
+from mcuformer_tflm.firmware.build import FirmwareImage, build_project
+from mcuformer_tflm.firmware.project import export_firmware
+from mcuformer_tflm.keras_models.exceptions import EmulatorError
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.search.board import Board
+
+
+@dataclasses.dataclass(frozen=True)
+class Emulation:
+    """What the emulated firmware did.
+
+    Attributes:
+        image: The program, and its sizes.
+        run: Its answers, and its stack.
+        expected: TFLM's answers, int8[n, num_classes].
+    """
+
+    image: FirmwareImage
+    run: FirmwareRun
+    expected: np.ndarray
+
+    @property
+    def equal(self) -> int:
+        """How many pictures gave TFLM's bytes."""
+        return int((self.run.outputs == self.expected).all(axis=1).sum())
+
+
+def emulate_firmware(model: str | Path | bytes, board: Board, pictures: np.ndarray) -> Emulation:
+    """Exports, builds and runs a model's firmware.
+
+    Args:
+        model: Path of a ``.tflite``, or its bytes.
+        board: Whose memory it is linked for.
+        pictures: int8[n, height, width, channels].
+
+    Raises:
+        EmulatorError: If the program fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        export_firmware(model, board, project)
+        expected = MicroInterpreter(model).run(pictures)
+        image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
+        run = run_firmware(image.elf, board.core, pictures, expected.shape[1])
+    if run.status != 0 or run.outputs.shape != expected.shape:
+        raise EmulatorError(f"The firmware stopped with status {run.status}: {run.log.strip()}")
+    return Emulation(image, run, expected)
