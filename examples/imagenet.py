@@ -54,7 +54,6 @@ def main() -> None:
         train_recipe=DISTILLATION,
         quantized_epochs=10,
         quantized_learning_rate=1e-4,
-        batch_size=batch_size,
     )
     teacher = tf_keras.models.load_model(arguments.teacher) if arguments.teacher else None
     run_and_print(data, arguments, settings, teacher)

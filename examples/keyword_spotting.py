@@ -42,7 +42,6 @@ def main() -> None:
         train_epochs=arguments.epochs,
         train_recipe=RECIPE,
         quantized_epochs=5,
-        batch_size=batch_size,
     )
     run_and_print(data, arguments, settings)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +14,7 @@ from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
 
+@runtime_checkable
 class Batches(Protocol):
     """An epoch of training data, the same whenever it is asked for again."""
 

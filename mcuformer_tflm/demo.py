@@ -93,7 +93,7 @@ def run_demo(
             data.labels,
             batches(images[shown], classes[shown], settings.batch_size, seed),
             batches(images, classes, settings.batch_size, seed),
-            (images[rounded], classes[rounded]),
+            batches(images[rounded], classes[rounded], settings.batch_size, seed),
             (normalise(data.train_images[:held_out]), data.train_classes[:held_out]),
             (data.test_images[tested], data.test_classes[tested]),
         ),
@@ -112,6 +112,5 @@ def run_demo(
             train_recipe=TrainingRecipe(learning_rate=settings.learning_rate),
             quantized_epochs=settings.quantized_epochs,
             quantized_learning_rate=settings.quantized_learning_rate,
-            batch_size=settings.batch_size,
         ),
     )

@@ -11,13 +11,19 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from mcuformer_tflm.keras_models.batches import as_floats
+from mcuformer_tflm.keras_models.batches import (
+    Batches,
+    as_batches,
+    as_floats,
+    batches,
+    check_num_classes,
+)
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
-from mcuformer_tflm.keras_models.training import Progress, batches, train_subnet
+from mcuformer_tflm.keras_models.training import Progress, train_subnet
 
 # Below this many calibration images the ranges depend on which ones they are.
 FEW_IMAGES = 32
@@ -27,7 +33,7 @@ MUCH_CLIPPED = 0.01
 
 def quantize(
     subnet: Subnet,
-    images: np.ndarray,
+    images: np.ndarray | Batches | tf.data.Dataset,
     classes: np.ndarray | None = None,
     epochs: int = 1,
     learning_rate: float = 3e-4,
@@ -56,12 +62,15 @@ def quantize(
 
     Args:
         subnet: A trained float network.
-        images: float32[n, height, width, channels] in [-1, 1), or uint8.
-        classes: int32[n]; not needed with ``epochs=0``.
+        images: float32[n, height, width, channels] in [-1, 1), or uint8; or batches of images
+            and classes, from ``batches``, a loader or ``tf.data``, which need not fit in memory.
+            Batches are taken as they are: calibration sees the first ones, augmented as in
+            training, and ``seed``, ``batch_size`` and the augmentation of ``recipe`` are theirs.
+        classes: int32[n]; not needed with ``epochs=0``, nor with batches.
         epochs: Passes over the images; 0 leaves it at calibration.
         learning_rate: Peak of the schedule, where there is no ``recipe``.
         batch_size: Images a step.
-        calibration_images: Images that set the ranges, spread evenly over all.
+        calibration_images: Images that set the ranges, spread evenly over an array.
         seed: Of the order of the images.
         progress: Called after each step with (done, total).
         config: Widths of the integers, and what of their arithmetic is simulated; 8 bits and
@@ -90,18 +99,26 @@ def quantize(
         frozen_epochs = 1.0 if epochs > 1 else 0.5
     if not 0 <= frozen_epochs < math.inf:
         raise ConfigError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more.")
-    _check_images(subnet, images)
+    recipe = recipe or TrainingRecipe(learning_rate=learning_rate)
     data = None
-    if epochs:
-        if classes is None:
-            raise DataError("There are no classes to train on; give classes, or epochs=0.")
-        recipe = recipe or TrainingRecipe(learning_rate=learning_rate)
-        data = batches(images, classes, batch_size, seed, arch.num_classes, recipe)
-    chosen = _spread(images, calibration_images)
+    if isinstance(images, tf.data.Dataset | Batches):
+        if classes is not None:
+            raise DataError("The images are batches, which hold their classes; leave classes out.")
+        data = as_batches(images)
+        check_num_classes(data, arch.num_classes)
+        chosen = _first_images(data, calibration_images)
+        _check_images(subnet, chosen)
+    else:
+        _check_images(subnet, images)
+        if epochs:
+            if classes is None:
+                raise DataError("There are no classes to train on; give classes, or epochs=0.")
+            data = batches(images, classes, batch_size, seed, arch.num_classes, recipe)
+        chosen = _spread(images, calibration_images)
     quantized = subnet.uncalibrated_copy(config)
     found = calibrate(quantized, _floats(chosen, batch_size), percentile)
     _warn(quantized, found, len(chosen))
-    if data is not None:
+    if epochs and data is not None:
         freeze_at = epochs * len(data) - round(frozen_epochs * len(data))
         frozen = False
 
@@ -141,6 +158,17 @@ def _check_images(subnet: Subnet, images: np.ndarray) -> None:
             f"patch_embed: {outside:.1%} of the pixels lie outside [-1, 1); pass images through "
             "normalise(...), or give uint8."
         )
+
+
+def _first_images(data: Batches, count: int) -> np.ndarray:
+    found: list[np.ndarray] = []
+    for images, _ in data.epoch(0):
+        found.append(np.asarray(images))
+        if sum(map(len, found)) >= count:
+            break
+    if not found:
+        raise DataError("The batches hold no images to calibrate on; give some hundred.")
+    return np.concatenate(found)[:count]
 
 
 def _spread(images: np.ndarray, count: int) -> np.ndarray:

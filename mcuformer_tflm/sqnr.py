@@ -17,6 +17,9 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import Subnet
 
+# Where a flow of this package draws a report, and the images that it is made of.
+SQNR_FILE = "sqnr.png"
+SQNR_IMAGES = 256
 _BATCH = 64
 # Bars of layers that lose nothing end here, in dB.
 _LOSSLESS = 90.0

@@ -29,14 +29,12 @@ from mcuformer_tflm.search.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SupernetTuner
-from mcuformer_tflm.sqnr import quantization_report
+from mcuformer_tflm.sqnr import SQNR_FILE, SQNR_IMAGES, quantization_report
 from mcuformer_tflm.task_data import TaskData
 
 MODEL_FILE = "model.tflite"
 REPORT_FILE = "report.json"
 PICTURE_FILE = "memory_map.png"
-SQNR_FILE = "sqnr.png"
-_SQNR_IMAGES = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +55,6 @@ class TaskSettings:
             largest subnet teaches, or the teacher that is given.
         quantized_epochs: Its epochs with TF-MOT's rounding.
         quantized_learning_rate: Peak while training quantized.
-        batch_size: Images a step while training quantized.
     """
 
     space: SearchSpace
@@ -74,7 +71,6 @@ class TaskSettings:
     train_recipe: TrainingRecipe = dataclasses.field(default_factory=TrainingRecipe)
     quantized_epochs: int = 1
     quantized_learning_rate: float = 3e-4
-    batch_size: int = 128
 
     def smoke(self) -> TaskSettings:
         """Returns the least work that goes through every step, on networks of two blocks."""
@@ -149,14 +145,10 @@ def run_task(
         teacher=teacher,
         checkpoint=project / "trained.npz",
     )
-    images, classes = data.quantized
     quantized = quantize(
         subnet,
-        images,
-        classes,
+        data.quantized,
         epochs=settings.quantized_epochs,
-        batch_size=settings.batch_size,
-        seed=seed,
         progress=lambda done, total: progress("train it quantized", done, total),
         config=budget.quantization,
         recipe=dataclasses.replace(
@@ -190,7 +182,7 @@ def run_task(
     partial.mkdir(parents=True, exist_ok=True)
     (partial / MODEL_FILE).write_bytes(model)
     draw_plan(plan, partial / PICTURE_FILE, budget=budget.arena)
-    quantization_report(quantized, images[:_SQNR_IMAGES]).draw(partial / SQNR_FILE)
+    quantization_report(quantized, data.validation[0][:SQNR_IMAGES]).draw(partial / SQNR_FILE)
     report.write(partial / REPORT_FILE)
     for path in partial.iterdir():
         path.replace(out / path.name)
@@ -239,8 +231,7 @@ def _search(
 
 
 def _fingerprint(data: TaskData, budget: Budget, seed: int, settings: TaskSettings) -> str:
-    counts = len(data.search), len(data.train), *(len(x[1]) for x in (
-        data.quantized, data.validation, data.test
-    ))  # fmt: skip
+    counts = [len(batches) for batches in (data.search, data.train, data.quantized)]
+    counts += [len(classes) for _, classes in (data.validation, data.test)]
     told = repr((data.labels, counts, budget, seed, settings))
     return hashlib.sha256(told.encode()).hexdigest()[:12]

@@ -23,8 +23,7 @@ class TaskData:
         labels: Class names by index.
         search: What a supernet sees an epoch.
         train: What the chosen subnet sees an epoch.
-        quantized: Images in memory, uint8 or float32 in [-1, 1), and classes, that it is
-            calibrated on and sees while it is trained quantized.
+        quantized: What it is calibrated on, and sees an epoch while it is trained quantized.
         validation: Images and classes, held out of training, that score subnets.
         test: Images, uint8, and classes behind the reported accuracies.
     """
@@ -32,7 +31,7 @@ class TaskData:
     labels: tuple[str, ...]
     search: Batches
     train: Batches
-    quantized: tuple[np.ndarray, np.ndarray]
+    quantized: Batches
     validation: Validation
     test: tuple[np.ndarray, np.ndarray]
 
@@ -55,7 +54,7 @@ def folder_task(
         batch_size: Images a step.
         recipe: How training images are augmented.
         seed: Of their order, crops and augmentation.
-        images_in_memory: At most so many images to train on quantized, to validate, to test.
+        images_in_memory: At most so many images to validate, and to test.
 
     Raises:
         ConfigError: If a size is out of range.
@@ -64,8 +63,8 @@ def folder_task(
     train, chooser, test = divided(
         folder, image_size, batch_size, seed=seed, channels=channels, recipe=recipe
     )
-    arrays = (part.arrays(images_in_memory) for part in (train, chooser, test))
-    return TaskData(train.labels, train, train, *arrays)
+    arrays = (part.arrays(images_in_memory) for part in (chooser, test))
+    return TaskData(train.labels, train, train, train, *arrays)
 
 
 def speech_task(
@@ -93,7 +92,7 @@ def speech_task(
         words.labels,
         words,
         words,
-        words.arrays("training"),
+        words,
         words.arrays("validation"),
         words.arrays("testing"),
     )

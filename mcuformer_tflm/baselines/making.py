@@ -22,6 +22,7 @@ from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import train_subnet
 from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.zoo.card import digest
 from mcuformer_tflm.zoo.catalogue import CARD_FILE, FLOAT_FILE, MODEL_FILE
 from mcuformer_tflm.zoo.training import (
@@ -59,15 +60,12 @@ def make_baseline(
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
+    _check_arena(recipe, _arena_before_training(recipe, data))
     teacher = train_teacher(recipe.like, data, work / "teachers", progress)
     train = _train_cnn if isinstance(recipe.network, DepthwiseCnn) else _train_transformer
     float_model, model = train(recipe, data, teacher, work / recipe.name, progress)
-    size, budget = sizes(recipe.network, model), recipe.like.arena_kib * 1024
-    if size["arena_bytes"] > budget:
-        raise BudgetError(
-            f"{recipe.name} needs an arena of {size['arena_bytes']:,} bytes; arena_kib of "
-            f"{recipe.like.name} allows {budget:,}. Give it less width."
-        )
+    size = sizes(recipe.network, model)
+    _check_arena(recipe, size["arena_bytes"])
     folder = out / recipe.name
     save_halves(float_model, folder / FLOAT_FILE)
     (folder / MODEL_FILE).write_bytes(model)
@@ -77,7 +75,7 @@ def make_baseline(
         data=recipe.like.data,
         like=recipe.like.name,
         network=recipe.description(),
-        arena_budget=budget,
+        arena_budget=recipe.like.arena_kib * 1024,
         **size,
         **accuracies(recipe.network, load_float(recipe.network, folder), model, data, progress),
     )
@@ -100,6 +98,24 @@ def shipped_baselines(folder: Path = SHIPPED) -> dict[str, BaselineCard]:
     """Returns the cards of the baselines in a folder, by default the shipped ones, by name."""
     cards = (BaselineCard.read(path) for path in sorted(folder.glob(f"*/{CARD_FILE}")))
     return {card.name: card for card in cards}
+
+
+def _arena_before_training(recipe: BaselineRecipe, data: ImageData) -> int:
+    network = recipe.network
+    if not isinstance(network, DepthwiseCnn):
+        return arena_bytes(network)
+    # TFLite's graph is known once it is converted; training changes nothing of its arena.
+    untrained = network.convert(network.build(), normalise(data.train_images[:_CALIBRATION_IMAGES]))
+    return sizes(network, untrained)["arena_bytes"]
+
+
+def _check_arena(recipe: BaselineRecipe, needed: int) -> None:
+    budget = recipe.like.arena_kib * 1024
+    if needed > budget:
+        raise BudgetError(
+            f"{recipe.name} needs an arena of {needed:,} bytes; arena_kib of {recipe.like.name} "
+            f"allows {budget:,}. Give it less width."
+        )
 
 
 def _train_transformer(

@@ -18,15 +18,12 @@ from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.activation_memory import arena_bytes
-from mcuformer_tflm.sqnr import quantization_report
+from mcuformer_tflm.sqnr import SQNR_FILE, SQNR_IMAGES, quantization_report
 from mcuformer_tflm.zoo.card import ModelCard, digest
 from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
 from mcuformer_tflm.zoo.measurement import BOARDS, board_figures, sizes
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
-
-SQNR_FILE = "sqnr.png"
-_SQNR_IMAGES = 256
 
 
 def make_model(
@@ -87,6 +84,6 @@ def make_model(
     )
     (folder / MODEL_FILE).write_bytes(model)
     card.write(folder)
-    report = quantization_report(quantized, data.train_images[:_SQNR_IMAGES])
+    report = quantization_report(quantized, data.train_images[:SQNR_IMAGES])
     report.draw(folder / SQNR_FILE, f"{recipe.name}: quantization error of each layer")
     return card

@@ -9,7 +9,7 @@ from mcuformer_tflm.baselines.fixed_vit import fixed_vit
 from mcuformer_tflm.baselines.making import load_float, make_baseline, shipped_baselines
 from mcuformer_tflm.baselines.measurement import accuracies
 from mcuformer_tflm.baselines.recipe import BaselineRecipe, network_of
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.zoo.recipe import Training, ZooRecipe
 
@@ -75,6 +75,27 @@ def test_baseline_is_made_measured_and_read_again(tmp_path, fashion_mnist, kind)
     assert "classify in TFLM" in seen
     again = accuracies(network, load_float(network, tmp_path / "small"), model, data, _silent)
     assert again["agreement"] == card.agreement
+
+
+NETWORKS = {
+    "depthwise_cnn": DepthwiseCnn(28, 1, 10, width=16, blocks=(1, 1)),
+    "vision_transformer": fixed_vit(
+        ZooRecipe.read(ZOO_RECIPE).architecture, patch_size=2, embed_dim=96, depth=1, num_heads=2
+    ),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_arena_beyond_the_recipes_is_refused_before_any_training(tmp_path, fashion_mnist, network):
+    like = dataclasses.replace(ZooRecipe.read(ZOO_RECIPE), arena_kib=16)
+
+    def train(label, *_):
+        raise AssertionError(label)
+
+    with pytest.raises(BudgetError, match=r"wide needs an arena of .*; arena_kib of .* 16,384"):
+        make_baseline(
+            BaselineRecipe("wide", like, network), fashion_mnist, tmp_path, tmp_path, train
+        )
 
 
 def _silent(*_):

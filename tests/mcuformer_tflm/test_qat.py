@@ -2,10 +2,12 @@ import warnings
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm import TrainingRecipe, qat, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.batches import batches
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
@@ -113,6 +115,41 @@ def test_interrupted_training_goes_on_to_the_same_network(subnet, images, classe
     resumed = train(subnet, images, classes, **options)
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_batches_give_the_network_that_their_arrays_give(subnet, images, classes):
+    recipe = TrainingRecipe(learning_rate=0.01)
+    whole = train(subnet, images, classes, epochs=2, recipe=recipe)
+    data = batches(images, classes, 32, num_classes=3)
+    network = quantize(subnet, data, epochs=2, recipe=recipe, config=QUICK)
+    for one, other in zip(whole.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_datasets_calibrate_on_their_first_batches(subnet, images, classes):
+    floats = (images.astype(np.float32) - 128) / 128
+    data = tf.data.Dataset.from_tensor_slices((floats, classes)).batch(8)
+    network = quantize(subnet, data, epochs=0, calibration_images=32)
+    assert ranges(network) == ranges(quantize(subnet, images[:32], epochs=0))
+    trained = quantize(subnet, data, config=QUICK)
+    assert not np.array_equal(trained.get_layer("head").kernel, subnet.get_layer("head").kernel)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": np.zeros(64, np.int32)}, "hold their classes; leave classes out"),
+        ({"images": lambda data: data.take(0)}, "hold no images"),
+        ({"images": lambda data: data.map(lambda x, y: (x[:, 1:], y))}, r"\(7, 8, 1\), the net"),
+        ({"images": lambda data: batches(np.zeros((8, 8, 8, 1)), np.zeros(8, int), 4, 0, 5)},
+         "has 5 classes, the network 3"),
+    ],
+)  # fmt: skip
+def test_bad_batches_are_refused(subnet, images, classes, change, message):
+    data = tf.data.Dataset.from_tensor_slices((images / 255 - 0.5, classes)).batch(32)
+    data = change.get("images", lambda data: data)(data)
+    with pytest.raises(DataError, match=message):
+        quantize(subnet, data, change.get("classes"))
 
 
 @pytest.mark.parametrize(
