@@ -108,6 +108,27 @@ class DatasetBatches:
     dataset: tf.data.Dataset
     num_classes: int | None = None
 
+    def __post_init__(self) -> None:
+        """Checks what the dataset gives.
+
+        Raises:
+            DataError: If it is no batches of images and classes, or their number is not known.
+        """
+        given = self.dataset.element_spec
+        pair = isinstance(given, tuple) and len(given) == 2
+        if not pair or not all(isinstance(part, tf.TensorSpec) for part in given):
+            raise DataError(f"The dataset gives {given}; it must give (images, classes).")
+        if given[0].shape.rank not in (4, None):
+            raise DataError(
+                f"The dataset gives images of shape {given[0].shape}; they must be "
+                "[batch, height, width, channels]. Single images are joined by dataset.batch(n)."
+            )
+        if self.dataset.cardinality() < 0:
+            raise DataError(
+                "The dataset does not know how many batches it has; cut it off with "
+                "dataset.take(n), or tell it with tf.data.experimental.assert_cardinality(n)."
+            )
+
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self.dataset)
@@ -182,8 +203,19 @@ def as_floats(images: Any) -> tf.Tensor:
 
 
 def as_batches(data: Batches | tf.data.Dataset) -> Batches:
-    """Returns training data as ``Batches``."""
-    return DatasetBatches(data) if isinstance(data, tf.data.Dataset) else data
+    """Returns training data as ``Batches``.
+
+    Raises:
+        DataError: If it is something else, or a dataset that is not as ``DatasetBatches`` wants.
+    """
+    if isinstance(data, tf.data.Dataset):
+        return DatasetBatches(data)
+    if not isinstance(data, Batches):
+        raise DataError(
+            f"The training data is a {type(data).__name__}; give batches(images, classes, "
+            "batch_size), a loader, or a tf.data.Dataset."
+        )
+    return data
 
 
 def check_mixup(recipe: TrainingRecipe | None, num_classes: int | None) -> None:
@@ -199,13 +231,18 @@ def check_mixup(recipe: TrainingRecipe | None, num_classes: int | None) -> None:
 
 
 def check_classes(classes: np.ndarray, num_classes: int | None) -> None:
-    """Checks that every class has a number from 0 to ``num_classes`` - 1.
+    """Checks that every image has a class, a whole number from 0 to ``num_classes`` - 1.
 
     Raises:
         DataError: If one has not.
     """
     if len(classes) == 0:
         raise DataError("There are no labelled images.")
+    if np.ndim(classes) != 1 or not np.issubdtype(np.asarray(classes).dtype, np.integer):
+        raise DataError(
+            f"The classes are {np.asarray(classes).dtype}{list(np.shape(classes))}; give one whole "
+            "number an image. One-hot rows become numbers by classes.argmax(-1)."
+        )
     low, high = int(np.min(classes)), int(np.max(classes))
     if low < 0 or (num_classes is not None and high >= num_classes):
         allowed = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"

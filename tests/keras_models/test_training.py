@@ -165,6 +165,32 @@ def test_class_counts_that_do_not_match_are_refused():
         trainer.train(DatasetBatches(dataset, num_classes=7), SPACE)
 
 
+SINGLE = tf.data.Dataset.from_tensor_slices(drawn())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (SINGLE, r"images of shape \(8, 8, 1\).*dataset.batch"),
+        (SINGLE.batch(8).map(lambda images, _: images), "it must give .images, classes."),
+        (SINGLE.batch(8).map(lambda x, y: {"image": x, "label": y}), "it must give"),
+        (SINGLE.batch(8).repeat(), "does not know how many batches"),
+        (SINGLE.batch(8).filter(lambda x, y: True), "assert_cardinality"),
+        (drawn(), "training data is a tuple; give batches"),
+    ],
+)
+def test_what_is_no_batches_is_refused(data, message):
+    with pytest.raises(DataError, match=message):
+        fresh().train(data, SPACE)
+
+
+@pytest.mark.parametrize("change", [np.float32, lambda classes: np.eye(4, dtype=np.int32)[classes]])
+def test_classes_that_are_no_whole_numbers_are_refused(change):
+    images, classes = drawn()
+    with pytest.raises(DataError, match="give one whole number an image"):
+        batches(images, change(classes), 8)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("learning_rate", -1.0), ("warmup_share", 1.0), ("label_smoothing", -0.1),

@@ -78,6 +78,12 @@ def test_a_card_survives_being_written_and_read(tmp_path):
         assert ModelCard.read(tmp_path / "card.json") == card
 
 
+@pytest.mark.parametrize("name", model_names())
+def test_the_recipe_beside_the_examples_is_the_one_on_the_card(name):
+    recipe = ZooRecipe.read(Path("examples/zoo") / f"{name}.toml")
+    assert json.loads(json.dumps(dataclasses.asdict(recipe))) == model_card(name).recipe
+
+
 def test_a_damaged_card_is_refused(tmp_path):
     path = tmp_path / "card.json"
     for text in ("", "{}", "[]", json.dumps({"boards": {"a": {}}})):
