@@ -230,6 +230,25 @@ def check_mixup(recipe: TrainingRecipe | None, num_classes: int | None) -> None:
         )
 
 
+def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
+    """Checks that images are a network's: at least one, of its shape, bytes or floats.
+
+    Raises:
+        DataError: If they are not.
+    """
+    if len(images) == 0:
+        raise DataError("There are no images; give some hundred.")
+    if tuple(images.shape[1:]) != tuple(image_shape):
+        raise DataError(
+            f"The images are of shape {tuple(images.shape[1:])}, the network takes "
+            f"{tuple(image_shape)}."
+        )
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise DataError(
+            f"The images are {images.dtype}; give uint8, or float32 in [-1, 1) (normalise)."
+        )
+
+
 def check_classes(classes: np.ndarray, num_classes: int | None) -> None:
     """Checks that every image has a class, a whole number from 0 to ``num_classes`` - 1.
 

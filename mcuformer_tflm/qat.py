@@ -16,6 +16,7 @@ from mcuformer_tflm.keras_models.batches import (
     as_batches,
     as_floats,
     batches,
+    check_images,
     check_num_classes,
 )
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
@@ -85,14 +86,26 @@ def quantize(
             from there.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or ``percentile`` or
-            ``frozen_epochs`` is out of range.
+        ConfigError: If the network is none of ours or has an option without int8 operators, or
+            a number is out of range.
         DataError: If there are no images or fewer than one batch to train on, they are not the
             network's, or classes are missing or out of range.
         CheckpointError: If the checkpoint belongs to another training.
     """
+    if not isinstance(subnet, Subnet):
+        raise ConfigError(
+            f"subnet is a {type(subnet).__name__}; quantize takes networks of build_subnet(...) or "
+            "supernet.extract(...)."
+        )
     arch = subnet.architecture
     arch.check_exportable()
+    for field, number, least in (
+        ("epochs", epochs, 0),
+        ("batch_size", batch_size, 1),
+        ("calibration_images", calibration_images, 1),
+    ):
+        if not isinstance(number, int) or number < least:
+            raise ConfigError(f"{field} is {number}; it must be a whole number from {least} on.")
     if not 50 < percentile <= 100:
         raise ConfigError(f"percentile is {percentile}; it must lie in (50, 100].")
     if frozen_epochs is None:
@@ -107,14 +120,16 @@ def quantize(
         data = as_batches(images)
         check_num_classes(data, arch.num_classes)
         chosen = _first_images(data, calibration_images)
-        _check_images(subnet, chosen)
+        check_images(chosen, arch.image_shape)
     else:
-        _check_images(subnet, images)
+        images = np.asarray(images)
+        check_images(images, arch.image_shape)
         if epochs:
             if classes is None:
                 raise DataError("There are no classes to train on; give classes, or epochs=0.")
             data = batches(images, classes, batch_size, seed, arch.num_classes, recipe)
         chosen = _spread(images, calibration_images)
+    _warn_of_pixels(chosen)
     quantized = subnet.uncalibrated_copy(config)
     found = calibrate(quantized, _floats(chosen, batch_size), percentile)
     _warn(quantized, found, len(chosen))
@@ -138,18 +153,7 @@ def quantize(
     return quantized
 
 
-def _check_images(subnet: Subnet, images: np.ndarray) -> None:
-    shape = subnet.architecture.image_shape
-    if len(images) == 0:
-        raise DataError("There are no images to calibrate on; give some hundred.")
-    if tuple(images.shape[1:]) != tuple(shape):
-        raise DataError(
-            f"The images are of shape {tuple(images.shape[1:])}, the network takes {tuple(shape)}."
-        )
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(
-            f"The images are {images.dtype}; give uint8, or float32 in [-1, 1) (normalise)."
-        )
+def _warn_of_pixels(images: np.ndarray) -> None:
     if images.dtype == np.uint8:
         return
     outside = float(np.mean(np.abs(_spread(images, 256)) > 1))

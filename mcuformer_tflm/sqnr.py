@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras
 from rich.table import Table
 
-from mcuformer_tflm.keras_models.batches import as_floats
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.batches import as_floats, check_images
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import Subnet
 
@@ -130,12 +130,11 @@ def quantization_report(quantized: Subnet, images: np.ndarray) -> QuantizationRe
 
     Raises:
         ConfigError: If the network is not quantized.
-        DataError: If there are no images.
+        DataError: If there are no images, or they are not the network's.
     """
     if not quantized.quantized:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
-    if len(images) == 0:
-        raise DataError("There are no images to measure the quantization error on.")
+    check_images(images, quantized.architecture.image_shape)
     layers = list(quantized.operators())
     exact = quantized.float_copy()
     inner = {layer.name: layer for layer in exact.operators()}

@@ -157,6 +157,11 @@ def test_bad_batches_are_refused(subnet, images, classes, change, message):
     [
         ({"percentile": 30}, ConfigError, "percentile is 30"),
         ({"frozen_epochs": -1}, ConfigError, "frozen_epochs is -1"),
+        ({"epochs": -1}, ConfigError, "epochs is -1; it must be a whole number from 0 on"),
+        ({"epochs": 1.5}, ConfigError, "epochs is 1.5"),
+        ({"batch_size": 0}, ConfigError, "batch_size is 0"),
+        ({"calibration_images": 0}, ConfigError, "calibration_images is 0"),
+        ({"subnet": tf_keras.Sequential()}, ConfigError, "subnet is a Sequential"),
         ({"classes": None}, DataError, "no classes"),
         ({"classes": np.full(64, 3)}, DataError, "classes reach from 3 to 3; allowed are 0 to 2"),
         ({"images": np.zeros((0, 8, 8, 1), np.uint8)}, DataError, "no images"),
@@ -166,9 +171,9 @@ def test_bad_batches_are_refused(subnet, images, classes, change, message):
     ],
 )
 def test_bad_input_is_refused(subnet, images, classes, change, error, message):
-    given = {"images": images, "classes": classes} | change
+    given = {"subnet": subnet, "images": images, "classes": classes} | change
     with pytest.raises(error, match=message):
-        train(subnet, **given)
+        train(**given)
 
 
 def test_sound_networks_give_no_warning(subnet, images):

@@ -74,8 +74,10 @@ def test_table_and_picture_hold_every_layer(report, tmp_path):
     assert all(row.layer in drawn for row in report.layers)
 
 
-def test_float_network_and_no_images_are_refused(subnet, quantized, images):
+def test_float_network_and_other_images_are_refused(subnet, quantized, images):
     with pytest.raises(ConfigError, match="not quantized"):
         quantization_report(subnet, images)
     with pytest.raises(DataError, match="no images"):
         quantization_report(quantized, images[:0])
+    with pytest.raises(DataError, match="the network takes"):
+        quantization_report(quantized, images[:, 1:])
