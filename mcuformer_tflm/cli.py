@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -318,21 +318,28 @@ def zoo_list() -> None:
     Example: `mcuformer zoo list`
     """
     _import_tensorflow_quietly()
+    from mcuformer_tflm.baselines.card import BaselineCard
     from mcuformer_tflm.baselines.making import shipped_baselines
+    from mcuformer_tflm.zoo.card import ModelCard
     from mcuformer_tflm.zoo.catalogue import model_card, model_names
 
-    cards = {name: model_card(name) for name in model_names()}
+    groups: dict[str, list[ModelCard | BaselineCard]] = {
+        "Models of the zoo": [model_card(name) for name in model_names()],
+        "Baselines": list(shipped_baselines().values()),
+    }
     console = Console()
-    for title, listed in (("Models of the zoo", cards), ("Baselines", shipped_baselines())):
-        if not listed:
+    for title, cards in groups.items():
+        if not cards:
             continue
-        table = Table(title=title)
-        for column in ("model", "data", "float", "int8", "arena", "flash", "MACs"):
-            left = column in ("model", "data")
-            table.add_column(column, justify="left" if left else "right", no_wrap=True)
-        for name, card in listed.items():
+        data = ", ".join(sorted({card.data for card in cards}))
+        # As wide as a terminal of 80 columns.
+        table = Table(title=title, caption=f"top-1 on {data}; arena and flash in bytes")
+        for column in ("model", "float", "int8", "arena", "flash", "MACs"):
+            justify: Literal["left", "right"] = "left" if column == "model" else "right"
+            table.add_column(column, justify=justify, no_wrap=True)
+        for card in sorted(cards, key=lambda card: (card.arena_budget, card.name)):
             table.add_row(
-                name, card.data, f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}",
+                card.name, f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}",
                 f"{card.arena_bytes:,}", f"{card.flash_bytes:,}", f"{card.macs:,}",
             )  # fmt: skip
         console.print(table)

@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from mcuformer_tflm.baselines.making import shipped_baselines
+from mcuformer_tflm.zoo.catalogue import model_card, model_names
+
 
 def _run(*arguments):
     result = subprocess.run(
@@ -83,3 +86,16 @@ def test_damaged_data_set_is_named(tmp_path, model_file):
     status, _, err = _run("verify", model_file, "--data-folder", tmp_path)
     assert status == 1
     assert "train-images-idx3-ubyte.gz is no intact IDX file" in " ".join(err.split())
+
+
+def test_zoo_list_tells_names_and_figures_whole_in_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, out, err = _run("zoo", "list")
+    assert status == 0, err
+    rows = {words[1]: words for words in map(str.split, out.splitlines()) if words[:1] == ["│"]}
+    for name in (*model_names(), *shipped_baselines()):
+        card = shipped_baselines().get(name) or model_card(name)
+        assert rows[name][3::2] == [
+            f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}", f"{card.arena_bytes:,}",
+            f"{card.flash_bytes:,}", f"{card.macs:,}",
+        ]  # fmt: skip
