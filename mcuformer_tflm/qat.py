@@ -113,14 +113,15 @@ def quantize(
     if not 0 <= frozen_epochs < math.inf:
         raise ConfigError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more.")
     recipe = recipe or TrainingRecipe(learning_rate=learning_rate)
-    data = None
+    data: Batches | None = None
     if isinstance(images, tf.data.Dataset | Batches):
         if classes is not None:
             raise DataError("The images are batches, which hold their classes; leave classes out.")
-        data = as_batches(images)
-        check_num_classes(data, arch.num_classes)
-        chosen = _first_images(data, calibration_images)
+        given = as_batches(images)
+        check_num_classes(given, arch.num_classes)
+        chosen = _first_images(given, calibration_images)
         check_images(chosen, arch.image_shape)
+        data = given if epochs else None
     else:
         images = np.asarray(images)
         check_images(images, arch.image_shape)
@@ -133,7 +134,7 @@ def quantize(
     quantized = subnet.uncalibrated_copy(config)
     found = calibrate(quantized, _floats(chosen, batch_size), percentile)
     _warn(quantized, found, len(chosen))
-    if epochs and data is not None:
+    if data is not None:
         freeze_at = epochs * len(data) - round(frozen_epochs * len(data))
         frozen = False
 

@@ -75,7 +75,7 @@ def make_baseline(
         data=recipe.like.data,
         like=recipe.like.name,
         network=recipe.description(),
-        arena_budget=recipe.like.arena_kib * 1024,
+        arena_budget=recipe.like.arena_budget,
         **size,
         **accuracies(recipe.network, load_float(recipe.network, folder), model, data, progress),
     )
@@ -110,7 +110,7 @@ def _arena_before_training(recipe: BaselineRecipe, data: ImageData) -> int:
 
 
 def _check_arena(recipe: BaselineRecipe, needed: int) -> None:
-    budget = recipe.like.arena_kib * 1024
+    budget = recipe.like.arena_budget
     if needed > budget:
         raise BudgetError(
             f"{recipe.name} needs an arena of {needed:,} bytes; arena_kib of {recipe.like.name} "
@@ -129,7 +129,7 @@ def _train_transformer(
     like = dataclasses.replace(recipe.like, name=recipe.name, architecture=recipe.network)
     subnet = train_float(like, data, teacher, folder, progress)
     quantized = train_quantized(like, data, subnet, teacher, folder, progress)
-    return subnet, convert(quantized, data.labels, arena_budget=like.arena_kib * 1024)
+    return subnet, convert(quantized, data.labels, arena_budget=like.arena_budget)
 
 
 def _train_cnn(

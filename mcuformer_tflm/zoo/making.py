@@ -47,7 +47,7 @@ def make_model(
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
-    budget, needed = recipe.arena_kib * 1024, arena_bytes(recipe.architecture)
+    budget, needed = recipe.arena_budget, arena_bytes(recipe.architecture)
     if needed > budget:
         raise BudgetError(
             f"{recipe.name} needs an arena of {needed:,} bytes; arena_kib allows {budget:,}. Give "

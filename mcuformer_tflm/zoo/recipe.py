@@ -113,6 +113,11 @@ class ZooRecipe:
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
 
+    @property
+    def arena_budget(self) -> int:
+        """What the model's arena may take, in bytes."""
+        return self.arena_kib * 1024
+
     def fingerprint(self, *fields: str) -> str:
         """Returns twelve hexadecimal digits that change with any of the fields named."""
         chosen = {field: value for field, value in dataclasses.asdict(self).items()
