@@ -1,6 +1,9 @@
 import importlib
+import importlib.resources
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ import mcuformer_tflm
 from mcuformer_tflm import SearchSpace, build_supernet
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize("name", mcuformer_tflm.__all__)
 def test_every_public_name_is_there_and_documented(name):
@@ -16,6 +21,21 @@ def test_every_public_name_is_there_and_documented(name):
     assert value is not None
     if callable(value):
         assert value.__doc__
+
+
+def test_the_version_is_that_of_the_installed_package():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        declared = tomllib.load(file)["project"]["version"]
+    assert mcuformer_tflm.__version__ == declared
+
+
+def test_dir_names_all_that_loads_on_first_use():
+    code = "import mcuformer_tflm as m; assert {*m.__all__, '__version__'} <= set(dir(m))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_type_checkers_of_users_read_our_annotations():
+    assert importlib.resources.files("mcuformer_tflm").joinpath("py.typed").is_file()
 
 
 def test_convert_stays_a_function_whatever_is_imported():
