@@ -29,7 +29,8 @@ struct ResolverPrefix {
   unsigned length;
 };
 
-const char* probe_error = "";
+// A thread is told of its own registrations only.
+thread_local const char* probe_error = "";
 
 // TFLM has moved its functions from namespace tflite to tflite::micro; both are looked for.
 template <typename Function>
@@ -75,7 +76,8 @@ MCUFORMER_EXPORT const char* McuformerProbeError() { return mcuformer::probe_err
 MCUFORMER_EXPORT bool McuformerRegisterOps(void* python_ops_resolver) {
   using mcuformer::ResolverPrefix;
   auto* resolver = static_cast<ResolverPrefix*>(python_ops_resolver);
-  if (!mcuformer::FindContextFunctions()) {
+  static const bool found = mcuformer::FindContextFunctions();  // once, whichever thread is first
+  if (!found) {
     mcuformer::probe_error = "it does not export the MicroContext functions";
     return false;
   }

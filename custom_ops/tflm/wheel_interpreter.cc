@@ -41,7 +41,8 @@ struct Symbols {
   TfLiteStatus (*invoke)(void* self);
 };
 
-const char* last_error = "";
+// A thread is told of its own attempts only.
+thread_local const char* last_error = "";
 
 template <typename Function>
 bool Find(const char* name, Function* function) {
@@ -118,7 +119,7 @@ struct Interpreter {
 
 }  // namespace mcuformer
 
-// Why the last McuformerCreateInterpreter gave null.
+// Why the last McuformerCreateInterpreter of this thread gave null.
 MCUFORMER_EXPORT const char* McuformerInterpreterError() { return mcuformer::last_error; }
 
 // Opens a model with our planner; null where that fails. `second` is a further region of memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 
 import numpy as np
 
@@ -12,10 +13,14 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 # Between blocks of memory; a page.
 _APART = 4096
+# TFLM says nothing of what its interpreters share while they are built and taken down.
+_BUILDING = threading.RLock()
 
 
 class ArenaInterpreter:
     """Runs a model in TFLM with ``mcuformer::ArenaPlanner``, which checks the plan that it follows.
+
+    Several threads may call it; each call waits for the one before.
 
     Args:
         model: Bytes of a ``.tflite`` that is known to be intact.
@@ -30,15 +35,18 @@ class ArenaInterpreter:
 
     def __init__(self, model: bytes, arena: np.ndarray, second: np.ndarray | None = None) -> None:
         """Opens the model; tensors are allocated."""
-        self._library = _functions()
+        self._library = library.load()
+        self._lock = threading.RLock()
         self._graph = read_graph(model)
         self._in_arena = _tensors_in_arena(self._graph)
         # Kept alive: TFLM reads and writes them without a copy.
         self._memory = (model, arena, second)
-        self._handle: int | None = self._library.McuformerCreateInterpreter(
-            model, len(model), arena.ctypes.data, arena.size,
-            None if second is None else second.ctypes.data, 0 if second is None else second.size,
-        )  # fmt: skip
+        with _BUILDING:
+            self._handle: int | None = self._library.McuformerCreateInterpreter(
+                model, len(model), arena.ctypes.data, arena.size,
+                None if second is None else second.ctypes.data,
+                0 if second is None else second.size,
+            )  # fmt: skip
         if not self._handle:
             why = self._library.McuformerInterpreterError().decode()
             raise ModelError(
@@ -49,35 +57,42 @@ class ArenaInterpreter:
 
     def __del__(self) -> None:
         if getattr(self, "_handle", None):
-            self._library.McuformerDestroyInterpreter(self._handle)
+            with _BUILDING:
+                self._library.McuformerDestroyInterpreter(self._handle)
             self._handle = None
 
     @property
     def head(self) -> int:
         """Bytes of TFLM's arena that tensors and scratch take."""
-        return int(self._library.McuformerRegionBytes(self._handle, 0))
+        with self._lock:
+            return int(self._library.McuformerRegionBytes(self._handle, 0))
 
     @property
     def second_region(self) -> int:
         """Bytes that tensors and scratch take in the second region."""
-        return int(self._library.McuformerRegionBytes(self._handle, 1))
+        with self._lock:
+            return int(self._library.McuformerRegionBytes(self._handle, 1))
 
     @property
     def tail(self) -> int:
         """Bytes of TFLM's persistent data."""
-        return int(self._library.McuformerUsedBytes(self._handle)) - self.head
+        with self._lock:
+            return int(self._library.McuformerUsedBytes(self._handle)) - self.head
 
     def print_memory_plan(self) -> None:
         """Prints the plan as the device would, to standard error."""
-        self._library.McuformerPrintMemoryPlan(self._handle)
+        with self._lock:
+            self._library.McuformerPrintMemoryPlan(self._handle)
 
     def set_input(self, values: np.ndarray, index: int) -> None:
         """Copies values into one of the model's inputs."""
-        self._view(self._graph.inputs[index])[...] = values
+        with self._lock:
+            self._view(self._graph.inputs[index])[...] = values
 
     def get_output(self, index: int) -> np.ndarray:
         """Returns a copy of one of the model's outputs."""
-        return self._view(self._graph.outputs[index]).copy()
+        with self._lock:
+            return self._view(self._graph.outputs[index]).copy()
 
     def invoke(self) -> None:
         """Runs the model.
@@ -85,7 +100,9 @@ class ArenaInterpreter:
         Raises:
             RuntimeError: If an operator fails.
         """
-        if not self._library.McuformerInvoke(self._handle):
+        with self._lock:
+            done = self._library.McuformerInvoke(self._handle)
+        if not done:
             raise RuntimeError("An operator failed; TFLM's message is on standard error.")
 
     def _view(self, tensor: int) -> np.ndarray:
@@ -117,21 +134,3 @@ def _tensors_in_arena(graph: ModelGraph) -> dict[int, int]:
     used = set(graph.inputs)
     used |= {index for operator in graph.operators for index in operator.outputs}
     return {tensor: position for position, tensor in enumerate(sorted(used))}
-
-
-def _functions() -> ctypes.CDLL:
-    loaded = library.load()
-    pointer, size = ctypes.c_void_p, ctypes.c_size_t
-    for name, result, arguments in (
-        ("McuformerCreateInterpreter", pointer, [pointer, size, pointer, size, pointer, size]),
-        ("McuformerInterpreterError", ctypes.c_char_p, []),
-        ("McuformerDestroyInterpreter", None, [pointer]),
-        ("McuformerInvoke", ctypes.c_bool, [pointer]),
-        ("McuformerTensorAddress", pointer, [pointer, ctypes.c_int]),
-        ("McuformerRegionBytes", size, [pointer, ctypes.c_int]),
-        ("McuformerUsedBytes", size, [pointer]),
-        ("McuformerPrintMemoryPlan", None, [pointer]),
-    ):
-        function = getattr(loaded, name)
-        function.restype, function.argtypes = result, arguments
-    return loaded

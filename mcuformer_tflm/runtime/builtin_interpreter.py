@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
+from mcuformer_tflm.runtime.classifier import Classifier
 from mcuformer_tflm.runtime.cortex_m import builtin_arena_bytes
-from mcuformer_tflm.runtime.probe import measure
+from mcuformer_tflm.runtime.probe import measure, standard_error, tflm_messages
 from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
@@ -19,7 +20,8 @@ class BuiltinInterpreter:
     """Runs an int8 model of TFLM's own operators, placed by TFLM's own planner.
 
     For models that this process has converted itself: TFLM aborts on some malformed files, and
-    no other process tries the model first, as ``MicroInterpreter`` does.
+    no other process tries the model first, as ``MicroInterpreter`` does. Several threads may share
+    one; each image waits for the one before.
 
     Args:
         model: Bytes of a ``.tflite`` from ``convert_builtin``, one image in, logits out.
@@ -51,12 +53,15 @@ class BuiltinInterpreter:
             )
         self._input, self._output = ends
         try:
-            self._interpreter = open_interpreter(model, _MAX_ARENA)
+            with standard_error() as record:
+                interpreter = open_interpreter(model, _MAX_ARENA)
         except RuntimeError as error:
+            reason = (tflm_messages(record[0]) or [f"{error}."])[0]
             raise ModelError(
-                f"TFLM refused the model ({error}); what it lacks is on standard error."
+                f"TFLM refused the model with an arena of {_MAX_ARENA:,} bytes: {reason}"
             ) from error
-        use = measure(self._interpreter, "tflm")
+        self._classifier = Classifier(interpreter, self._output.shape[-1])
+        use = measure(interpreter, "tflm")
         self.head_bytes = use["head"]
         self.arena_bytes_host = use["head"] + use["tail"]
 
@@ -88,6 +93,7 @@ class BuiltinInterpreter:
 
         Raises:
             DataError: If dtype or shape do not fit the model.
+            ModelError: If an operator fails.
         """
         shape = self._input.shape[1:]
         if images.dtype != np.int8 or images.shape[1:] != shape:
@@ -95,14 +101,7 @@ class BuiltinInterpreter:
                 f"The images are {images.dtype}{list(images.shape)}; the model takes "
                 f"int8[n, {', '.join(map(str, shape))}] (mcuformer_tflm.quantize_images)."
             )
-        logits = np.empty((len(images), self._output.shape[-1]), np.int8)
-        for index, image in enumerate(self._rescaled(images)):
-            self._interpreter.set_input(image[None], 0)
-            self._interpreter.invoke()
-            logits[index] = self._interpreter.get_output(0)[0]
-            if progress is not None:
-                progress(index + 1, len(images))
-        return logits
+        return self._classifier.run(self._rescaled(images), progress)
 
     def _rescaled(self, images: np.ndarray) -> np.ndarray:
         scale, zero_point = self._input.scale, self._input.zero_point

@@ -13,10 +13,6 @@ from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
-_READ = ctypes.CFUNCTYPE(
-    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int8)
-)
-
 
 def reads_strips(graph: ModelGraph) -> bool:
     """Whether a model asks for its image in strips, instead of taking it whole."""
@@ -42,9 +38,8 @@ def input_source(read: Callable[[int, int], np.ndarray]) -> Iterator[None]:
         ctypes.memmove(pixels, strip.ctypes.data, strip.nbytes)
         return True
 
-    callback = _READ(deliver)
+    callback = library.READ_ROWS(deliver)
     set_source = library.load().McuformerSetInputSource
-    set_source.argtypes = [_READ, ctypes.c_void_p]
     set_source(callback, None)
     try:
         yield
@@ -53,4 +48,4 @@ def input_source(read: Callable[[int, int], np.ndarray]) -> Iterator[None]:
             raise raised[0] from error
         raise
     finally:
-        set_source(_READ(), None)
+        set_source(library.READ_ROWS(), None)

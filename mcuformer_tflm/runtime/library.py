@@ -6,23 +6,50 @@ import ctypes
 import functools
 import importlib.metadata
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 from mcuformer_tflm.keras_models.exceptions import RuntimeVersionError
 
 REGISTERER = "McuformerRegisterOps"
 SUPPORTED_TFLM = "0.dev20261023182759"
 _FILE = "libmcuformer_ops.so"
+_LOADING = threading.Lock()
+
+READ_ROWS = ctypes.CFUNCTYPE(
+    ctypes.c_bool, ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int8)
+)
+_POINTER, _SIZE = ctypes.c_void_p, ctypes.c_size_t
+_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+    "McuformerProbeError": (ctypes.c_char_p, []),
+    "McuformerSetInputSource": (None, [READ_ROWS, _POINTER]),
+    "McuformerCreateInterpreter": (_POINTER, [_POINTER, _SIZE, _POINTER, _SIZE, _POINTER, _SIZE]),
+    "McuformerInterpreterError": (ctypes.c_char_p, []),
+    "McuformerDestroyInterpreter": (None, [_POINTER]),
+    "McuformerInvoke": (ctypes.c_bool, [_POINTER]),
+    "McuformerTensorAddress": (_POINTER, [_POINTER, ctypes.c_int]),
+    "McuformerRegionBytes": (_SIZE, [_POINTER, ctypes.c_int]),
+    "McuformerUsedBytes": (_SIZE, [_POINTER]),
+    "McuformerPrintMemoryPlan": (None, [_POINTER]),
+}
 
 
-@functools.cache
 def load() -> ctypes.CDLL:
-    """Loads TFLM's runtime and then our operators, so that TFLM finds them by name.
+    """Returns our operators, loaded behind TFLM's runtime, so that TFLM finds them by name.
+
+    All functions have their types before any thread gets the library.
 
     Raises:
         RuntimeVersionError: If tflite-micro is missing or of a version that we have not
             tested, or our library is not built.
     """
+    with _LOADING:
+        return _load()
+
+
+@functools.cache
+def _load() -> ctypes.CDLL:
     try:
         version = importlib.metadata.version("tflite-micro")
     except importlib.metadata.PackageNotFoundError:
@@ -44,12 +71,14 @@ def load() -> ctypes.CDLL:
     # Its symbols must be global for our library, whoever has imported it first and how.
     ctypes.CDLL(_runtime.__file__, mode=ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-    library.McuformerProbeError.restype = ctypes.c_char_p
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
     return library
 
 
 def probe_error() -> str:
-    """Returns why the last registration was refused, or nothing."""
+    """Returns why this thread's last registration was refused, or nothing."""
     return load().McuformerProbeError().decode()
 
 

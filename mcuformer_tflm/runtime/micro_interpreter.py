@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
-import subprocess
-import sys
+import operator
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +14,15 @@ from mcuformer_tflm.keras_models.exceptions import (
     ConfigError,
     DataError,
     ModelError,
-    RuntimeVersionError,
 )
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
-from mcuformer_tflm.runtime.input_source import input_source, reads_strips
+from mcuformer_tflm.runtime.classifier import Classifier
+from mcuformer_tflm.runtime.cortex_m import arena_content, cortex_m_arena_bytes
+from mcuformer_tflm.runtime.input_source import reads_strips
+from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned
-from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
+from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName, tflm_arena
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 OPERATORS = (
@@ -39,33 +37,15 @@ OPERATORS = (
     "McuformerAdd",
     "McuformerArgmax",
 )
-_MAX_ARENA = 1 << 24
-_PROBE_SECONDS = 300
-
-
-@dataclasses.dataclass(frozen=True)
-class ArenaUse:
-    """What TFLM took from the arena on this machine (64-bit: more than on Cortex-M).
-
-    Attributes:
-        head: Bytes of tensors and scratch, which follow the plan.
-        tail: Bytes of TFLM's own persistent data.
-        smallest_arena: The smallest arena, in steps of 16 bytes, in which TFLM opens the
-            model: head and tail, or more where planning needs more room than the head.
-    """
-
-    head: int
-    tail: int
-    smallest_arena: int
-
-    @property
-    def total(self) -> int:
-        """Head and tail together, in bytes."""
-        return self.head + self.tail
+_AMPLE_ARENA = 1 << 24
+# TFLM counts bytes in 32 bits with a sign.
+_MAX_ARENA = 2**31 - 16
 
 
 class MicroInterpreter:
     """Runs a converted model in TFLM itself, with our operators and the model's memory plan.
+
+    Several threads may share one; each image waits for the one before.
 
     Example:
         >>> interpreter = MicroInterpreter("build/demo/model.tflite")
@@ -73,7 +53,7 @@ class MicroInterpreter:
 
     Args:
         model: Path of a ``.tflite``, or its bytes.
-        arena_size: Bytes of the arena; by default ample.
+        arena_size: Bytes of TFLM's arena on this machine; by default ample.
         planner: Who places buffers in it. ``mcuformer``: our C++ planner
             (``custom_ops/tflm/arena_planner.h``), which checks the model's plan on the device
             and follows it. ``tflm``: TFLM's own greedy planner, which follows the plan's
@@ -86,8 +66,9 @@ class MicroInterpreter:
         plan: The memory plan that the file carries, verified.
 
     Raises:
-        ConfigError: If there is no such planner.
-        ModelError: If the file is missing, damaged, foreign, or TFLM refuses it.
+        ConfigError: If there is no such planner, or arena_size is no number of bytes.
+        ModelError: If the file is missing, damaged, foreign, or TFLM refuses it; where the
+            arena is too small, it tells what would do.
         PlanError: If its memory plan would let live buffers overlap.
         RuntimeVersionError: If the installed TFLM is not supported.
     """
@@ -100,7 +81,7 @@ class MicroInterpreter:
     def __init__(
         self,
         model: str | Path | bytes,
-        arena_size: int = _MAX_ARENA,
+        arena_size: int | None = None,
         planner: PlannerName = "mcuformer",
     ) -> None:
         """Checks the file, tries it in a child process, then opens it here."""
@@ -117,10 +98,26 @@ class MicroInterpreter:
             )
         self.labels = read_labels(content)
         self.plan = read_plan(self.graph)
-        self._arena_use = _probe(content, arena_size, planner)
-        self._interpreter = open_planned(content, arena_size, planner)
+        needed = tflm_arena(
+            arena_content(self.graph, self.plan, planner), 8, planner, wheel=True
+        ).total
+        size = max(_AMPLE_ARENA, needed) if arena_size is None else _checked(arena_size)
+        try:
+            self._arena_use = probe(content, size, planner)
+        except ModelError as error:
+            if size // ARENA_STEP * ARENA_STEP >= needed:
+                raise
+            on_board = cortex_m_arena_bytes(self.graph, self.plan, planner)
+            raise ModelError(
+                f"{error} Give arena_size at least {needed:,}: that much it takes on this "
+                f"64-bit machine ({on_board:,} on a Cortex-M)."
+            ) from error
+        self._classifier = Classifier(
+            open_planned(content, size, planner),
+            self.architecture.num_classes,
+            reads_strips(self.graph),
+        )
         self._shape = self.architecture.image_shape
-        self._strips = reads_strips(self.graph)
 
     @property
     def arena_use(self) -> ArenaUse:
@@ -148,6 +145,7 @@ class MicroInterpreter:
 
         Raises:
             DataError: If dtype or shape do not fit the model.
+            ModelError: If an operator fails.
         """
         images = np.asarray(images)
         if images.dtype != np.int8:
@@ -160,21 +158,7 @@ class MicroInterpreter:
                 f"The images have shape {images.shape}; the model takes (n, "
                 f"{', '.join(map(str, self._shape))})."
             )
-        logits = np.empty((len(images), self.architecture.num_classes), np.int8)
-        for index, image in enumerate(images):
-            self._classify(image)
-            logits[index] = self._interpreter.get_output(0)[0]
-            if progress is not None:
-                progress(index + 1, len(images))
-        return logits
-
-    def _classify(self, image: np.ndarray) -> None:
-        if not self._strips:
-            self._interpreter.set_input(image[None], 0)
-            self._interpreter.invoke()
-            return
-        with input_source(lambda row, rows: image[row : row + rows]):
-            self._interpreter.invoke()
+        return self._classifier.run(images, progress)
 
 
 def read_model_file(path: Path) -> bytes:
@@ -192,24 +176,13 @@ def read_model_file(path: Path) -> bytes:
         ) from error
 
 
-def _probe(content: bytes, arena_size: int, planner: PlannerName) -> ArenaUse:
-    result = subprocess.run(
-        [sys.executable, "-m", "mcuformer_tflm.runtime.probe", str(arena_size), planner],
-        input=content,
-        capture_output=True,
-        timeout=_PROBE_SECONDS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        check=False,
-    )
-    if result.returncode != 0:
-        record = result.stderr.decode(errors="replace")
-        lines = [line for line in record.splitlines() if line.strip()]
-        # What is wrong with TFLM itself is told as such, not as a fault of the model.
-        name = RuntimeVersionError.__name__
-        if lines and name in lines[-1]:
-            raise RuntimeVersionError(lines[-1].split(f"{name}: ", 1)[-1])
-        raise ModelError(
-            f"TFLM refused the model with an arena of {arena_size} bytes: "
-            f"{' / '.join(lines[-3:]) or f'it ended with status {result.returncode}'}"
+def _checked(arena_size: object) -> int:
+    try:
+        size = operator.index(arena_size)  # type: ignore[arg-type]
+    except TypeError:
+        size = 0
+    if not 1 <= size <= _MAX_ARENA:
+        raise ConfigError(
+            f"arena_size is {arena_size!r}; it must be a whole number of bytes, 1 to {_MAX_ARENA}."
         )
-    return ArenaUse(**json.loads(result.stdout.splitlines()[-1]))
+    return size

@@ -1,16 +1,21 @@
 """Opens a model in a process of its own: TFLM aborts on some files, and this one may.
 
-Reads the model from standard input; ``python -m mcuformer_tflm.runtime.probe ARENA_SIZE
-PLANNER``. What TFLM took goes to standard output as JSON, its messages to standard error.
+The process is ``python -m mcuformer_tflm.runtime.probe ARENA_SIZE PLANNER``, with the model on
+standard input. What TFLM took, or why it took nothing, goes to standard output as JSON; TFLM's
+own messages go to standard error.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
+import signal
+import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,20 +23,105 @@ from typing import Any, cast
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.exceptions import (
+    McuformerError,
+    ModelError,
+    RuntimeVersionError,
+)
 from mcuformer_tflm.search.tflm_arena import PlannerName
 
-_STEP = 16
+# TFLM takes its arena in such steps.
+ARENA_STEP = 16
+_SECONDS = 300
+# Descriptor 2 belongs to the whole process.
+_DESCRIPTOR = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class ArenaUse:
+    """What TFLM took from the arena on this machine (64-bit: more than on Cortex-M).
+
+    Attributes:
+        head: Bytes of tensors and scratch, which follow the plan.
+        tail: Bytes of TFLM's own persistent data.
+        smallest_arena: The smallest arena, in steps of 16 bytes, in which TFLM opens the
+            model: head and tail, or more where planning needs more room than the head.
+    """
+
+    head: int
+    tail: int
+    smallest_arena: int
+
+    @property
+    def total(self) -> int:
+        """Head and tail together, in bytes."""
+        return self.head + self.tail
+
+
+def probe(model: bytes, arena_size: int, planner: PlannerName) -> ArenaUse:
+    """Opens and runs a model in a process of its own.
+
+    Args:
+        model: Bytes of a model that carries a memory plan.
+        arena_size: Bytes of its arena.
+        planner: As for ``open_planned``.
+
+    Raises:
+        ModelError: If TFLM refuses the model, with TFLM's reason, or does not come back.
+        RuntimeVersionError: If the installed TFLM is not supported.
+    """
+    refused = f"TFLM refused the model with an arena of {arena_size:,} bytes"
+    try:
+        result = subprocess.run(
+            [sys.executable, "-m", "mcuformer_tflm.runtime.probe", str(arena_size), planner],
+            input=model,
+            capture_output=True,
+            timeout=_SECONDS,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(f"{refused}: no answer within {_SECONDS} seconds.") from error
+    told = tflm_messages(result.stderr.decode(errors="replace"))
+    if result.returncode != 0:
+        # Where it aborts its last words are the reason; else the first, from which others follow.
+        raise ModelError(f"{refused}: {(told or [_ending(result.returncode)])[-1]}")
+    answer = json.loads(result.stdout.splitlines()[-1])
+    if answer.get("error") == RuntimeVersionError.__name__:
+        raise RuntimeVersionError(answer["message"])
+    if "error" in answer:
+        raise ModelError(f"{refused}: {(told or [answer['message']])[0]}")
+    return ArenaUse(**answer)
+
+
+def tflm_messages(record: str) -> list[str]:
+    """Returns the lines of TFLM's messages, each as a sentence."""
+    lines = (line.strip() for line in record.splitlines())
+    return [line if line.endswith(".") else f"{line}." for line in lines if line]
+
+
+def _ending(status: int) -> str:
+    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+    return f"Its process ended with {how}."
 
 
 def main() -> None:
-    """Allocates, runs once on zeros, prints head, tail and the smallest arena in bytes."""
+    """Tries the model of standard input and prints the answer for ``probe``."""
+    model, arena_size = sys.stdin.buffer.read(), int(sys.argv[1])
+    try:
+        answer: dict[str, Any] = _try(model, arena_size, cast(PlannerName, sys.argv[2]))
+    except (McuformerError, MemoryError, RuntimeError) as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    print(json.dumps(answer))
+
+
+def _try(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, int]:
+    # Allocates and runs once on zeros.
     from mcuformer_tflm.plan.planner import read_plan
     from mcuformer_tflm.runtime.input_source import input_source, reads_strips
     from mcuformer_tflm.runtime.tflm import open_planned
     from mcuformer_tflm.tflite.model_graph import read_graph
 
-    model, arena_size = sys.stdin.buffer.read(), int(sys.argv[1])
-    planner = cast(PlannerName, sys.argv[2])
     interpreter = open_planned(model, arena_size, planner)
     graph = read_graph(model)
     source = graph.tensors[graph.inputs[0]]
@@ -43,14 +133,14 @@ def main() -> None:
     use = measure(interpreter, planner)
     least = read_plan(graph).head_bytes
     use["smallest_arena"] = _smallest_arena(model, least, arena_size, planner)
-    print(json.dumps(use))
+    return use
 
 
 def measure(interpreter: Any, planner: PlannerName) -> dict[str, int]:
     """Returns the bytes of ``head`` and ``tail`` that an open interpreter takes."""
     if planner == "mcuformer":
         return {"head": interpreter.head, "tail": interpreter.tail}
-    with _standard_error() as record:
+    with standard_error() as record:
         interpreter.print_allocations()
     found = dict(re.findall(r"Arena allocation (head|tail) (\d+) bytes", record[0]))
     return {"head": int(found["head"]), "tail": int(found["tail"])}
@@ -58,27 +148,27 @@ def measure(interpreter: Any, planner: PlannerName) -> dict[str, int]:
 
 def _smallest_arena(model: bytes, too_small: int, enough: int, planner: PlannerName) -> int:
     # TFLM needs room to plan beside what it keeps, so head + tail may be too little.
-    from mcuformer_tflm.keras_models.exceptions import ModelError
     from mcuformer_tflm.runtime.tflm import open_planned
 
-    too_small, enough = too_small // _STEP, -(-enough // _STEP)
-    with _standard_error():
+    too_small, enough = too_small // ARENA_STEP, -(-enough // ARENA_STEP)
+    with standard_error():
         while enough - too_small > 1:
             middle = (enough + too_small) // 2
             try:
-                open_planned(model, middle * _STEP, planner)
+                open_planned(model, middle * ARENA_STEP, planner)
                 enough = middle
             except ModelError:
                 too_small = middle
-    return enough * _STEP
+    return enough * ARENA_STEP
 
 
 @contextmanager
-def _standard_error() -> Iterator[list[str]]:
-    # What TFLM writes to descriptor 2 meanwhile; the list holds it afterwards.
-    saved, record = os.dup(2), [""]
-    with tempfile.TemporaryDirectory() as folder:
+def standard_error() -> Iterator[list[str]]:
+    """Keeps what TFLM writes to descriptor 2 meanwhile; the list holds it afterwards."""
+    record = [""]
+    with _DESCRIPTOR, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "record"
+        saved = os.dup(2)
         with path.open("wb") as file:
             os.dup2(file.fileno(), 2)
             try:

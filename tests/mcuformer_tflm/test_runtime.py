@@ -1,11 +1,14 @@
 import dataclasses
+import re
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
 from mcuformer_tflm import MicroInterpreter, convert, normalise, quantize_images
 from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
 from mcuformer_tflm.keras_models.exceptions import (
+    ConfigError,
     DataError,
     ModelError,
     PlanError,
@@ -15,7 +18,7 @@ from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.plan.skeleton import skeleton_graph
-from mcuformer_tflm.runtime import library
+from mcuformer_tflm.runtime import library, micro_interpreter
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.search.activation_memory import arena_bytes
@@ -109,8 +112,50 @@ def test_tflite_support_reads_its_metadata_back(model):
 def test_arena_as_small_as_told_is_enough_and_sixteen_less_is_not(model, interpreter):
     smallest = interpreter.arena_use.smallest_arena
     MicroInterpreter(model, arena_size=smallest)
-    with pytest.raises(ModelError, match=f"arena of {smallest - 16} bytes"):
+    with pytest.raises(ModelError, match=f"arena of {smallest - 16:,} bytes"):
         MicroInterpreter(model, arena_size=smallest - 16)
+
+
+@pytest.mark.parametrize("planner", ["mcuformer", "tflm"])
+def test_too_small_an_arena_is_refused_with_tflms_reason_and_the_bytes_that_do(model, planner):
+    takes = MicroInterpreter(model, planner=planner).arena_use.smallest_arena
+    for size in (16, 1000, takes // 2, takes - 1):
+        with pytest.raises(ModelError) as told:
+            MicroInterpreter(model, arena_size=size, planner=planner)
+        reason = r"(Failed to \w+ .*Requested: \d+, available \d+|Too many buffers|does not fit)"
+        found = re.fullmatch(
+            rf"TFLM refused the model with an arena of {size:,} bytes: .*{reason}.*\. "
+            r"Give arena_size at least ([\d,]+): .*\.",
+            str(told.value),
+        )
+        assert found, str(told.value)
+    enough = int(found[2].replace(",", ""))
+    MicroInterpreter(model, arena_size=enough, planner=planner)
+    with pytest.raises(ModelError, match=found[2]):
+        MicroInterpreter(model, arena_size=enough - 1, planner=planner)
+
+
+@pytest.mark.parametrize("size", [0, -5, 1 << 40, 10.5, "many"])
+def test_arena_size_that_is_no_number_of_bytes_is_refused_by_its_name(model, size):
+    with pytest.raises(ConfigError, match="arena_size is"):
+        MicroInterpreter(model, arena_size=size)
+
+
+def test_model_of_a_larger_arena_than_usual_opens_without_being_told(model, monkeypatch):
+    monkeypatch.setattr(micro_interpreter, "_AMPLE_ARENA", 4096)
+    assert MicroInterpreter(model).arena_use.total > 4096
+
+
+def test_operator_that_refuses_its_tensors_is_told_in_its_own_words(model):
+    edited = unpack(model)
+    mlp = next(
+        op for op in edited.subgraphs[0].operators
+        if edited.operatorCodes[op.opcodeIndex].customCode == b"McuformerMlp"
+    )  # fmt: skip
+    options = flexbuffers.Loads(bytearray(mlp.customOptions)) | {"output_zero_point": 999}
+    mlp.customOptions = np.frombuffer(flexbuffers.Dumps(options), np.uint8)
+    with pytest.raises(ModelError, match=r"bytes: McuformerMlp: [^/\n]*\.$"):
+        MicroInterpreter(pack(edited, read_files(model)))
 
 
 def test_wrong_dtype_and_shape_are_refused_with_what_is_wanted(interpreter, images):
@@ -170,7 +215,7 @@ def test_model_that_tflm_refuses_does_not_end_this_process(model):
 def test_other_version_of_tflm_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(library.importlib.metadata, "version", lambda name: "0.dev1")
     with pytest.raises(RuntimeVersionError, match=r"0\.dev1.*pip install tflite-micro=="):
-        library.load.__wrapped__()
+        library._load.__wrapped__()
 
 
 def test_unbuilt_library_is_refused_with_the_remedy(monkeypatch):
