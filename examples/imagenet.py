@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     batch_size = 8 if arguments.smoke else arguments.batch_size
-    data = folder_task(arguments.data, IMAGE_SIZE, 3, batch_size, RECIPE, arguments.seed)
+    data = folder_task(arguments.data, IMAGE_SIZE, 3, batch_size, RECIPE, seed=arguments.seed)
     settings = TaskSettings(
         SearchSpace(num_classes=len(data.labels)),
         starts=5,
@@ -56,7 +56,7 @@ def main() -> None:
         quantized_learning_rate=1e-4,
     )
     teacher = tf_keras.models.load_model(arguments.teacher) if arguments.teacher else None
-    run_and_print(data, arguments, settings, teacher)
+    run_and_print(data, arguments, settings, teacher=teacher)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main() -> None:
 
     features, space = FEATURES[arguments.features]
     batch_size = 16 if arguments.smoke else arguments.batch_size
-    data = speech_task(arguments.data, batch_size, RECIPE, features, arguments.seed)
+    data = speech_task(arguments.data, batch_size, RECIPE, features=features, seed=arguments.seed)
     settings = TaskSettings(
         dataclasses.replace(space, num_classes=len(data.labels)),
         starts=2,

@@ -31,7 +31,9 @@ def main() -> None:
     arguments = parser.parse_args()
 
     batch_size = 16 if arguments.smoke else arguments.batch_size
-    data = folder_task(arguments.data, 96, arguments.channels, batch_size, RECIPE, arguments.seed)
+    data = folder_task(
+        arguments.data, 96, arguments.channels, batch_size, RECIPE, seed=arguments.seed
+    )
     settings = TaskSettings(
         dataclasses.replace(
             PERSON_SPACE, channels=arguments.channels, num_classes=len(data.labels)

@@ -68,7 +68,7 @@ def main() -> None:
     tuner = SupernetTuner(
         oracle,
         budget,
-        ScoreSettings(accuracy_samples=8),
+        settings=ScoreSettings(accuracy_samples=8),
         strategy=strategy,
         directory=arguments.directory,
         project_name="spaces",

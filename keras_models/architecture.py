@@ -50,6 +50,7 @@ class Architecture:
     embed_dim: int
     num_heads: tuple[int, ...]
     mlp_ratio: tuple[float, ...]
+    _: dataclasses.KW_ONLY
     low_rank_attention: bool = False
     relative_position: bool = False
     pooling: str = "mean"

@@ -59,6 +59,7 @@ class Attention(QuantizableLayer):
         self,
         head_dim: int,
         grid: tuple[int, int] | None = None,
+        *,
         class_token: bool = False,
         **kwargs: Any,
     ) -> None:

@@ -22,7 +22,7 @@ _NEIGHBOURS = tuple(
 _FARTHEST = 25
 
 
-def initialise_attention(subnet: Subnet, seed: int = 0, strength: float = 1.0) -> None:
+def initialise_attention(subnet: Subnet, seed: int = 0, *, strength: float = 1.0) -> None:
     """Gives attention the structure that it has after long training, in place.
 
     The products of queries with keys, and of values with the projection, start as noise plus a

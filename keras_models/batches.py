@@ -54,6 +54,7 @@ class ArrayBatches:
         images: np.ndarray,
         classes: np.ndarray,
         batch_size: int,
+        *,
         seed: int = 0,
         num_classes: int | None = None,
         recipe: TrainingRecipe | None = None,
@@ -142,12 +143,15 @@ def batches(
     images: np.ndarray,
     classes: np.ndarray,
     batch_size: int,
+    *,
     seed: int = 0,
     num_classes: int | None = None,
     recipe: TrainingRecipe | None = None,
 ) -> ArrayBatches:
     """Returns shuffled batches of arrays: see ``ArrayBatches``."""
-    return ArrayBatches(images, classes, batch_size, seed, num_classes, recipe)
+    return ArrayBatches(
+        images, classes, batch_size, seed=seed, num_classes=num_classes, recipe=recipe
+    )
 
 
 def augmented(

@@ -66,7 +66,7 @@ class Calibration:
 
 
 def calibrate(
-    network: Subnet, batches: Iterable[np.ndarray], percentile: float = 100.0
+    network: Subnet, batches: Iterable[np.ndarray], *, percentile: float = 100.0
 ) -> dict[tuple[str, str], Calibration]:
     """Sets the ranges of a quantized network by what it computes without rounding.
 

@@ -13,7 +13,7 @@ import tf_keras
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 
 
-def save_weights(model: tf_keras.Model, path: Path, epochs: int = 0) -> None:
+def save_weights(model: tf_keras.Model, path: Path, *, epochs: int = 0) -> None:
     """Writes a model's weights, and the epochs behind them, to an ``.npz`` file.
 
     Raises:
@@ -22,7 +22,7 @@ def save_weights(model: tf_keras.Model, path: Path, epochs: int = 0) -> None:
     write_arrays(path, {"epochs": np.asarray(epochs), **numbered("weight", model.get_weights())})
 
 
-def save_halves(model: tf_keras.Model, path: Path, epochs: int = 0) -> None:
+def save_halves(model: tf_keras.Model, path: Path, *, epochs: int = 0) -> None:
     """Writes a model's weights in 16 bits each, to be shipped; ``load_weights`` reads them.
 
     Raises:

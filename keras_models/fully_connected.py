@@ -50,7 +50,7 @@ class FullyConnected(QuantizableLayer):
         self.kernel = self.add_weight("kernel", [width, self.units], initializer="glorot_uniform")
         self.bias = self.add_weight("bias", [self.units], initializer="zeros")
         config = self.quantization or INT8
-        self.add_quantizer("kernel", weight_quantizer(config.weight_bits), self.kernel.shape)
+        self.add_quantizer("kernel", weight_quantizer(config.weight_bits), shape=self.kernel.shape)
         for name in self.output_names:
             quantizer = (
                 residual_quantizer(self.quantization)
@@ -123,7 +123,7 @@ class FullyConnected(QuantizableLayer):
             multipliers = residual_multiplier(self.source(1), outputs[0])
             exact = rescale_and_add(*sums, added, *multipliers, zero_point, num_bits)
         scales = column_scales(outputs, self.bias)
-        real = real_values(smooth, exact, Quantization(scales, zero_point, num_bits))
+        real = real_values(smooth, exact, Quantization(scales, zero_point, num_bits=num_bits))
         return tf.reshape(real, tf.concat([tf.shape(x)[:-1], [self.units]], 0))
 
     def get_config(self) -> dict[str, Any]:

@@ -61,8 +61,8 @@ class PatchEmbed(QuantizableLayer):
             initializer=functools.partial(_initial_positions, -(width // -p)),
         )
         self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
-        self.add_quantizer("kernel", weight_quantizer(), self.kernel.shape)
-        self.add_quantizer("position", weight_quantizer(per_axis=False), self.position.shape)
+        self.add_quantizer("kernel", weight_quantizer(), shape=self.kernel.shape)
+        self.add_quantizer("position", weight_quantizer(per_axis=False), shape=self.position.shape)
         self.add_quantizer("output", residual_quantizer(self.quantization))
         super().build(input_shape)
 

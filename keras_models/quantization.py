@@ -25,6 +25,7 @@ class Quantization:
 
     scale: Any
     zero_point: Any = 0
+    _: dataclasses.KW_ONLY
     num_bits: int = 8
 
     @property

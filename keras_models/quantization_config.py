@@ -33,6 +33,7 @@ class QuantizationConfig:
 
     weight_bits: int = 8
     residual_bits: int = 8
+    _: dataclasses.KW_ONLY
     layer_norm_iterations: int = 4
     integer_operators: bool = True
 

@@ -189,7 +189,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
         ranges, quantizer = self._ranges[name], self._quantizers[name]
         low, high, num_bits = ranges["min_var"], ranges["max_var"], quantizer.num_bits
         scale, zero_point = _nudged(low, high, num_bits, quantizer.narrow_range)
-        return Quantization(scale, zero_point, num_bits)
+        return Quantization(scale, zero_point, num_bits=num_bits)
 
     def integer_kernel(self) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the kernel's integers, float64 of its shape, and their scales, float64[units].
@@ -199,7 +199,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
         num_bits = self._quantizers["kernel"].num_bits
         return _integer_kernel(self.kernel, self._ranges["kernel"]["max_var"], num_bits)
 
-    def add_quantizer(self, name: str, quantizer: Any, shape: Any = None) -> None:
+    def add_quantizer(self, name: str, quantizer: Any, *, shape: Any = None) -> None:
         """Registers a quantizer under the name of its tensor; does nothing in a float layer."""
         if self.quantized:
             if self._following is None:

@@ -39,6 +39,7 @@ class TrainingRecipe:
 
     learning_rate: float = 2e-3
     final_learning_rate: float = 0.0
+    _: dataclasses.KW_ONLY
     warmup_share: float = 0.1
     weight_decay: float = 0.02
     beta_2: float = 0.98

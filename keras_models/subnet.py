@@ -26,6 +26,7 @@ from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 def block_layers(
     architecture: Architecture,
     block: int,
+    *,
     quantization: QuantizationConfig | None = None,
     dtype: Any = None,
 ) -> dict[str, QuantizableLayer]:
@@ -50,7 +51,8 @@ def block_layers(
     grid = (arch.grid_height, arch.grid_width) if arch.relative_position else None
     add(LayerNorm, "norm_1")
     add_attention("qkv", 3 * arch.attention_dim(block), parts=3)
-    add(Attention, "attention", arch.head_dim, grid, arch.pooling == "class_token")
+    class_token = arch.pooling == "class_token"
+    add(Attention, "attention", arch.head_dim, grid, class_token=class_token)
     add_attention("projection", arch.embed_dim)
     add(LayerNorm, "norm_2")
     add_mlp("fc1", arch.hidden_dim(block))
@@ -87,7 +89,7 @@ def run_block(
 
 
 def pooling_layer(
-    architecture: Architecture, quantization: QuantizationConfig | None = None, dtype: Any = None
+    architecture: Architecture, quantization: QuantizationConfig | None = None, *, dtype: Any = None
 ) -> QuantizableLayer:
     """Makes the layer between the tokens and the classifier."""
     if architecture.pooling == "class_token":
@@ -122,7 +124,7 @@ def build_subnet(
     if arch.pooling == "class_token":
         x = ClassToken(name="class_token")(x)
     for block in range(arch.depth):
-        x = run_block(block_layers(arch, block, quantization), x, {})
+        x = run_block(block_layers(arch, block, quantization=quantization), x, {})
     x = LayerNorm(quantization=quantization, name="norm")(x)
     x = pooling_layer(arch, quantization)(x)
     # The head's few weights decide alone between classes: 4 bits would cost much to save little.

@@ -337,6 +337,7 @@ class SupernetTrainer(_Trainer):
         self,
         supernet: Supernet,
         recipe: TrainingRecipe | None = None,
+        *,
         steps: int = 1,
         seed: int = 0,
         teacher: tf_keras.Model | None = None,
@@ -363,7 +364,7 @@ class SupernetTrainer(_Trainer):
         )
 
     def train(
-        self, data: Batches | tf.data.Dataset, subnets: Subnets, progress: Progress | None = None
+        self, data: Batches | tf.data.Dataset, subnets: Subnets, *, progress: Progress | None = None
     ) -> float:
         """Trains for one epoch.
 
@@ -468,6 +469,7 @@ class SubnetTrainer(_Trainer):
         self,
         subnet: tf_keras.Model,
         recipe: TrainingRecipe | None = None,
+        *,
         steps: int = 1,
         seed: int = 0,
         teacher: tf_keras.Model | None = None,
@@ -494,6 +496,7 @@ def train_subnet(
     subnet: tf_keras.Model,
     data: Batches | tf.data.Dataset,
     epochs: int,
+    *,
     recipe: TrainingRecipe | None = None,
     progress: Progress | None = None,
     teacher: tf_keras.Model | None = None,
@@ -518,7 +521,7 @@ def train_subnet(
     """
     data = as_batches(data)
     total = max(1, epochs * len(data))
-    trainer = SubnetTrainer(subnet, recipe, total, teacher=teacher)
+    trainer = SubnetTrainer(subnet, recipe, steps=total, teacher=teacher)
     if checkpoint is not None and checkpoint.exists():
         trainer.restore(checkpoint)
 

@@ -9,6 +9,7 @@ from mcuformer_tflm.search.space import SearchSpace
 def build_supernet(
     space: SearchSpace | None = None,
     patch_size: int | None = None,
+    *,
     rank_ratio: float | None = None,
     precision: str = "float32",
 ) -> Supernet:

@@ -89,7 +89,7 @@ def demo(
         raise ConfigError(f"--sram-kib is {sram_kib}; it must be at least 1.")
     quantization = QuantizationConfig(weight_bits=weight_bits, residual_bits=residual_bits)
     arena = None if sram_kib is None else sram_kib * 1024
-    budget = Budget.of_board(get_board(board), arena, quantization)
+    budget = Budget.of_board(get_board(board), arena, quantization=quantization)
     data = fashion_mnist(data_folder)
     console = Console()
     console.print(f"Fashion-MNIST for {budget}, seed {seed}")
@@ -147,7 +147,7 @@ def plan(
     console.print(
         f"Lower bound of the head: {memory_map.lower_bound:,} bytes, {memory_map.gap_percent:.2f} "
         f"% below the plan. Arena on a Cortex-M (computed): {arena:,} bytes; under TFLM's own "
-        f"planner {cortex_m_arena_bytes(interpreter.graph, memory_map, 'tflm'):,}."
+        f"planner {cortex_m_arena_bytes(interpreter.graph, memory_map, planner='tflm'):,}."
     )
     if picture is not None:
         draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)

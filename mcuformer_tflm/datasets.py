@@ -71,7 +71,7 @@ def load(name: str, folder: Path | None = None) -> ImageData:
         height, width, channels = map(int, images.groups()[:3])
         if height != width:
             raise ConfigError(f"{name}: images of a folder are square, not {height}x{width}.")
-        return from_folder(Path(images[4]), height, channels)
+        return from_folder(Path(images[4]), height, channels=channels)
     if name.endswith(".npz"):
         return from_npz(Path(name))
     raise ConfigError(
@@ -81,7 +81,7 @@ def load(name: str, folder: Path | None = None) -> ImageData:
     )
 
 
-def from_folder(folder: Path, image_size: int, channels: int = 3) -> ImageData:
+def from_folder(folder: Path, image_size: int, *, channels: int = 3) -> ImageData:
     """Reads a folder of class folders to memory, the middle of each image.
 
     Args:

@@ -91,9 +91,9 @@ def run_demo(
     return run_task(
         TaskData(
             data.labels,
-            batches(images[shown], classes[shown], settings.batch_size, seed),
-            batches(images, classes, settings.batch_size, seed),
-            batches(images[rounded], classes[rounded], settings.batch_size, seed),
+            batches(images[shown], classes[shown], settings.batch_size, seed=seed),
+            batches(images, classes, settings.batch_size, seed=seed),
+            batches(images[rounded], classes[rounded], settings.batch_size, seed=seed),
             (normalise(data.train_images[:held_out]), data.train_classes[:held_out]),
             (data.test_images[tested], data.test_classes[tested]),
         ),
@@ -104,7 +104,7 @@ def run_demo(
         TaskSettings(
             settings.space,
             settings.starts,
-            settings.steps,
+            steps=settings.steps,
             population=settings.population,
             generations=settings.generations,
             search_recipe=TrainingRecipe(learning_rate=settings.learning_rate),

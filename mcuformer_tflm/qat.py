@@ -36,6 +36,7 @@ def quantize(
     subnet: Subnet,
     images: np.ndarray | Batches | tf.data.Dataset,
     classes: np.ndarray | None = None,
+    *,
     epochs: int = 1,
     learning_rate: float = 3e-4,
     batch_size: int = 128,
@@ -128,11 +129,13 @@ def quantize(
         if epochs:
             if classes is None:
                 raise DataError("There are no classes to train on; give classes, or epochs=0.")
-            data = batches(images, classes, batch_size, seed, arch.num_classes, recipe)
+            data = batches(
+                images, classes, batch_size, seed=seed, num_classes=arch.num_classes, recipe=recipe
+            )
         chosen = _spread(images, calibration_images)
     _warn_of_pixels(chosen)
     quantized = subnet.uncalibrated_copy(config)
-    found = calibrate(quantized, _floats(chosen, batch_size), percentile)
+    found = calibrate(quantized, _floats(chosen, batch_size), percentile=percentile)
     _warn(quantized, found, len(chosen))
     if data is not None:
         freeze_at = epochs * len(data) - round(frozen_epochs * len(data))
@@ -146,7 +149,15 @@ def quantize(
             if progress is not None:
                 progress(done, total)
 
-        train_subnet(quantized, data, epochs, recipe, report, teacher, checkpoint)
+        train_subnet(
+            quantized,
+            data,
+            epochs,
+            recipe=recipe,
+            progress=report,
+            teacher=teacher,
+            checkpoint=checkpoint,
+        )
         # The last step moved the weights, and a moving average replaces them.
         quantized.update_weight_ranges()
     if epochs or percentile < 100:

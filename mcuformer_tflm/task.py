@@ -59,6 +59,7 @@ class TaskSettings:
 
     space: SearchSpace
     starts: int = 1
+    _: dataclasses.KW_ONLY
     steps: int = 2
     search_epochs: int = 1
     score: ScoreSettings = dataclasses.field(
@@ -102,6 +103,7 @@ def run_task(
     progress: Progress,
     seed: int,
     settings: TaskSettings,
+    *,
     teacher: tf_keras.Model | None = None,
 ) -> Report:
     """Searches, trains, converts and measures one model.
@@ -140,8 +142,8 @@ def run_task(
         subnet,
         data.train,
         settings.train_epochs,
-        settings.train_recipe,
-        lambda done, total: progress("train the chosen subnet", done, total),
+        recipe=settings.train_recipe,
+        progress=lambda done, total: progress("train the chosen subnet", done, total),
         teacher=teacher,
         checkpoint=project / "trained.npz",
     )
@@ -200,13 +202,17 @@ def _search(
     settings: TaskSettings,
 ) -> tuple[Supernet, SubnetEvolution]:
     spaces = SpaceEvolution(
-        settings.space, settings.starts, settings.steps, epochs=settings.search_epochs, seed=seed
+        settings.space,
+        settings.starts,
+        steps=settings.steps,
+        epochs=settings.search_epochs,
+        seed=seed,
     )
     supernet_tuner = SupernetTuner(
         spaces,
         budget,
-        settings.score,
-        settings.search_recipe,
+        settings=settings.score,
+        recipe=settings.search_recipe,
         seed=seed,
         report=progress,
         directory=project,

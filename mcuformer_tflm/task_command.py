@@ -41,6 +41,7 @@ def run_and_print(
     data: TaskData,
     arguments: argparse.Namespace,
     settings: TaskSettings,
+    *,
     teacher: tf_keras.Model | None = None,
 ) -> Report:
     """Runs a task with progress bars and prints its report; raises as ``run_task`` does.
@@ -57,7 +58,7 @@ def run_and_print(
     with progress_bars(console) as progress:
         report = run_task(
             data, budget, arguments.out, progress, arguments.seed,
-            settings.smoke() if arguments.smoke else settings, teacher,
+            settings.smoke() if arguments.smoke else settings, teacher=teacher,
         )  # fmt: skip
     console.print(report.table())
     written = ", ".join(sorted(path.name for path in arguments.out.iterdir()))

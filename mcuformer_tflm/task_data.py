@@ -42,6 +42,7 @@ def folder_task(
     channels: int,
     batch_size: int,
     recipe: TrainingRecipe,
+    *,
     seed: int = 0,
     images_in_memory: int = 10_000,
 ) -> TaskData:
@@ -71,6 +72,7 @@ def speech_task(
     folder: Path,
     batch_size: int,
     recipe: TrainingRecipe,
+    *,
     features: SpeechFeatures = MFCC_49X10,
     seed: int = 0,
 ) -> TaskData:
@@ -87,7 +89,7 @@ def speech_task(
         ConfigError: If a size is out of range.
         DataError: If a part is empty.
     """
-    words = SpeechCommands(folder, batch_size, features, seed=seed, recipe=recipe)
+    words = SpeechCommands(folder, batch_size, features=features, seed=seed, recipe=recipe)
     return TaskData(
         words.labels,
         words,

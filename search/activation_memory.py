@@ -40,7 +40,7 @@ class LiveBuffers:
 
 
 def head_bytes(
-    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+    architecture: Architecture, image: Image = "whole", *, quantization: QuantizationConfig = INT8
 ) -> int:
     """Returns the bytes of activations and scratch that our memory plan needs.
 
@@ -53,11 +53,11 @@ def head_bytes(
         image: Whether the arena holds the image or a strip of ``patch_size`` rows of it.
         quantization: Whose ``residual_bits`` is the width of the residual stream.
     """
-    return max(total for _, total in live_bytes(architecture, image, quantization))
+    return max(total for _, total in live_bytes(architecture, image, quantization=quantization))
 
 
 def arena_bytes(
-    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+    architecture: Architecture, image: Image = "whole", *, quantization: QuantizationConfig = INT8
 ) -> int:
     """Returns the tensor arena that a subnet needs on a Cortex-M under TFLM and our planner.
 
@@ -71,13 +71,18 @@ def arena_bytes(
         quantization: Of the network.
     """
     low_rank = architecture.rank_ratio is not None
-    head = head_bytes(architecture, image, quantization)
-    content = arena_content(architecture.depth, head, low_rank, architecture.relative_position)
+    head = head_bytes(architecture, image, quantization=quantization)
+    content = arena_content(
+        architecture.depth,
+        head,
+        low_rank=low_rank,
+        relative_position=architecture.relative_position,
+    )
     return tflm_arena(content).total
 
 
 def arena_content(
-    depth: int, head: int, low_rank: bool = True, relative_position: bool = False
+    depth: int, head: int, *, low_rank: bool = True, relative_position: bool = False
 ) -> ArenaContent:
     """Returns what the exported graph of a network of that depth makes TFLM keep.
 
@@ -111,6 +116,7 @@ def arena_content(
 def fits_regions(
     architecture: Architecture,
     regions: Sequence[int],
+    *,
     image: Image = "whole",
     quantization: QuantizationConfig = INT8,
 ) -> bool:
@@ -127,7 +133,7 @@ def fits_regions(
         image: Whether the arena holds the image or a strip of it.
         quantization: Of the network.
     """
-    operators = list(live_buffers(architecture, image, quantization))
+    operators = list(live_buffers(architecture, image, quantization=quantization))
     if max(operator.total for operator in operators) > sum(regions):
         return False
     # Neighbours that hold the same tensor.
@@ -147,34 +153,34 @@ def fits_regions(
 
 
 def live_bytes(
-    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+    architecture: Architecture, image: Image = "whole", *, quantization: QuantizationConfig = INT8
 ) -> Iterator[tuple[str, int]]:
     """Yields (operator, bytes alive while it runs) in execution order.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
-    for operator in live_buffers(architecture, image, quantization):
+    for operator in live_buffers(architecture, image, quantization=quantization):
         yield operator.operator, operator.total
 
 
 def live_buffers(
-    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+    architecture: Architecture, image: Image = "whole", *, quantization: QuantizationConfig = INT8
 ) -> Iterator[LiveBuffers]:
     """Yields what is alive at each operator, in execution order.
 
     Raises:
         ConfigError: If the network has an option without int8 operators.
     """
-    first, *rest = outer_live_buffers(architecture, image, quantization)
+    first, *rest = outer_live_buffers(architecture, image, quantization=quantization)
     yield first
     for block in range(architecture.depth):
-        yield from block_live_buffers(architecture, block, quantization)
+        yield from block_live_buffers(architecture, block, quantization=quantization)
     yield from rest
 
 
 def block_live_buffers(
-    architecture: Architecture, block: int, quantization: QuantizationConfig = INT8
+    architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
 ) -> Iterator[LiveBuffers]:
     """Yields what is alive at the operators of one block."""
     arch, n, prefix = architecture, architecture.num_tokens, f"block_{block}_"
@@ -195,7 +201,7 @@ def stream_bytes(architecture: Architecture, quantization: QuantizationConfig = 
 
 
 def outer_live_buffers(
-    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+    architecture: Architecture, image: Image = "whole", *, quantization: QuantizationConfig = INT8
 ) -> Iterator[LiveBuffers]:
     """Yields what is alive at the operators before and after the blocks.
 

@@ -35,6 +35,7 @@ class Board:
     core: str
     sram_regions: tuple[SramRegion, ...]
     flash: int
+    _: dataclasses.KW_ONLY
     external_flash: int = 0
 
     @property

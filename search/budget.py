@@ -35,12 +35,13 @@ class Budget:
     arena: int
     flash: int
     name: str
+    _: dataclasses.KW_ONLY
     banks: tuple[int, ...] = ()
     quantization: QuantizationConfig = INT8
 
     @classmethod
     def of_board(
-        cls, board: Board, arena: int | None = None, quantization: QuantizationConfig = INT8
+        cls, board: Board, arena: int | None = None, *, quantization: QuantizationConfig = INT8
     ) -> Budget:
         """Returns a board's budget: all its SRAM, and its flash less our operators' code.
 
@@ -57,7 +58,7 @@ class Budget:
         first, *others = regions
         flash = max(0, board.flash_budget - code_bytes(board.core))
         banks = tuple(size for size in others if size > 0)
-        return cls(first, flash, board.name, banks, quantization)
+        return cls(first, flash, board.name, banks=banks, quantization=quantization)
 
     @property
     def sram(self) -> int:
@@ -76,7 +77,7 @@ class Budget:
 
     def holds(self, architecture: Architecture, image: Image = "whole") -> bool:
         """Whether SRAM is enough: the first region alone, or a plan over all of them."""
-        if arena_bytes(architecture, image, self.quantization) <= self.arena:
+        if arena_bytes(architecture, image, quantization=self.quantization) <= self.arena:
             return True
         if not self.banks:
             return False
@@ -85,14 +86,14 @@ class Budget:
             arena_content(
                 architecture.depth,
                 0,
-                architecture.rank_ratio is not None,
-                architecture.relative_position,
+                low_rank=architecture.rank_ratio is not None,
+                relative_position=architecture.relative_position,
             )
         )
         free = self.arena // _ALIGNMENT * _ALIGNMENT - own.tail
         regions = (free, *self.banks)
         return own.total <= self.arena and fits_regions(
-            architecture, regions, image, self.quantization
+            architecture, regions, image=image, quantization=self.quantization
         )
 
     def __str__(self) -> str:

@@ -60,7 +60,7 @@ def concave_surface(rng: np.random.Generator, kind: str, limits: tuple[int, int]
 
 
 def found_on_random_surfaces(
-    kind: str = "quadratic", surfaces: int = 200, update: Update = "ascend"
+    kind: str = "quadratic", surfaces: int = 200, *, update: Update = "ascend"
 ) -> Found:
     """Lets the evolution, with its defaults, search the paper's space for known optima.
 

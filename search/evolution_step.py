@@ -79,6 +79,7 @@ def evolve(
     slopes: tuple[float, float],
     thresholds: tuple[float, float],
     limits: Point,
+    *,
     update: Update = "ascend",
 ) -> Point:
     """Returns where a space moves (Eq. 3), clamped to the values that there are.
@@ -105,7 +106,7 @@ def evolve(
 
 
 def look_around(
-    scores: Mapping[Point, float], limits: Point, k: int, taken: Collection[Point] = ()
+    scores: Mapping[Point, float], limits: Point, k: int, *, taken: Collection[Point] = ()
 ) -> Point:
     """Returns the most promising unscored neighbour of the best space, or the best space.
 

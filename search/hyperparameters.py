@@ -45,5 +45,6 @@ def architecture_from_values(values: dict[str, Any], space: SearchSpace) -> Arch
         values["rank_ratio"], space.head_dim, values["embed_dim"],
         tuple(values[f"num_heads_{block}"] for block in blocks),
         tuple(values[f"mlp_ratio_{block}"] for block in blocks),
-        space.low_rank_attention, space.relative_position, space.pooling,
+        low_rank_attention=space.low_rank_attention, relative_position=space.relative_position,
+        pooling=space.pooling,
     )  # fmt: skip

@@ -75,7 +75,7 @@ def weight_bytes(architecture: Architecture, quantization: QuantizationConfig = 
     arch.check_exportable()
     constants = list(outer_constants(arch))
     for block in range(arch.depth):
-        constants += block_constants(arch, block, quantization)
+        constants += block_constants(arch, block, quantization=quantization)
     return sum(constant.size for constant in constants)
 
 
@@ -114,7 +114,7 @@ def num_macs(architecture: Architecture) -> int:
 
 
 def flash_bytes(
-    architecture: Architecture, core: str | None = None, quantization: QuantizationConfig = INT8
+    architecture: Architecture, core: str | None = None, *, quantization: QuantizationConfig = INT8
 ) -> int:
     """Returns the bytes of flash of the ``.tflite`` (``model_bytes``), and of code with a core.
 

@@ -86,7 +86,7 @@ def outer_constants(architecture: Architecture) -> Iterator[Constant]:
 
 
 def block_constants(
-    architecture: Architecture, block: int, quantization: QuantizationConfig = INT8
+    architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
 ) -> Iterator[Constant]:
     """Yields the constants of one block, in the file's order."""
     arch, dim, prefix = architecture, architecture.embed_dim, f"block_{block}_"
@@ -128,6 +128,7 @@ def buffer_bytes(size: Any) -> Any:
 def model_bytes(
     architecture: Architecture,
     labels: Sequence[str] | None = None,
+    *,
     quantization: QuantizationConfig = INT8,
 ) -> int:
     """Returns the size of the ``.tflite`` that ``convert`` will write, before there is one.
@@ -146,7 +147,7 @@ def model_bytes(
     """
     arch = architecture
     arch.check_exportable()
-    blocks = sum(block_bytes(arch, block, quantization) for block in range(arch.depth))
+    blocks = sum(block_bytes(arch, block, quantization=quantization) for block in range(arch.depth))
     description = buffer_bytes(len(arch.to_json()))
     return outer_bytes(arch, arch.depth) + blocks + description + archive_bytes(arch, labels)
 
@@ -167,10 +168,10 @@ def outer_bytes(architecture: Architecture, depth: int) -> int:
 
 
 def block_bytes(
-    architecture: Architecture, block: int, quantization: QuantizationConfig = INT8
+    architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
 ) -> int:
     """Returns the bytes of the file that the constants of one block take."""
-    constants = block_constants(architecture, block, quantization)
+    constants = block_constants(architecture, block, quantization=quantization)
     return sum(buffer_bytes(constant.size) for constant in constants)
 
 

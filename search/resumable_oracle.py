@@ -46,6 +46,7 @@ class ResumableOracle(keras_tuner.Oracle):
         objective: str,
         hyperparameters: keras_tuner.HyperParameters,
         seed: int,
+        *,
         worker_timeout: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

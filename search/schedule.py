@@ -20,6 +20,7 @@ from mcuformer_tflm.search.tflm_arena import STATE_BYTES, tflm_arena
 def kept_arena_bytes(
     architecture: Architecture,
     kept: Collection[int],
+    *,
     image: Image = "whole",
     quantization: QuantizationConfig = INT8,
 ) -> int:
@@ -33,8 +34,13 @@ def kept_arena_bytes(
     """
     arch = architecture
     attention = [_attention_bytes(arch, block, quantization) for block in kept]
-    head = max([head_bytes(arch, image, quantization), *attention])
-    content = arena_content(arch.depth, head, arch.rank_ratio is not None, arch.relative_position)
+    head = max([head_bytes(arch, image, quantization=quantization), *attention])
+    content = arena_content(
+        arch.depth,
+        head,
+        low_rank=arch.rank_ratio is not None,
+        relative_position=arch.relative_position,
+    )
     # Each normalisation becomes an operator with an output of its own.
     norm = STATE_BYTES["McuformerLayerNorm"]
     content = dataclasses.replace(
@@ -49,6 +55,7 @@ def kept_arena_bytes(
 def choose_kept(
     architecture: Architecture,
     arena_budget: int,
+    *,
     image: Image = "whole",
     quantization: QuantizationConfig = INT8,
 ) -> tuple[int, ...]:
@@ -71,7 +78,9 @@ def choose_kept(
         key=lambda block: (_attention_bytes(architecture, block, quantization), block),
     )
     for block in order:
-        arena = kept_arena_bytes(architecture, [*kept, block], image, quantization)
+        arena = kept_arena_bytes(
+            architecture, [*kept, block], image=image, quantization=quantization
+        )
         if arena <= arena_budget:
             kept.append(block)
     return tuple(sorted(kept))
@@ -79,4 +88,6 @@ def choose_kept(
 
 def _attention_bytes(arch: Architecture, block: int, quantization: QuantizationConfig) -> int:
     # The normalised tokens are as large as a stream of int8.
-    return next(block_live_buffers(arch, block, quantization)).total + stream_bytes(arch)
+    return next(block_live_buffers(arch, block, quantization=quantization)).total + stream_bytes(
+        arch
+    )

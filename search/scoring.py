@@ -24,6 +24,7 @@ class ScoreSettings:
 
     eta: float = 0.1
     accuracy_samples: int = 50
+    _: dataclasses.KW_ONLY
     fit_samples: int = 500
 
     def __post_init__(self) -> None:

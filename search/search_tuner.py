@@ -62,6 +62,7 @@ class SearchTuner(BaseTuner):
         self,
         oracle: ResumableOracle,
         report: Report | None = None,
+        *,
         directory: str | Path = ".",
         project_name: str = "search",
         overwrite: bool = False,

@@ -51,6 +51,7 @@ class SearchSpace:
 
     image_size: ImageSize = 240
     channels: int = 3
+    _: dataclasses.KW_ONLY
     num_classes: int = 1000
     patch_size: tuple[int, ...] = (16, 20, 24, 28, 32)
     rank_ratio: tuple[float, ...] = _RANK_RATIOS
@@ -120,6 +121,7 @@ class SearchSpace:
         self,
         architecture: Architecture,
         rng: np.random.Generator,
+        *,
         whole_probability: float = 0.2,
         block_probability: float = 0.4,
     ) -> Architecture:
@@ -225,8 +227,9 @@ class SearchSpace:
         """Returns a network of these values, with the image, classes and heads of the space."""
         return Architecture(
             self.image_size, self.channels, self.num_classes, patch_size, rank_ratio,
-            self.head_dim, embed_dim, num_heads, mlp_ratio, self.low_rank_attention,
-            self.relative_position, self.pooling,
+            self.head_dim, embed_dim, num_heads, mlp_ratio,
+            low_rank_attention=self.low_rank_attention, relative_position=self.relative_position,
+            pooling=self.pooling,
         )  # fmt: skip
 
 

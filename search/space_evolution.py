@@ -74,6 +74,7 @@ class SpaceEvolution(ResumableOracle):
         self,
         space: SearchSpace,
         starts: int = 5,
+        *,
         steps: int = 6,
         epochs: int = 30,
         k: int = 5,
@@ -96,7 +97,7 @@ class SpaceEvolution(ResumableOracle):
         hp.Choice("patch_size", list(space.patch_size))
         hp.Choice("rank_ratio", list(space.rank_ratio))
         hp.Int("epochs", 1, max(2, starts * steps * epochs))
-        super().__init__(OBJECTIVE, hp, seed, worker_timeout)
+        super().__init__(OBJECTIVE, hp, seed, worker_timeout=worker_timeout)
         self.space = space
         self.starts, self.steps, self.epochs, self.k = starts, steps, epochs, k
         self.thresholds, self.update = thresholds, update
@@ -241,8 +242,8 @@ class SpaceEvolution(ResumableOracle):
             last = own[-1]
             chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
             slopes = fit_plane([v.point for v in chosen], [v.score for v in chosen])
-            point = evolve(last.point, slopes, self.thresholds, self._limits, self.update)
+            point = evolve(last.point, slopes, self.thresholds, self._limits, update=self.update)
             known = point in scores or point in failed or point in busy
             if self.update == "ascend" and known:
-                point = look_around(scores, self._limits, self.k, failed | busy)
+                point = look_around(scores, self._limits, self.k, taken=failed | busy)
         return None if point in failed | busy else point

@@ -32,6 +32,7 @@ class RandomSubnets(SubnetOracle):
         self,
         space: SearchSpace,
         budget: Budget,
+        *,
         memory: Memory = "arena",
         subnets: int = 1050,
         seed: int = 0,
@@ -40,7 +41,7 @@ class RandomSubnets(SubnetOracle):
         """Checks the number."""
         if subnets < 1:
             raise ConfigError(f"subnets is {subnets}; it must be at least 1.")
-        super().__init__(space, budget, memory, seed, worker_timeout)
+        super().__init__(space, budget, memory=memory, seed=seed, worker_timeout=worker_timeout)
         self.total = subnets
 
     def more(self) -> list[str]:
@@ -71,11 +72,12 @@ class GridSubnets(SubnetOracle):
         self,
         space: SearchSpace,
         budget: Budget,
+        *,
         memory: Memory = "arena",
         worker_timeout: float = 60.0,
     ) -> None:
         """Counts the grid."""
-        super().__init__(space, budget, memory, 0, worker_timeout)
+        super().__init__(space, budget, memory=memory, worker_timeout=worker_timeout)
         self.total = len(self._grid())
 
     def more(self) -> list[str]:

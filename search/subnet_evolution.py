@@ -45,6 +45,7 @@ class SubnetEvolution(SubnetOracle):
         self,
         space: SearchSpace,
         budget: Budget,
+        *,
         memory: Memory = "arena",
         population: int = 50,
         parents: int = 10,
@@ -68,7 +69,7 @@ class SubnetEvolution(SubnetOracle):
         ):
             if not 0 <= share <= 1:
                 raise ConfigError(f"{field} is {share}; it must lie in [0, 1].")
-        super().__init__(space, budget, memory, seed, worker_timeout)
+        super().__init__(space, budget, memory=memory, seed=seed, worker_timeout=worker_timeout)
         self.population, self.parents, self.generations = population, parents, generations
         self.whole_probability, self.block_probability = whole_probability, block_probability
         self.total = population * (generations + 1)
@@ -91,7 +92,10 @@ class SubnetEvolution(SubnetOracle):
 
         def mutant() -> Architecture:
             return self.space.mutate(
-                parent(), self._rng, self.whole_probability, self.block_probability
+                parent(),
+                self._rng,
+                whole_probability=self.whole_probability,
+                block_probability=self.block_probability,
             )
 
         half = self.population // 2

@@ -104,6 +104,7 @@ class SubnetMemory:
         self,
         space: SearchSpace,
         image: Image = "whole",
+        *,
         quantization: QuantizationConfig = INT8,
     ) -> None:
         """Evaluates every combination of factors once."""
@@ -112,16 +113,18 @@ class SubnetMemory:
         outer = list(itertools.product(space.patch_size, space.rank_ratio, space.embed_dim))
         self._eq5 = self._table(outer, eq5_bytes)
         self._head = self._table(
-            outer, lambda arch: _largest(block_live_buffers(arch, 0, quantization))
+            outer, lambda arch: _largest(block_live_buffers(arch, 0, quantization=quantization))
         )
         self._outer_head = np.array(
             [
                 _largest(outer_live_buffers(self._one_block(*o, *self._blocks[0]), image,
-                                            quantization))
+                                            quantization=quantization))
                 for o in outer
             ], np.int32
         )  # fmt: skip
-        self._flash = self._table(outer, lambda arch: block_bytes(arch, 0, quantization))
+        self._flash = self._table(
+            outer, lambda arch: block_bytes(arch, 0, quantization=quantization)
+        )
         anyone = [self._one_block(*o, *self._blocks[0]) for o in outer]
         self._outer_flash = np.array(
             [[outer_bytes(a, depth) + archive_bytes(a) for depth in space.depth] for a in anyone],

@@ -47,6 +47,7 @@ class SubnetOracle(ResumableOracle):
         self,
         space: SearchSpace,
         budget: Budget,
+        *,
         memory: Memory = "arena",
         seed: int = 0,
         worker_timeout: float = 60.0,
@@ -56,7 +57,7 @@ class SubnetOracle(ResumableOracle):
             raise ConfigError(f"seed is {seed}; it must be at least 0.")
         self.space, self.fit = space, Fit(budget, memory)
         self.fit.require(space)
-        super().__init__(OBJECTIVE, declare_subnets(space), seed, worker_timeout)
+        super().__init__(OBJECTIVE, declare_subnets(space), seed, worker_timeout=worker_timeout)
         self._rng = np.random.default_rng(seed)
         self._proposed: set[str] = set()
         self._pending: list[str] = []

@@ -39,6 +39,7 @@ class SubnetTuner(SearchTuner):
         self,
         oracle: SubnetOracle,
         supernet: Supernet,
+        *,
         report: Report | None = None,
         **kwargs: Any,
     ) -> None:

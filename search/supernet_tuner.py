@@ -61,6 +61,7 @@ class SupernetTuner(SearchTuner):
         self,
         oracle: SpaceEvolution,
         budget: Budget,
+        *,
         settings: ScoreSettings | None = None,
         recipe: TrainingRecipe | None = None,
         memory: Memory = "arena",
@@ -82,6 +83,7 @@ class SupernetTuner(SearchTuner):
         self,
         train: Batches | tf.data.Dataset,
         validation_data: Validation,
+        *,
         callbacks: Sequence[tf_keras.callbacks.Callback] = (),
         **kwargs: Any,
     ) -> None:
@@ -110,6 +112,7 @@ class SupernetTuner(SearchTuner):
         report: Report,
         train: Batches | tf.data.Dataset,
         validation_data: Validation,
+        *,
         callbacks: Sequence[tf_keras.callbacks.Callback] = (),
     ) -> dict[str, float]:
         """Trains one supernet up to the trial's epochs and returns its score and parts.
@@ -132,7 +135,9 @@ class SupernetTuner(SearchTuner):
                     trainer, space, self.settings.accuracy_samples, validation_data, seed
                 )
                 if averaged:
-                    save_weights(trainer.supernet, _averaged(self._checkpoint(space)), target)
+                    save_weights(
+                        trainer.supernet, _averaged(self._checkpoint(space)), epochs=target
+                    )
             share, margin = fitting_share(space, self.fit, self.settings.fit_samples, seed)
             results = {
                 OBJECTIVE: accuracy + self.settings.eta * share,
@@ -177,13 +182,13 @@ class SupernetTuner(SearchTuner):
         supernet = Supernet(space.largest(), self.recipe.precision)
         start = load_weights(supernet, searched)
         if not path.exists():
-            save_weights(supernet, path, start)
+            save_weights(supernet, path, epochs=start)
         trainer = self._train(
             space, path, start, start + epochs, train, validation_data, (), report
         )
         if self.recipe.ema_decay is not None:
             with trainer.averaged_weights():
-                save_weights(trainer.supernet, _averaged(path), start + epochs)
+                save_weights(trainer.supernet, _averaged(path), epochs=start + epochs)
             load_weights(trainer.supernet, _averaged(path))
         return trainer.supernet
 
@@ -237,8 +242,8 @@ class SupernetTuner(SearchTuner):
         with strategy.scope():
             supernet = Supernet(space.largest(), self.recipe.precision)
         trainer = SupernetTrainer(
-            supernet, self.recipe, (target - start) * len(as_batches(train)),
-            _mixed([self.seed, *self._pair(space), start]), strategy=self.strategy,
+            supernet, self.recipe, steps=(target - start) * len(as_batches(train)),
+            seed=_mixed([self.seed, *self._pair(space), start]), strategy=self.strategy,
         )  # fmt: skip
         there = load_weights(supernet, path) if path.exists() else 0
         if not start <= there <= target:
@@ -260,7 +265,7 @@ class SupernetTuner(SearchTuner):
         for epoch in range(there, target):
             label = f"train patch {patch}, rank {rank}, epoch {epoch + 1}"
             hooks.on_epoch_begin(epoch)
-            loss = trainer.train(train, space, _each_batch(hooks, report, label, info))
+            loss = trainer.train(train, space, progress=_each_batch(hooks, report, label, info))
             trainer.save(path)
             logs = {"loss": loss, "val_accuracy": trainer.accuracy(
                 supernet.largest, *validation_data)}  # fmt: skip

@@ -86,6 +86,7 @@ class ArenaContent:
     states: tuple[int, ...]
     num_planned: int
     num_scratch: int
+    _: dataclasses.KW_ONLY
     builtin: tuple[tuple[BuiltinData, int], ...] = ()
 
 
@@ -108,6 +109,7 @@ class ArenaBytes:
 def tflm_arena(
     content: ArenaContent,
     pointer_bytes: int = 4,
+    *,
     planner: PlannerName = "mcuformer",
     wheel: bool = False,
 ) -> ArenaBytes:

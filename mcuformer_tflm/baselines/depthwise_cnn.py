@@ -40,6 +40,7 @@ class DepthwiseCnn:
     num_classes: int
     width: int
     blocks: tuple[int, ...]
+    _: dataclasses.KW_ONLY
     stem_stride: int = 1
 
     def __post_init__(self) -> None:

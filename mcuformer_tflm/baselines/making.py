@@ -150,8 +150,8 @@ def _train_cnn(
             model,
             recipe_batches(training, like.seed, data),
             training.epochs,
-            training.recipe,
-            functools.partial(progress, f"train the CNN, {stretch} stretch"),
+            recipe=training.recipe,
+            progress=functools.partial(progress, f"train the CNN, {stretch} stretch"),
             teacher=teacher,
             checkpoint=folder / f"{stretch}-{fingerprint}.npz",
         )

@@ -153,7 +153,7 @@ class Study:
         """Evolves the space, then its best pair's subnets; also returns the path."""
         fit = Fit(budget)
         options = {"k": 5, "thresholds": (0.01, 0.01), **options}
-        oracle = SpaceEvolution(SPACE, _STARTS, _STEPS, epochs=1, seed=self.seed, **options)
+        oracle = SpaceEvolution(SPACE, _STARTS, steps=_STEPS, epochs=1, seed=self.seed, **options)
 
         def score(values: dict[str, Any]) -> float:
             pair = values["patch_size"], values["rank_ratio"]
@@ -259,4 +259,4 @@ class Study:
         # As a visit of the evolution: the optimizer and its schedule begin anew.
         restart(trainer)
         trainer.seed, trainer.epoch = self.seed, epoch
-        trainer.train(batches(*self._images, self.work.batch_size, self.seed), space)
+        trainer.train(batches(*self._images, self.work.batch_size, seed=self.seed), space)

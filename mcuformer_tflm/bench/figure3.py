@@ -117,7 +117,7 @@ def techniques() -> list[Technique]:
 
     def unplanned(tile: int | None) -> Callable[[Architecture, Subnet], bytes]:
         return lambda arch, network: _without_plan(
-            convert(network, _labels(arch), "paper", tile=tile or arch.patch_size)
+            convert(network, _labels(arch), schedule="paper", tile=tile or arch.patch_size)
         )
 
     return [
@@ -126,7 +126,7 @@ def techniques() -> list[Technique]:
         Technique("+ patch embedding decomposed", accounted(True, True, False), unplanned(_TILE)),
         Technique(
             "+ token overwriting", accounted(True, True, True),
-            lambda arch, network: convert(network, _labels(arch), "paper"),
+            lambda arch, network: convert(network, _labels(arch), schedule="paper"),
         ),
         Technique(
             "+ streaming", accounted(True, True, True, True),

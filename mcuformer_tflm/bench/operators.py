@@ -111,8 +111,9 @@ def _train(data: ImageData, progress: Report, settings: Settings) -> tuple[Subne
     images = normalise(data.train_images[: settings.train_images])
     classes = data.train_classes[: settings.train_images]
     train_subnet(
-        subnet, batches(images, classes, 128, settings.seed), settings.epochs,
-        TrainingRecipe(learning_rate=2e-3), lambda done, total: progress("train", done, total),
+        subnet, batches(images, classes, 128, seed=settings.seed), settings.epochs,
+        recipe=TrainingRecipe(learning_rate=2e-3),
+        progress=lambda done, total: progress("train", done, total),
     )  # fmt: skip
     top1 = float(np.mean(predict(subnet, normalise(data.test_images)).argmax(-1)
                          == data.test_classes))  # fmt: skip

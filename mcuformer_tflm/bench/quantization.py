@@ -86,8 +86,10 @@ def compare(
     images, classes = normalise(data.train_images[: work.trained]), data.train_classes
     tf_keras.utils.set_random_seed(_SEED)
     subnet = build_subnet(NETWORK)
-    steps = batches(images, classes[: work.trained], work.batch_size, _SEED)
-    train_subnet(subnet, steps, work.epochs, None, partial(progress, "train in float"))
+    steps = batches(images, classes[: work.trained], work.batch_size, seed=_SEED)
+    train_subnet(
+        subnet, steps, work.epochs, recipe=None, progress=partial(progress, "train in float")
+    )
     wanted = data.test_classes[: work.tested]
     tested = normalise(data.test_images[: work.tested])
     found = predict(subnet, tested).argmax(-1)

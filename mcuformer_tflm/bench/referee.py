@@ -20,9 +20,11 @@ def referee_rows(progress: Report) -> list[Row]:
         data = datasets.load(model_card(name).data)
 
         report = named(progress, name)
-        referee = Referee(float_model(name), data.train_images[:_CALIBRATION_IMAGES], report)
+        referee = Referee(
+            float_model(name), data.train_images[:_CALIBRATION_IMAGES], progress=report
+        )
         images, classes = data.test_images[:_JUDGED_IMAGES], data.test_classes[:_JUDGED_IMAGES]
-        verdict = referee.judge(model_path(name).read_bytes(), images, classes, report)
+        verdict = referee.judge(model_path(name).read_bytes(), images, classes, progress=report)
         note = f"first {verdict.images:,} test images; float is the network before QAT"
         for way in ("float_keras", "float_tflite", "int8_tflite", "int8_ours"):
             opinion = getattr(verdict, way)

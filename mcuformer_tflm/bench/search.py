@@ -95,7 +95,7 @@ def _scoring(progress: Report, subnets: int = 60) -> Iterator[Row]:
     space = FASHION_MNIST_SPACE.at(4, 0.9)  # the slowest of its supernets
     with tempfile.TemporaryDirectory() as folder:
         oracle = RandomSubnets(space, roomy_budget(), subnets=subnets)
-        tuner = SubnetTuner(oracle, Supernet(space.largest()), progress, directory=folder)
+        tuner = SubnetTuner(oracle, Supernet(space.largest()), report=progress, directory=folder)
         start, processor = time.monotonic(), time.process_time()
         tuner.search(validation_data=validation)
         seconds, processor = time.monotonic() - start, time.process_time() - processor

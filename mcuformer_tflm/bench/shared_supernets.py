@@ -48,7 +48,8 @@ class SharedSupernets:
         for net in nets.values():
             net.blocks, net.norm, net.head = first.blocks, first.norm, first.head
         self._trainers = {
-            patch: SupernetTrainer(net, TrainingRecipe(), steps) for patch, net in nets.items()
+            patch: SupernetTrainer(net, TrainingRecipe(), steps=steps)
+            for patch, net in nets.items()
         }
 
     def trainer(self, patch_size: int) -> SupernetTrainer:

@@ -28,6 +28,7 @@ Schedule = Literal["auto", "streamed", "kept", "paper"]
 def convert(
     subnet: Subnet,
     labels: Sequence[str],
+    *,
     schedule: Schedule = "auto",
     image: Image = "whole",
     arena_budget: int | None = None,
@@ -82,7 +83,9 @@ def convert(
         )
     blocks = range(subnet.architecture.depth)
     if schedule == "auto":
-        fast = choose_kept(subnet.architecture, arena_budget or 0, image, subnet.quantization)
+        fast = choose_kept(
+            subnet.architecture, arena_budget or 0, image=image, quantization=subnet.quantization
+        )
         schedules = ["kept" if block in fast else "streamed" for block in blocks]
     else:
         schedules = [schedule for _ in blocks]

@@ -14,7 +14,7 @@ __all__ = ["Quantization", "activation_quantization", "numbers"]
 def activation_quantization(layer: QuantizableLayer, name: str) -> Quantization:
     """Returns the quantization of one tensor of the layer in plain numbers."""
     found = layer.tensor_quantization(name)
-    return Quantization(float(found.scale), int(found.zero_point), found.num_bits)
+    return Quantization(float(found.scale), int(found.zero_point), num_bits=found.num_bits)
 
 
 def numbers(tensors: Iterable[Any]) -> list[int]:

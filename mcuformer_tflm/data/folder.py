@@ -93,6 +93,7 @@ class ImageFolder:
         folder: Path,
         image_size: int,
         batch_size: int,
+        *,
         seed: int = 0,
         recipe: TrainingRecipe | None = None,
         resize: int | None = None,

@@ -94,6 +94,7 @@ def from_arrays(
     train_classes: np.ndarray,
     test_images: np.ndarray,
     test_classes: np.ndarray,
+    *,
     labels: tuple[str, ...] | None = None,
 ) -> ImageData:
     """Makes a data set of NumPy arrays.

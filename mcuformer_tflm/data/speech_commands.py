@@ -72,6 +72,7 @@ class SpeechCommands:
         self,
         folder: Path,
         batch_size: int,
+        *,
         features: SpeechFeatures = MFCC_49X10,
         words: Sequence[str] | None = None,
         seed: int = 0,

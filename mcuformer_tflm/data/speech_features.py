@@ -47,6 +47,7 @@ class SpeechFeatures:
     stride: int
     lowest: float
     highest: float
+    _: dataclasses.KW_ONLY
     coefficients: int | None = None
 
     @property

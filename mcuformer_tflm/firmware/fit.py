@@ -83,7 +83,7 @@ def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
     if plan.num_regions == 1 and plan.head_bytes <= capacity:
         return plan, ""
     try:
-        return plan_memory(graph, board, RAM_RESERVE), ""
+        return plan_memory(graph, board, reserve=RAM_RESERVE), ""
     except BudgetError:
         over = plan.lower_bound - sum(r.size for r in board.sram_regions) + RAM_RESERVE
         least = f"at least {over:,} bytes over" if over > 0 else "no division over them holds it"

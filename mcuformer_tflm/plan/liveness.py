@@ -61,8 +61,8 @@ def find_buffers(graph: ModelGraph) -> list[PlannedBuffer]:
             source, order = permission.tensor, permission.walk.order
         buffers.append(
             PlannedBuffer(
-                tensor.name, 0, _aligned(tensor.size), first[index], last[index], index, source,
-                order,
+                tensor.name, 0, _aligned(tensor.size), first[index], last[index], index,
+                overwrites=source, walk=order,
             )
         )  # fmt: skip
     return buffers + scratch

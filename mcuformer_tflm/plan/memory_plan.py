@@ -50,6 +50,7 @@ class PlannedBuffer:
     first_operator: int
     last_operator: int
     tensor: int | None
+    _: dataclasses.KW_ONLY
     overwrites: int | None = None
     walk: str | None = None
     region: int = 0

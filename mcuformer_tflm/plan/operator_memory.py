@@ -40,6 +40,7 @@ class Walk:
     steps: int
     read: int
     written: int
+    _: dataclasses.KW_ONLY
     lead: int = 0
 
 
@@ -123,7 +124,7 @@ def _patch_embed_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory
     row = width * channels
     walk = Walk(
         "ascending", -(-height // patch), patch * row, columns * embed_dim * element_size,
-        (-height % patch) // 2 * row,
+        lead=(-height % patch) // 2 * row,
     )  # fmt: skip
     return OperatorMemory((scratch,), InPlace(operator.inputs[0], walk))
 

@@ -16,7 +16,7 @@ _UPRIGHT_SHARE = 0.08
 _NEAR = 3
 
 
-def draw_plan(plan: MemoryPlan, path: Path, title: str = "", budget: int | None = None) -> None:
+def draw_plan(plan: MemoryPlan, path: Path, *, title: str = "", budget: int | None = None) -> None:
     """Draws buffers over time: operators to the right, addresses upwards.
 
     An output that overwrites its input has the colour and a hatched edge at the operator that

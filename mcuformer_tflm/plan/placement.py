@@ -65,6 +65,7 @@ def find_chains(buffers: Sequence[PlannedBuffer]) -> list[Chain]:
 def place_buffers(
     buffers: Sequence[PlannedBuffer],
     bound: int,
+    *,
     capacities: Sequence[int] = (),
     penalty: Callable[[list[Place]], int] = lambda places: 0,
     seed: int = 0,

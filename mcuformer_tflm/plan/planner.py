@@ -26,7 +26,7 @@ _LARGEST_OPERATORS = 3
 
 
 def plan_memory(
-    model: bytes | ModelGraph, board: Board | str | None = None, reserve: int = 0, seed: int = 0
+    model: bytes | ModelGraph, board: Board | str | None = None, *, reserve: int = 0, seed: int = 0
 ) -> MemoryPlan:
     """Plans the arena of a converted model.
 
@@ -119,7 +119,9 @@ def _plan(graph: ModelGraph, capacities: list[int], seed: int) -> MemoryPlan:
         head = max(place[1] + b.size for place, b in zip(places, buffers, strict=True))
         return max(0, _greedy_head(buffers, places) - head)
 
-    places = place_buffers(buffers, bound, capacities, excess_of_greedy, seed)
+    places = place_buffers(
+        buffers, bound, capacities=capacities, penalty=excess_of_greedy, seed=seed
+    )
     plan = _assemble(graph, buffers, places)
     verify_plan(plan, graph)
     return plan

@@ -23,7 +23,7 @@ _UNKNOWN = b"\0"
 
 
 def skeleton_graph(
-    architecture: Architecture, image: Image = "whole", quantization: QuantizationConfig = INT8
+    architecture: Architecture, image: Image = "whole", *, quantization: QuantizationConfig = INT8
 ) -> ModelGraph:
     """Returns the graph that ``convert(..., schedule="streamed", image=image)`` would write.
 

@@ -18,7 +18,7 @@ _MARKS = {
 }
 
 
-def plan_map(plan: MemoryPlan, graph: ModelGraph, columns: int = 64) -> Table:
+def plan_map(plan: MemoryPlan, graph: ModelGraph, *, columns: int = 64) -> Table:
     """Returns the map as a table for ``rich.print``.
 
     Args:

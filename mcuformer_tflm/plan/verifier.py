@@ -14,7 +14,7 @@ from mcuformer_tflm.plan.operator_memory import InPlace, OperatorMemory, operato
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 
-def verify_plan(plan: MemoryPlan, graph: ModelGraph, capacities: Sequence[int] = ()) -> None:
+def verify_plan(plan: MemoryPlan, graph: ModelGraph, *, capacities: Sequence[int] = ()) -> None:
     """Checks a plan against the graph alone, operator by operator.
 
     Walks through the execution with a map of which buffer owns which bytes: an operator may

@@ -48,7 +48,7 @@ class Referee:
     int8_model: bytes
 
     def __init__(
-        self, subnet: Subnet, calibration: np.ndarray, progress: Progress | None = None
+        self, subnet: Subnet, calibration: np.ndarray, *, progress: Progress | None = None
     ) -> None:
         """Converts the network twice."""
         tell = progress or _nothing
@@ -65,6 +65,7 @@ class Referee:
         model: bytes,
         images: np.ndarray,
         classes: np.ndarray,
+        *,
         progress: Progress | None = None,
     ) -> Verdict:
         """Runs all four networks over images.

@@ -14,7 +14,7 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 
 def arena_content(
-    graph: ModelGraph, plan: MemoryPlan, planner: PlannerName = "mcuformer"
+    graph: ModelGraph, plan: MemoryPlan, *, planner: PlannerName = "mcuformer"
 ) -> ArenaContent:
     """Returns what a model makes TFLM keep in its arena under one of the two planners."""
     scratch = sum(buffer.tensor is None for buffer in plan.buffers)
@@ -28,7 +28,7 @@ def arena_content(
 
 
 def cortex_m_arena_bytes(
-    graph: ModelGraph, plan: MemoryPlan, planner: PlannerName = "mcuformer"
+    graph: ModelGraph, plan: MemoryPlan, *, planner: PlannerName = "mcuformer"
 ) -> int:
     """Returns the bytes of tensor arena to give the model on a Cortex-M.
 
@@ -41,7 +41,7 @@ def cortex_m_arena_bytes(
         plan: Its memory plan.
         planner: Which planner the application gives to TFLM.
     """
-    return tflm_arena(arena_content(graph, plan, planner), planner=planner).total
+    return tflm_arena(arena_content(graph, plan, planner=planner), planner=planner).total
 
 
 def builtin_arena_content(graph: ModelGraph, head: int) -> ArenaContent | None:
@@ -70,7 +70,12 @@ def builtin_arena_content(graph: ModelGraph, head: int) -> ArenaContent | None:
     scratch = sum(data.scratch for data, _ in builtin)
     in_arena = sum(not tensor.constant for tensor in graph.tensors)
     return ArenaContent(
-        head, len(graph.tensors), (0,) * len(builtin), in_arena + scratch, scratch, tuple(builtin)
+        head,
+        len(graph.tensors),
+        (0,) * len(builtin),
+        in_arena + scratch,
+        scratch,
+        builtin=tuple(builtin),
     )
 
 

@@ -82,6 +82,7 @@ class MicroInterpreter:
         self,
         model: str | Path | bytes,
         arena_size: int | None = None,
+        *,
         planner: PlannerName = "mcuformer",
     ) -> None:
         """Checks the file, tries it in a child process, then opens it here."""
@@ -99,7 +100,7 @@ class MicroInterpreter:
         self.labels = read_labels(content)
         self.plan = read_plan(self.graph)
         needed = tflm_arena(
-            arena_content(self.graph, self.plan, planner), 8, planner, wheel=True
+            arena_content(self.graph, self.plan, planner=planner), 8, planner=planner, wheel=True
         ).total
         size = max(_AMPLE_ARENA, needed) if arena_size is None else _checked(arena_size)
         try:
@@ -107,7 +108,7 @@ class MicroInterpreter:
         except ModelError as error:
             if size // ARENA_STEP * ARENA_STEP >= needed:
                 raise
-            on_board = cortex_m_arena_bytes(self.graph, self.plan, planner)
+            on_board = cortex_m_arena_bytes(self.graph, self.plan, planner=planner)
             raise ModelError(
                 f"{error} Give arena_size at least {needed:,}: that much it takes on this "
                 f"64-bit machine ({on_board:,} on a Cortex-M)."

@@ -56,7 +56,7 @@ def make_model(
     teacher = train_teacher(recipe, data, work / "teachers", progress)
     subnet = train_float(recipe, data, teacher, work / recipe.name, progress)
     folder = out / recipe.name
-    save_halves(subnet, folder / FLOAT_FILE, recipe.float_training.epochs)
+    save_halves(subnet, folder / FLOAT_FILE, epochs=recipe.float_training.epochs)
     quantized = train_quantized(recipe, data, subnet, teacher, work / recipe.name, progress)
     model = convert(quantized, data.labels, arena_budget=budget)
     # As shipped: weights of 16 bits.

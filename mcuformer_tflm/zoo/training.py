@@ -36,8 +36,8 @@ def train_teacher(
         teacher,
         recipe_batches(recipe.teacher, recipe.seed, data),
         recipe.teacher.epochs,
-        recipe.teacher.recipe,
-        lambda done, total: progress("train the teacher", done, total),
+        recipe=recipe.teacher.recipe,
+        progress=lambda done, total: progress("train the teacher", done, total),
         checkpoint=folder / f"{recipe.fingerprint('data', 'seed', 'teacher', 'teacher_width')}.npz",
     )
     return teacher
@@ -64,8 +64,8 @@ def train_float(
         subnet,
         recipe_batches(recipe.float_training, recipe.seed, data),
         recipe.float_training.epochs,
-        recipe.float_training.recipe,
-        lambda done, total: progress("train the network", done, total),
+        recipe=recipe.float_training.recipe,
+        progress=lambda done, total: progress("train the network", done, total),
         teacher=teacher,
         checkpoint=folder / f"float-{recipe.fingerprint(*fields)}.npz",
     )
@@ -110,6 +110,6 @@ def train_quantized(
 def recipe_batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
     """Returns the training images as one stretch of a recipe wants them."""
     return batches(
-        data.train_images, data.train_classes, training.batch_size, seed, len(data.labels),
-        training.recipe,
+        data.train_images, data.train_classes, training.batch_size, seed=seed,
+        num_classes=len(data.labels), recipe=training.recipe,
     )  # fmt: skip

@@ -16,7 +16,7 @@ def trained(architecture, fashion_mnist):
     tf_keras.utils.set_random_seed(0)
     subnet = build_subnet(architecture)
     data = batches(fashion_mnist.train_images[:20_000], fashion_mnist.train_classes[:20_000], 128)
-    train_subnet(subnet, data, 3, TrainingRecipe(learning_rate=4e-3))
+    train_subnet(subnet, data, 3, recipe=TrainingRecipe(learning_rate=4e-3))
     return subnet
 
 

@@ -12,11 +12,11 @@ def quantization_of(layer, name):
     bits = layer.quantizer(name).num_bits
     greatest = 2 ** (bits - 1) - 1
     if layer.quantizer(name).narrow_range:
-        return Quantization(high / greatest, 0, bits)
+        return Quantization(high / greatest, 0, num_bits=bits)
     least = -greatest - 1
     scale = (high - low) / (greatest - least)
     zero_point = int(np.clip(np.floor(least - low / scale + 0.5), least, greatest))
-    return Quantization(scale, zero_point, bits)
+    return Quantization(scale, zero_point, num_bits=bits)
 
 
 def layer_constants(layer, source, outputs, residual=False):

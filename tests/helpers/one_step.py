@@ -32,7 +32,7 @@ def build(strategy):
     """Returns a trainer of the same weights for every strategy."""
     with strategy.scope():
         tf_keras.utils.set_random_seed(1)
-        trainer = SupernetTrainer(Supernet(SPACE.largest()), RECIPE, 10, strategy=strategy)
+        trainer = SupernetTrainer(Supernet(SPACE.largest()), RECIPE, steps=10, strategy=strategy)
         # Plain gradient descent: Adam divides a wrong factor of the gradient out again.
         trainer.optimizer = tf_keras.optimizers.SGD(
             0.5, global_clipnorm=RECIPE.clip_norm, use_ema=True, ema_momentum=RECIPE.ema_decay

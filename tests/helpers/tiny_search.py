@@ -31,10 +31,12 @@ def data(count=96):
 
 def space_tuner(folder, starts=2, steps=2, epochs=2, worker_timeout=60.0, report=None, **options):
     """Returns a tuner of the tiny space."""
-    oracle = SpaceEvolution(SPACE, starts, steps, epochs, worker_timeout=worker_timeout)
+    oracle = SpaceEvolution(
+        SPACE, starts, steps=steps, epochs=epochs, worker_timeout=worker_timeout
+    )
     settings = ScoreSettings(accuracy_samples=2, fit_samples=10)
     return SupernetTuner(
-        oracle, BUDGET, settings, directory=folder, project_name="spaces",
+        oracle, BUDGET, settings=settings, directory=folder, project_name="spaces",
         report=report or quiet, **options,
     )  # fmt: skip
 

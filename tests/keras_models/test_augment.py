@@ -108,7 +108,7 @@ def test_augmented_epochs_repeat_by_seed_and_differ_from_each_other():
     )  # fmt: skip
 
     def epoch(number, seed=0):
-        data = batches(images, classes, 8, seed, 3, recipe)
+        data = batches(images, classes, 8, seed=seed, num_classes=3, recipe=recipe)
         pairs = list(data.epoch(number).as_numpy_iterator())
         assert len(pairs) == len(data) == 2
         return [np.concatenate(part) for part in zip(*pairs, strict=True)]

@@ -44,7 +44,9 @@ class Maker:
 def drawn_quantization(rng, num_bits=8, symmetric=False):
     limit = 2 ** (num_bits - 1)
     zero_point = 0 if symmetric else int(rng.integers(-limit, limit))
-    return Quantization(float(np.exp(rng.uniform(-5, -2))) * 128 / limit, zero_point, num_bits)
+    return Quantization(
+        float(np.exp(rng.uniform(-5, -2))) * 128 / limit, zero_point, num_bits=num_bits
+    )
 
 
 def drawn(rng, quantization, *shape):

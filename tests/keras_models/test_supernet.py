@@ -51,7 +51,7 @@ def test_every_subnet_runs_in_two_traces_one_to_train_one_to_predict(supernet):
     rng = np.random.default_rng(0)
     images, classes = rng.uniform(-1, 1, (8, 28, 28, 1)).astype(np.float32), np.arange(8) % 10
     trainer = SupernetTrainer(supernet, steps=8)
-    data = batches(images, classes.astype(np.int32), 4, 0)
+    data = batches(images, classes.astype(np.int32), 4, seed=0)
     for _ in range(4):
         trainer.train(data, SPACE)
         for count in (5, 8):
@@ -64,8 +64,10 @@ def test_blocks_beyond_the_depth_do_not_learn():
     rng = np.random.default_rng(0)
     shallow = SPACE.smallest()
     images, classes = rng.uniform(-1, 1, (8, 28, 28, 1)).astype(np.float32), np.arange(8) % 10
-    data = batches(images, classes.astype(np.int32), 8, 0)
-    trainer = SupernetTrainer(supernet, TrainingRecipe(learning_rate=1e-2, weight_decay=0.0), 2)
+    data = batches(images, classes.astype(np.int32), 8, seed=0)
+    trainer = SupernetTrainer(
+        supernet, TrainingRecipe(learning_rate=1e-2, weight_decay=0.0), steps=2
+    )
     before = [layers["qkv"].kernel.numpy() for layers in supernet.blocks]
     for _ in range(2):
         trainer.train(data, Only(shallow))

@@ -36,7 +36,7 @@ def drawn(count=32, classes=4, seed=0):
 
 def fresh(recipe=None, seed=3, space=SPACE, **kwargs):
     tf_keras.utils.set_random_seed(1)
-    return SupernetTrainer(Supernet(space.largest()), recipe, 12, seed, **kwargs)
+    return SupernetTrainer(Supernet(space.largest()), recipe, steps=12, seed=seed, **kwargs)
 
 
 def state(trainer):
@@ -55,7 +55,7 @@ def test_restored_training_goes_on_bit_by_bit(tmp_path, space, recipe):
     whole.save(tmp_path / "state.npz")
     losses = [whole.train(data, space) for _ in range(2)]
     tf_keras.utils.set_random_seed(99)
-    resumed = SupernetTrainer(Supernet(space.largest()), recipe, 12, 3)
+    resumed = SupernetTrainer(Supernet(space.largest()), recipe, steps=12, seed=3)
     resumed.restore(tmp_path / "state.npz")
     assert resumed.epoch == 1
     assert [resumed.train(batches(*drawn(), 8, seed=5), space) for _ in range(2)] == losses
@@ -96,7 +96,7 @@ def test_weights_load_from_a_training_state_but_not_the_other_way(tmp_path):
     other = Supernet(SPACE.largest())
     assert load_weights(other, tmp_path / "state.npz") == 1
     np.testing.assert_array_equal(other.get_weights()[0], trainer.model.get_weights()[0])
-    save_weights(other, tmp_path / "weights.npz", 1)
+    save_weights(other, tmp_path / "weights.npz", epochs=1)
     with pytest.raises(CheckpointError, match="no state of training"):
         trainer.restore(tmp_path / "weights.npz")
     with pytest.raises(CheckpointError, match="another network"):
@@ -264,7 +264,7 @@ def test_student_learns_from_a_teacher_what_the_labels_do_not_say():
         weight.assign(weight * 3)
     tf_keras.utils.set_random_seed(2)
     recipe = TrainingRecipe(learning_rate=1e-2, distillation_weight=1.0, label_smoothing=0.0)
-    trainer = SubnetTrainer(build_subnet(SPACE.smallest()), recipe, 120, teacher=teacher)
+    trainer = SubnetTrainer(build_subnet(SPACE.smallest()), recipe, steps=120, teacher=teacher)
     shuffled = np.random.default_rng(1).permutation(classes)
     data = batches(images, shuffled, 8)
     losses = [trainer.train(data) for _ in range(30)]
@@ -281,7 +281,7 @@ def test_interrupted_subnet_ends_as_an_uninterrupted_one(tmp_path):
         return build_subnet(SPACE.largest())
 
     whole = start()
-    train_subnet(whole, data, 2, recipe)
+    train_subnet(whole, data, 2, recipe=recipe)
 
     def interrupt(done, total):
         if done == 7:
@@ -289,9 +289,9 @@ def test_interrupted_subnet_ends_as_an_uninterrupted_one(tmp_path):
 
     path = tmp_path / "subnet.npz"
     with pytest.raises(KeyboardInterrupt):
-        train_subnet(start(), data, 2, recipe, interrupt, checkpoint=path)
+        train_subnet(start(), data, 2, recipe=recipe, progress=interrupt, checkpoint=path)
     resumed = build_subnet(SPACE.largest())
-    train_subnet(resumed, data, 2, recipe, checkpoint=path)
+    train_subnet(resumed, data, 2, recipe=recipe, checkpoint=path)
     for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
 

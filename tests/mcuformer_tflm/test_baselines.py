@@ -25,7 +25,10 @@ def trained(fashion_mnist):
     network = CNN.build()
     images, classes = fashion_mnist.train_images[:4000], fashion_mnist.train_classes[:4000]
     train_subnet(
-        network, batches(images, classes, 32, num_classes=10), 2, TrainingRecipe(learning_rate=1e-2)
+        network,
+        batches(images, classes, 32, num_classes=10),
+        2,
+        recipe=TrainingRecipe(learning_rate=1e-2),
     )
     return network
 

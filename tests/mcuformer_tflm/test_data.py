@@ -87,7 +87,7 @@ def test_folder_trains_a_supernet_of_its_classes_and_no_other(folder):
     )  # fmt: skip
     recipe = TrainingRecipe(mixup_alpha=0.5, flip_probability=0.5, learning_rate=0.02)
     data = ImageFolder(folder, 24, 9, recipe=recipe)
-    trainer = SupernetTrainer(Supernet(space.largest()), recipe, 20)
+    trainer = SupernetTrainer(Supernet(space.largest()), recipe, steps=20)
     for _ in range(20):
         trainer.train(data, space)
     assert trainer.accuracy(space.smallest(), *data.arrays()) == 1

@@ -181,9 +181,9 @@ def test_a_foreign_plan_is_refused():
 def test_buffers_outside_their_region_are_refused():
     graph = graph_of([16, 32], [([0], 1, {})])
     plan = plan_memory(graph)
-    verify_plan(plan, graph, [plan.head_bytes])
+    verify_plan(plan, graph, capacities=[plan.head_bytes])
     with pytest.raises(PlanError, match="region 0 has"):
-        verify_plan(plan, graph, [plan.head_bytes - 16])
+        verify_plan(plan, graph, capacities=[plan.head_bytes - 16])
 
 
 _SPLIT = Board(
@@ -197,7 +197,7 @@ def test_two_regions_hold_what_one_cannot_and_no_buffer_straddles():
     plan = plan_memory(graph, _SPLIT)
     assert plan.num_regions == 2
     assert [plan.region_bytes(region) for region in (0, 1)] == [192, 64]
-    verify_plan(plan, graph, [192, 64])
+    verify_plan(plan, graph, capacities=[192, 64])
     assert list(np.frombuffer(plan.to_metadata(), "<i4")[3:]) == [0, -1], "-1: not TFLM's region"
 
 

@@ -44,7 +44,7 @@ def test_tflm_takes_the_head_that_the_plan_says(interpreter):
 @pytest.mark.parametrize("planner", ["mcuformer", "tflm"])
 def test_computed_arena_with_wide_pointers_is_what_tflm_takes_here(model, planner):
     opened = MicroInterpreter(model, planner=planner)
-    content = arena_content(opened.graph, opened.plan, planner)
+    content = arena_content(opened.graph, opened.plan, planner=planner)
     computed = tflm_arena(content, pointer_bytes=8, planner=planner, wheel=True)
     use = opened.arena_use
     assert (use.head, use.tail) == (computed.head, computed.tail)

@@ -141,7 +141,8 @@ def test_datasets_calibrate_on_their_first_batches(subnet, images, classes):
         ({"classes": np.zeros(64, np.int32)}, "hold their classes; leave classes out"),
         ({"images": lambda data: data.take(0)}, "hold no images"),
         ({"images": lambda data: data.map(lambda x, y: (x[:, 1:], y))}, r"\(7, 8, 1\), the net"),
-        ({"images": lambda data: batches(np.zeros((8, 8, 8, 1)), np.zeros(8, int), 4, 0, 5)},
+        ({"images": lambda data: batches(
+            np.zeros((8, 8, 8, 1)), np.zeros(8, int), 4, num_classes=5)},
          "has 5 classes, the network 3"),
     ],
 )  # fmt: skip

@@ -73,12 +73,16 @@ def test_arena_and_flash_are_known_from_architecture_and_options(
 ):
     model = convert(network, fashion_mnist.labels, image=image)
     graph, plan = read_graph(model), plan_memory(model)
-    assert plan.head_bytes == plan.lower_bound == head_bytes(architecture, image, config)
-    assert cortex_m_arena_bytes(graph, plan) == arena_bytes(architecture, image, config)
+    assert (
+        plan.head_bytes == plan.lower_bound == head_bytes(architecture, image, quantization=config)
+    )
+    assert cortex_m_arena_bytes(graph, plan) == arena_bytes(
+        architecture, image, quantization=config
+    )
     assert sum(len(t.data) for t in graph.tensors) == weight_bytes(architecture, config)
-    predicted = model_bytes(architecture, fashion_mnist.labels, config)
+    predicted = model_bytes(architecture, fashion_mnist.labels, quantization=config)
     assert 0 <= predicted - len(model) <= 32
-    skeleton = find_buffers(skeleton_graph(architecture, image, config))
+    skeleton = find_buffers(skeleton_graph(architecture, image, quantization=config))
     assert [(b.name, b.size, b.walk) for b in skeleton] == [
         (b.name, b.size, b.walk) for b in find_buffers(graph)
     ]

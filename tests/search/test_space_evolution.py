@@ -71,12 +71,12 @@ def test_lone_space_of_many_epochs_is_compared_t_epochs_earlier():
 def test_ascend_climbs_where_the_printed_equation_descends():
     # On the plane S = 0.015 x - 0.015 y, thresholds 0.01.
     slopes, limits = (0.015, -0.015), (9, 9)
-    assert evolve((4, 4), slopes, (0.01, 0.01), limits, "ascend") == (5, 3)
+    assert evolve((4, 4), slopes, (0.01, 0.01), limits, update="ascend") == (5, 3)
     # -floor(1.5) = -1 and -floor(-1.5) = +2.
-    assert evolve((4, 4), slopes, (0.01, 0.01), limits, "paper") == (3, 6)
+    assert evolve((4, 4), slopes, (0.01, 0.01), limits, update="paper") == (3, 6)
     # A slope that is nearly flat moves nothing upwards, but a whole step as printed.
-    assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, "ascend") == (4, 4)
-    assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, "paper") == (5, 4)
+    assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, update="ascend") == (4, 4)
+    assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, update="paper") == (5, 4)
 
 
 def test_each_factor_has_its_own_threshold():
@@ -85,7 +85,7 @@ def test_each_factor_has_its_own_threshold():
 
 @given(points, st.tuples(*[st.floats(-1e9, 1e9)] * 2), st.sampled_from(["ascend", "paper"]))
 def test_moves_stay_inside_the_space(point, slopes, update):
-    moved = evolve(point, slopes, (0.01, 0.01), (5, 12), update)
+    moved = evolve(point, slopes, (0.01, 0.01), (5, 12), update=update)
     assert 0 <= moved[0] < 5
     assert 0 <= moved[1] < 12
 

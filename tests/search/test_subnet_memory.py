@@ -23,10 +23,10 @@ ODD = dataclasses.replace(
 @pytest.mark.parametrize("quantization", [INT8, QuantizationConfig(4, 16)], ids=["int8", "4_16"])
 def test_tables_equal_the_functions_of_one_subnet(space, image, quantization):
     subnets = EncodedSubnets.sample(space, 300, np.random.default_rng(1))
-    found = SubnetMemory(space, image, quantization).evaluate(subnets)
+    found = SubnetMemory(space, image, quantization=quantization).evaluate(subnets)
     for index in range(len(subnets)):
         network = subnets.decode(space, index)
         assert space.contains(network)
         assert found.eq5[index] == eq5_bytes(network)
-        assert found.arena[index] == arena_bytes(network, image, quantization)
+        assert found.arena[index] == arena_bytes(network, image, quantization=quantization)
         assert found.flash[index] == flash_bytes(network, quantization=quantization)

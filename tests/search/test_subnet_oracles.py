@@ -41,10 +41,10 @@ def _score(values):
     "make",
     [
         lambda budget, memory: SubnetEvolution(
-            SPACE, budget, memory, population=10, parents=4, generations=5, seed=1
+            SPACE, budget, memory=memory, population=10, parents=4, generations=5, seed=1
         ),
-        lambda budget, memory: RandomSubnets(SPACE, budget, memory, subnets=40, seed=1),
-        lambda budget, memory: GridSubnets(SPACE, budget, memory),
+        lambda budget, memory: RandomSubnets(SPACE, budget, memory=memory, subnets=40, seed=1),
+        lambda budget, memory: GridSubnets(SPACE, budget, memory=memory),
     ],
     ids=["evolution", "random", "grid"],
 )

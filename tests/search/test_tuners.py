@@ -221,18 +221,18 @@ def test_checkpoint_of_another_space_is_refused(finished, tmp_path):
     best = tuner.oracle.best_space()
     path = next((tmp_path / "copy" / "spaces" / "supernets").glob("*.npz"))
     foreign = Supernet(SPACE.at(4, 1.0 if best.rank_ratio[0] == 0.5 else 0.5).largest())
-    save_weights(foreign, path, 2)
+    save_weights(foreign, path, epochs=2)
     with pytest.raises(CheckpointError, match="another network"):
         tuner.load_supernet(best)
 
 
 def test_project_with_other_settings_is_refused(finished):
     folder, _, _ = finished
-    oracle = SpaceEvolution(SPACE, 1, 1, 2)
+    oracle = SpaceEvolution(SPACE, 1, steps=1, epochs=2)
     with pytest.raises(ConfigError, match=r"learning_rate is 0.002 there and 0.1 here"):
         SupernetTuner(
-            oracle, BUDGET, ScoreSettings(accuracy_samples=2, fit_samples=10),
-            TrainingRecipe(learning_rate=0.1), directory=folder, project_name="spaces",
+            oracle, BUDGET, settings=ScoreSettings(accuracy_samples=2, fit_samples=10),
+            recipe=TrainingRecipe(learning_rate=0.1), directory=folder, project_name="spaces",
         )  # fmt: skip
 
 
