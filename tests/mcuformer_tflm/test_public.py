@@ -56,7 +56,8 @@ def _functions(values: dict[str, Any]) -> Iterator[tuple[str, Callable]]:
         if inspect.isfunction(value):
             yield name, value
         elif inspect.isclass(value):
-            yield name, value.__init__
+            if "__init__" in vars(value):
+                yield name, value.__init__
             for method, function in vars(value).items():
                 if not method.startswith("_") and isinstance(function, classmethod):
                     yield f"{name}.{method}", getattr(value, method)
