@@ -55,7 +55,7 @@ def _import_tensorflow_quietly() -> None:
     # Its C++ side writes a page about CUDA to descriptor 2 before it reads its log level. An
     # import that fails raises and is told as ever.
     saved = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
             import tensorflow  # noqa: F401

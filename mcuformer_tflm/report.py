@@ -51,7 +51,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Writes the report as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
 
     def table(self) -> Table:
         """Returns the report for a terminal."""

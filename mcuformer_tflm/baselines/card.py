@@ -55,10 +55,10 @@ class BaselineCard:
             ModelError: If the file is missing, damaged, or no card.
         """
         try:
-            return cls(**json.loads(path.read_text()))
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ModelError(f"{path} is no card of a baseline ({error}).") from error
 
     def write(self, path: Path) -> None:
         """Writes the card as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")

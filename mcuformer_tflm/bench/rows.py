@@ -41,7 +41,7 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(entries, indent=1) + "\n")
+    partial.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     partial.replace(path)
 
 

@@ -280,7 +280,7 @@ def _read_wav(path: Path) -> np.ndarray:
 
 
 def _listed(path: Path) -> frozenset[str] | None:
-    return frozenset(path.read_text().split()) if path.is_file() else None
+    return frozenset(path.read_text(encoding="utf-8-sig").split()) if path.is_file() else None
 
 
 def _divided(

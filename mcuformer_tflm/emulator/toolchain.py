@@ -146,7 +146,7 @@ def operator_code_bytes(core: str) -> int:
     adapters = [path for path in adapters if not path.name.startswith("wheel")]
     with tempfile.TemporaryDirectory() as folder:
         application, output = Path(folder) / "application.cc", Path(folder) / "operators.o"
-        application.write_text(_APPLICATION)
+        application.write_text(_APPLICATION, encoding="utf-8")
         _run(
             find_tool(COMPILER), *flags, *COMPILE_FLAGS, f"-I{_source_folder()}", "-nostartfiles",
             "-r", "-Wl,--gc-sections,-u,application",

@@ -60,13 +60,15 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
         project = Path(folder)
         shutil.copytree(SUPPORT_FOLDER, project, dirs_exist_ok=True)
         shutil.copytree(kernel_folder(), project / "kernels", ignore=_no_build_files)
-        (project / "model.cc").write_text(source.model)
-        (project / "model_shape.h").write_text(source.shape)
-        (project / "constants.S").write_text(source.assembly)
+        (project / "model.cc").write_text(source.model, encoding="utf-8")
+        (project / "model_shape.h").write_text(source.shape, encoding="utf-8")
+        (project / "constants.S").write_text(source.assembly, encoding="utf-8")
         (project / "constants.bin").write_bytes(source.constants)
         values = _values(graph, target, placement)
         for path in project.glob("*.in"):
-            path.with_suffix("").write_text(_fill(path.read_text(), values))
+            path.with_suffix("").write_text(
+                _fill(path.read_text(encoding="utf-8"), values), encoding="utf-8"
+            )
             path.unlink()
         (project / _MARK).touch()
         _move(project, out)

@@ -176,7 +176,7 @@ def standard_error() -> Iterator[list[str]]:
             finally:
                 os.dup2(saved, 2)
                 os.close(saved)
-                record[0] = path.read_text(errors="replace")
+                record[0] = path.read_text(encoding="utf-8", errors="replace")
 
 
 if __name__ == "__main__":

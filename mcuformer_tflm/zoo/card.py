@@ -87,7 +87,7 @@ class ModelCard:
             ModelError: If the file is missing, damaged, or no card.
         """
         try:
-            fields = json.loads(path.read_text())
+            fields = json.loads(path.read_text(encoding="utf-8"))
             fields["boards"] = {
                 board: BoardFigures(**figures) for board, figures in fields["boards"].items()
             }
@@ -98,8 +98,8 @@ class ModelCard:
     def write(self, folder: Path) -> None:
         """Writes ``card.json``, and ``card.md`` for people."""
         text = json.dumps(dataclasses.asdict(self), indent=1)
-        (folder / "card.json").write_text(text + "\n")
-        (folder / "card.md").write_text(self.markdown())
+        (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "card.md").write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:
         """Returns the card as a page."""

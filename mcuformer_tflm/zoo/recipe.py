@@ -132,7 +132,7 @@ def read_tables(path: Path) -> dict[str, Any]:
         ConfigError: If it is missing or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
 

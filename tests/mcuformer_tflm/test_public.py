@@ -1,3 +1,4 @@
+import ast
 import importlib
 import importlib.resources
 import inspect
@@ -25,6 +26,7 @@ BY_PLACE = {
     ("Supernet.call", "training"),
     ("quantize", "classes"),
 }
+_FOLDERS = ("mcuformer_tflm", "keras_models", "search", "custom_ops", "examples", "scripts")
 
 
 @pytest.mark.parametrize("name", mcuformer_tflm.__all__)
@@ -141,3 +143,35 @@ def test_keras_3_of_the_user_keeps_working_beside_ours():
 def test_importing_the_package_loads_no_tensorflow():
     code = "import sys, mcuformer_tflm; assert 'tensorflow' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _without_encoding(tree):
+    """Yields the lines that open a text file in the encoding of the locale."""
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        if name == "open":
+            # The mode is the second argument of the function and the first of the method, whose
+            # first argument is a string of these letters; PIL.Image.open and wave.open have none.
+            place = 1 if isinstance(call.func, ast.Name) else 0
+            mode = given.get("mode", call.args[place] if len(call.args) > place else None)
+            letters = mode.value if isinstance(mode, ast.Constant) else "r" if not mode else "b"
+            text = set(letters) <= set("rwax+t")
+        else:
+            text = name in {"read_text", "write_text"}
+        if text and "encoding" not in given:
+            yield call.lineno
+
+
+def test_text_is_read_and_written_as_utf_8_whatever_the_locale():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}"
+        for folder in _FOLDERS
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for line in _without_encoding(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert not found, "give encoding="
+    wrong = "open(p); open(p, 'w'); p.open(); p.open('w'); p.read_text(); p.write_text(t)"
+    right = "open(p, 'rb'); p.open('wb'); p.read_bytes(); Image.open(p); open(p, encoding='utf-8')"
+    assert len(list(_without_encoding(ast.parse(wrong)))) == 6
+    assert not list(_without_encoding(ast.parse(right)))
