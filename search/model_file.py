@@ -14,6 +14,7 @@ from typing import Any
 
 from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 
 # What is taken for a class name where the labels are not known yet: its bytes and a line break.
@@ -51,8 +52,10 @@ _DESCRIPTION = "vision transformer by mcuformer_tflm"
 _RECORD_BYTES = 16  # header, and each buffer
 _PLAN, _RECORD = "OfflineMemoryAllocation", "McuformerMemoryPlan"
 _ARCHITECTURE, _SUPPORT = "McuformerArchitecture", "TFLITE_METADATA"
-# What tflite-support writes for an image classifier.
-_SUPPORT_BYTES = 640
+# What tflite-support writes for an image classifier, and what the name of a colour space takes of
+# that: there is one for these numbers of channels only.
+_SUPPORT_BYTES, _COLOUR_SPACE_BYTES = 640, 16
+_COLOUR_SPACES = (1, 3)
 # The zip archive behind the flatbuffer, without the labels: two headers and an end record.
 _ARCHIVE_BYTES = 30 + 46 + 22 + 2 * len("labels.txt")
 
@@ -143,7 +146,8 @@ def model_bytes(
         quantization: Whose ``weight_bits`` is the width of the blocks' weights.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
+        ConfigError: If the network has an option without int8 operators, or the labels are not
+            one name a class.
     """
     arch = architecture
     arch.check_exportable()
@@ -163,7 +167,7 @@ def outer_bytes(architecture: Architecture, depth: int) -> int:
     sizes = [constant.size for constant in outer_constants(arch)]
     ends = (sizes[0] % _ALIGNMENT, sizes[1] % _ALIGNMENT)
     return sum(map(buffer_bytes, sizes)) + _structure_bytes(
-        depth, arch.rank > 0, arch.relative_position, ends
+        depth, arch.rank > 0, arch.relative_position, arch.channels in _COLOUR_SPACES, ends
     )
 
 
@@ -181,15 +185,23 @@ def archive_bytes(architecture: Architecture, labels: Sequence[str] | None = Non
     Args:
         architecture: The network.
         labels: Names of its classes; None counts ``LABEL_BYTES`` a class.
+
+    Raises:
+        ConfigError: If the labels are not one name a class.
     """
     if labels is None:
         return _ARCHIVE_BYTES + LABEL_BYTES * architecture.num_classes
-    return _ARCHIVE_BYTES + sum(len(label.encode()) + 1 for label in labels)
+    names = class_names(labels, architecture.num_classes)
+    return _ARCHIVE_BYTES + sum(len(name.encode()) + 1 for name in names)
 
 
 @functools.cache
 def _structure_bytes(
-    depth: int, low_rank: bool, relative_position: bool, ends: tuple[int, int]
+    depth: int,
+    low_rank: bool,
+    relative_position: bool,
+    colour_space: bool,
+    ends: tuple[int, int],
 ) -> int:
     """Returns the bytes of the flatbuffer without the buffers of constants and architecture.
 
@@ -201,6 +213,7 @@ def _structure_bytes(
         depth: Number of blocks.
         low_rank: Whether the MLP's matrices are pairs of factors.
         relative_position: Whether attention has a bias.
+        colour_space: Whether the metadata names a colour space.
         ends: Bytes of the first two buffers beyond multiples of 16.
     """
     # The least network of that form stands for all.
@@ -242,7 +255,8 @@ def _structure_bytes(
     file.string(_DESCRIPTION)
     file.table()
     # The architecture, of 0 bytes here, is counted by its owner.
-    buffers = [*constants, *plans, _SUPPORT_BYTES]
+    support = _SUPPORT_BYTES - (0 if colour_space else _COLOUR_SPACE_BYTES)
+    buffers = [*constants, *plans, support]
     for size in buffers:
         file.vector(1, size, _ALIGNMENT)
         file.table((0, 4))

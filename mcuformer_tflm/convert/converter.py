@@ -16,6 +16,7 @@ from mcuformer_tflm.convert.mlp import export_mlp
 from mcuformer_tflm.convert.patch_embed import export_patch_embed
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
@@ -43,7 +44,7 @@ def convert(
 
     Args:
         subnet: A network from ``quantize``.
-        labels: Class names by index.
+        labels: Class names by index, one line each; ends of lines are left out.
         schedule: How a block becomes operators; all give the same bytes.
             ``"streamed"``: attention normalises the tokens and computes queries, keys and
             values again for each head, and the MLP runs a few tokens at a time, so that none
@@ -65,7 +66,7 @@ def convert(
 
     Raises:
         ConfigError: If the network is not quantized, has an option without int8 operators, the
-            labels are not one a class, schedule or image is none of those, or tile is below 1.
+            labels are not one name a class, schedule or image is none of those, or tile is below 1.
     """
     subnet.architecture.check_exportable()
     for field, value, allowed in (
@@ -76,11 +77,7 @@ def convert(
             raise ConfigError(f"{field} is {value!r}; allowed are {', '.join(allowed)}.")
     if subnet.quantization is None:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
-    if len(labels) != subnet.architecture.num_classes:
-        raise ConfigError(
-            f"labels has {len(labels)} entries; the network has "
-            f"{subnet.architecture.num_classes} classes."
-        )
+    names = class_names(labels, subnet.architecture.num_classes)
     blocks = range(subnet.architecture.depth)
     if schedule == "auto":
         fast = choose_kept(
@@ -93,7 +90,7 @@ def convert(
         raise ConfigError(f"tile is {tile}; it must be at least 1.")
     content = _write_graph(subnet, schedules, image, tile)
     content = write_plan(content, plan_memory(content))
-    return write_metadata(content, labels, subnet.architecture)
+    return write_metadata(content, names, subnet.architecture)
 
 
 def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image, tile: int) -> bytes:

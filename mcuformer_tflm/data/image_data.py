@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.labels import class_names
 
 _ARRAYS = ("train_images", "train_classes", "test_images", "test_classes")
 
@@ -39,6 +41,7 @@ class ImageData:
         Raises:
             DataError: If they do not.
         """
+        object.__setattr__(self, "labels", checked_labels(self.name, self.labels))
         for split in ("train", "test"):
             images, classes = getattr(self, f"{split}_images"), getattr(self, f"{split}_classes")
             if images.dtype != np.uint8 or images.ndim != 4:
@@ -82,8 +85,12 @@ def from_npz(path: Path) -> ImageData:
     missing = [key for key in _ARRAYS if key not in arrays]
     if missing:
         raise DataError(f"{path} lacks {', '.join(missing)}; it must hold {', '.join(_ARRAYS)}.")
-    labels = arrays.get("labels")
-    names = None if labels is None else tuple(map(str, labels))
+    names = None
+    if "labels" in arrays:
+        labels = arrays["labels"]
+        if labels.ndim != 1:
+            raise DataError(f"labels of {path} is {list(labels.shape)}; give one name a class.")
+        names = (labels.astype(str) if np.issubdtype(labels.dtype, np.integer) else labels).tolist()
     given = {key: arrays[key] for key in _ARRAYS}
     return from_arrays(path.stem, **given, labels=names)
 
@@ -95,7 +102,7 @@ def from_arrays(
     test_images: np.ndarray,
     test_classes: np.ndarray,
     *,
-    labels: tuple[str, ...] | None = None,
+    labels: Sequence[str | bytes] | None = None,
 ) -> ImageData:
     """Makes a data set of NumPy arrays.
 
@@ -105,7 +112,8 @@ def from_arrays(
         train_classes: Integers[n].
         test_images: As ``train_images``.
         test_classes: As ``train_classes``.
-        labels: Class names by index; by default the numbers of the training classes.
+        labels: Class names by index, bytes as UTF-8; by default the numbers of the training
+            classes.
 
     Raises:
         DataError: If the arrays do not belong together.
@@ -113,13 +121,26 @@ def from_arrays(
     images = [x[..., None] if x.ndim == 3 else x for x in (train_images, test_images)]
     if labels is None:
         count = int(np.max(train_classes)) + 1 if np.size(train_classes) else 0
-        labels = tuple(map(str, range(count)))
-    data = ImageData(name, labels, images[0], train_classes, images[1], test_classes)
+        labels = [str(number) for number in range(count)]
+    names = checked_labels(name, labels)
+    data = ImageData(name, names, images[0], train_classes, images[1], test_classes)
     return dataclasses.replace(
         data,
         train_classes=data.train_classes.astype(np.int32),
         test_classes=data.test_classes.astype(np.int32),
     )
+
+
+def checked_labels(name: str, labels: Sequence[str | bytes]) -> tuple[str, ...]:
+    """Returns the class names of a data set as ``class_names`` does.
+
+    Raises:
+        DataError: If they are none that a model file can hold.
+    """
+    try:
+        return class_names(labels)
+    except ConfigError as error:
+        raise DataError(f"The labels of {name} are wrong: {error}") from error
 
 
 def normalise(images: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ class MicroInterpreter:
                 f"The model has operators that this runtime lacks: {', '.join(foreign)}. It runs "
                 f"{', '.join(OPERATORS)}."
             )
-        self.labels = read_labels(content)
+        self.labels = read_labels(content, self.architecture.num_classes)
         self.plan = read_plan(self.graph)
         needed = tflm_arena(
             arena_content(self.graph, self.plan, planner=planner), 8, planner=planner, wheel=True

@@ -14,10 +14,14 @@ _ALIGNMENT = 16
 
 
 def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
-    """Adds a metadata buffer to a model, replacing one of the same name."""
-    model.metadata = [m for m in model.metadata or [] if _text(m.name) != name]
+    """Adds a metadata buffer to a model; one of the same name gets the new content instead."""
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
+    model.metadata = model.metadata or []
+    for metadata in model.metadata:
+        if _text(metadata.name) == name:
+            model.buffers[metadata.buffer] = buffer
+            return
     model.buffers.append(buffer)
     metadata = schema.MetadataT()
     metadata.name = name.encode()

@@ -46,7 +46,8 @@ def test_models_size_is_known_from_the_architecture_alone(network):
 
 
 def test_unknown_labels_count_a_fixed_length(architecture):
-    named = model_bytes(architecture, ["x" * (LABEL_BYTES - 1)] * architecture.num_classes)
+    labels = [f"{number:0{LABEL_BYTES - 1}}" for number in range(architecture.num_classes)]
+    named = model_bytes(architecture, labels)
     assert model_bytes(architecture) == named == flash_bytes(architecture)
 
 
