@@ -8,9 +8,20 @@ import math
 import numbers
 from typing import Any
 
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_bool,
+    checked_choice,
+    checked_real,
+    checked_whole,
+    entries,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 POOLINGS = ("mean", "class_token")
+
+# Deeper is a slip of the pen, which would be built block by block.
+_MAX_DEPTH = 1000
 
 # Side of a square, or height and width, in pixels.
 ImageSize = int | tuple[int, int]
@@ -56,36 +67,43 @@ class Architecture:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        """Checks every field.
+        """Checks every field, and keeps its numbers as Python's: equal networks are one.
 
         Raises:
             ConfigError: If a field is out of range.
         """
-        object.__setattr__(self, "image_size", checked_image_size(self.image_size))
+
+        def keep(field: str, value: Any) -> None:
+            object.__setattr__(self, field, value)
+
+        keep("image_size", checked_image_size(self.image_size))
         for field in ("channels", "num_classes", "patch_size", "head_dim", "embed_dim"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
+            keep(field, checked_whole(field, getattr(self, field)))
         if self.patch_size > min(self.image_height, self.image_width):
             raise ConfigError(
                 f"patch_size is {self.patch_size}; it must be at most image_size, "
                 f"{self.image_size}."
             )
-        if self.rank_ratio is not None and not 0 < self.rank_ratio <= 1:
-            raise ConfigError(f"rank_ratio is {self.rank_ratio}; it must lie in (0, 1] or be None.")
-        if len(self.num_heads) != len(self.mlp_ratio) or not self.num_heads:
+        if self.rank_ratio is not None:
+            keep("rank_ratio", checked_factor("rank_ratio", self.rank_ratio))
+        for field in ("num_heads", "mlp_ratio"):
+            given = entries(getattr(self, field))
+            if not given:
+                raise ConfigError(
+                    f"{field} is {shown(getattr(self, field))}; it must be a tuple of one value a "
+                    "block, and at least one block."
+                )
+            keep(field, tuple(checked_factor(field, value) for value in given))
+        if len(self.num_heads) != len(self.mlp_ratio):
             raise ConfigError(
                 f"num_heads has {len(self.num_heads)} entries and mlp_ratio "
-                f"{len(self.mlp_ratio)}; each needs one entry a block, and at least one block."
+                f"{len(self.mlp_ratio)}; each needs one entry a block."
             )
-        if min(self.num_heads) < 1 or min(self.mlp_ratio) <= 0:
-            raise ConfigError("num_heads and mlp_ratio must be positive in every block.")
+        for field in ("low_rank_attention", "relative_position"):
+            keep(field, checked_bool(field, getattr(self, field)))
         if self.low_rank_attention and self.rank_ratio is None:
             raise ConfigError("rank_ratio is None; low_rank_attention needs a number in (0, 1].")
-        for field in ("low_rank_attention", "relative_position"):
-            if not isinstance(getattr(self, field), bool):
-                raise ConfigError(f"{field} is {getattr(self, field)!r}; it must be true or false.")
-        if self.pooling not in POOLINGS:
-            raise ConfigError(f"pooling is {self.pooling!r}; allowed are {POOLINGS}.")
+        checked_choice("pooling", self.pooling, POOLINGS)
 
     @property
     def depth(self) -> int:
@@ -176,11 +194,8 @@ class Architecture:
             ConfigError: If the text is not such an object.
         """
         try:
-            fields: dict[str, Any] = json.loads(text)
-            fields["num_heads"] = tuple(fields["num_heads"])
-            fields["mlp_ratio"] = tuple(fields["mlp_ratio"])
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
+            return cls(**json.loads(text))
+        except (ValueError, TypeError) as error:
             raise ConfigError(f"This is no architecture in JSON: {error}") from error
 
 
@@ -190,15 +205,27 @@ def checked_image_size(image_size: Any) -> ImageSize:
     Raises:
         ConfigError: If it is neither a whole number nor two of them, or one is below 1.
     """
-    sides = image_size if isinstance(image_size, list | tuple) else (image_size, image_size)
+    sides = entries(image_size) or (image_size, image_size)
     if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
         raise ConfigError(
-            f"image_size is {image_size!r}; it must be the side of a square, or (height, width)."
+            f"image_size is {shown(image_size)}; it must be the side of a square, or (height, "
+            "width)."
         )
-    height, width = map(int, sides)
-    if min(height, width) < 1:
-        raise ConfigError(f"image_size is {image_size}; it must be at least 1.")
+    height, width = (checked_whole("image_size", side) for side in sides)
     return height if height == width else (height, width)
+
+
+def checked_factor(field: str, value: Any) -> int | float:
+    """Returns one value of what a space varies as Python's own number.
+
+    Raises:
+        ConfigError: If it is out of the field's range.
+    """
+    if field == "rank_ratio":
+        return checked_real(field, value, high=1, open_below=True)
+    if field == "mlp_ratio":
+        return checked_real(field, value, open_below=True, open_above=True)
+    return checked_whole(field, value, most=_MAX_DEPTH if field == "depth" else math.inf)
 
 
 def image_shape(image_size: ImageSize, channels: int) -> tuple[int, int, int]:

@@ -11,13 +11,15 @@ import numpy as np
 from mcuformer_tflm.keras_models.architecture import (
     Architecture,
     ImageSize,
-    checked_image_size,
+    checked_factor,
     image_shape,
 )
+from mcuformer_tflm.keras_models.checked_values import entries, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
 
+_FACTORS = ("patch_size", "rank_ratio", "embed_dim", "depth", "num_heads", "mlp_ratio")
 # The same in every network of a space.
 _FIXED = (
     "image_size", "channels", "num_classes", "head_dim", "low_rank_attention",
@@ -31,7 +33,8 @@ class SearchSpace:
 
     ``patch_size`` and ``rank_ratio`` are factors of the *space*: each pair of them is one
     supernet. The others vary from subnet to subnet, ``num_heads`` and ``mlp_ratio`` from
-    block to block.
+    block to block. A factor's values are a tuple, list, range or array that ascends, or one value
+    alone; they become a tuple of Python's ints or floats.
 
     Attributes:
         image_size: Side of a square input, or its (height, width), in pixels.
@@ -65,22 +68,17 @@ class SearchSpace:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        """Checks every field.
+        """Checks every field, and keeps its numbers as Python's.
 
         Raises:
             ConfigError: If a factor has no values, or they do not ascend, or one is out of
                 range.
         """
-        object.__setattr__(self, "image_size", checked_image_size(self.image_size))
-        for field in ("patch_size", "rank_ratio", "embed_dim", "depth", "num_heads",
-                      "mlp_ratio"):  # fmt: skip
-            values = getattr(self, field)
-            if not values or list(values) != sorted(set(values)):
-                raise ConfigError(
-                    f"{field} is {values}; it must be a tuple of one or more ascending values."
-                )
-        self.smallest()
-        self.largest()
+        for field in _FACTORS:
+            object.__setattr__(self, field, _values(field, getattr(self, field)))
+        largest, _ = self.largest(), self.smallest()
+        for field in _FIXED:  # checked as the networks'
+            object.__setattr__(self, field, getattr(largest, field))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -94,7 +92,7 @@ class SearchSpace:
             ConfigError: If the space has no such value.
         """
         for field, value in (("patch_size", patch_size), ("rank_ratio", rank_ratio)):
-            if value not in getattr(self, field):
+            if checked_factor(field, value) not in getattr(self, field):
                 raise ConfigError(f"{field} is {value}; allowed are {getattr(self, field)}.")
         return dataclasses.replace(self, patch_size=(patch_size,), rank_ratio=(rank_ratio,))
 
@@ -231,6 +229,16 @@ class SearchSpace:
             low_rank_attention=self.low_rank_attention, relative_position=self.relative_position,
             pooling=self.pooling,
         )  # fmt: skip
+
+
+def _values(field: str, given: Any) -> tuple[Any, ...]:
+    found = entries(given)
+    values = tuple(checked_factor(field, value) for value in ((given,) if found is None else found))
+    if not values or list(values) != sorted(set(values)):
+        raise ConfigError(
+            f"{field} is {shown(given)}; it must be one value, or a tuple of some that ascend."
+        )
+    return values
 
 
 def _next_lower(values: tuple, value: float) -> Any:

@@ -1,3 +1,6 @@
+import dataclasses
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -36,3 +39,46 @@ def test_factor_without_ascending_values_is_refused_by_name(field, value):
 def test_pair_outside_the_space_is_refused_with_the_allowed_values():
     with pytest.raises(ConfigError, match=r"patch_size is 5; allowed are \(4, 7\)"):
         FASHION_MNIST_SPACE.at(5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"rank_ratio": 0.9}, (0.9,)),
+        ({"rank_ratio": 1}, (1.0,)),
+        ({"rank_ratio": np.float32([0.7, 0.9])}, (0.7, 0.9)),
+        ({"depth": range(2, 5)}, (2, 3, 4)),
+        ({"depth": np.int64(3)}, (3,)),
+        ({"embed_dim": np.array([64, 96])}, (64, 96)),
+        ({"embed_dim": [64, np.uint8(96)]}, (64, 96)),
+        ({"mlp_ratio": (2, 3)}, (2.0, 3.0)),
+        ({"mlp_ratio": (2, 2.5)}, (2.0, 2.5)),
+        ({"num_heads": 2}, (2,)),
+        ({"patch_size": (np.int32(16), 20)}, (16, 20)),
+    ],
+    ids=str,
+)
+def test_factor_takes_ranges_arrays_single_values_and_numbers_of_any_type(given, kept):
+    ((field, _),) = given.items()
+    space = SearchSpace(**given)
+    assert getattr(space, field) == kept
+    assert {type(value) for value in getattr(space, field)} == {type(kept[0])}
+    assert space == SearchSpace(**{field: kept})
+    assert space.contains(space.sample(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(SearchSpace)])
+@pytest.mark.parametrize(
+    "value",
+    [None, "4", b"4", -1, 0, -0.5, math.nan, math.inf, (), [[1], [2]], {}, np.zeros((2, 2)),
+     (2, 2.0), (None,), ("1", "2"), (True,)],
+    ids=repr,
+)  # fmt: skip
+def test_what_no_field_can_be_is_refused_by_its_name(field, value):
+    with pytest.raises(ConfigError, match=f"{field} is"):
+        SearchSpace(**{field: value})
+
+
+def test_depth_beyond_reason_is_refused_before_its_blocks_are_listed():
+    with pytest.raises(ConfigError, match="depth is 1000000000; it must be at most 1,000"):
+        SearchSpace(depth=10**9)

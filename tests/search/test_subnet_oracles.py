@@ -1,5 +1,7 @@
 """The oracles of subnets on made-up scores, without training."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -61,6 +63,16 @@ def test_subnets_fit_sram_and_flash_and_are_never_proposed_twice(tmp_path, make,
     assert all(figure(network) <= budget.arena for network in networks)
     assert all(flash_bytes(network) <= budget.flash for network in networks)
     assert num_macs(oracle.best_architecture()) == max(map(num_macs, networks))
+
+
+def test_values_given_as_ints_and_as_floats_are_proposed_once(tmp_path):
+    space = dataclasses.replace(SPACE, depth=1, mlp_ratio=(2, 3), embed_dim=np.array([32, 48]))
+    oracle = SubnetEvolution(space, ROOMY, population=8, parents=4, generations=3)
+    seen = [
+        architecture_from_values(values, space)
+        for values in run(prepare(oracle, tmp_path), lambda values: values["embed_dim"])
+    ]
+    assert len(seen) == len(set(seen)) == space.num_subnets() == 12
 
 
 def test_evolution_beats_random_subnets_at_the_same_number_of_trials():

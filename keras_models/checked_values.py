@@ -1,0 +1,98 @@
+"""Numbers that enter, as Python's own; what is none is refused by the name of its field."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+_SHOWN = 80
+
+
+def checked_whole(field: str, value: Any, *, least: int = 1, most: float = math.inf) -> int:
+    """Returns a whole number as an int, whichever type of integers it has.
+
+    Raises:
+        ConfigError: If it is none, a bool among them, or outside the limits.
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise ConfigError(
+            f"{field} is {shown(value)}; it must be a whole number of at least {least}."
+        )
+    number = int(value)
+    if number < least:
+        raise ConfigError(f"{field} is {shown(value)}; it must be at least {least}.")
+    if number > most:
+        raise ConfigError(f"{field} is {shown(value)}; it must be at most {most:,}.")
+    return number
+
+
+def checked_real(
+    field: str,
+    value: Any,
+    *,
+    low: float = 0.0,
+    high: float = math.inf,
+    open_below: bool = False,
+    open_above: bool = False,
+) -> float:
+    """Returns a number as a float, whichever type of numbers it has.
+
+    A float of fewer than 64 bits is taken for the decimal that it prints: ``np.float32(0.9)``
+    for 0.9.
+
+    Raises:
+        ConfigError: If it is none, a bool among them, or outside the interval.
+    """
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        try:
+            number = float(str(value) if isinstance(value, np.floating) else value)
+        except OverflowError:
+            number = math.inf
+        above = number > low if open_below else number >= low
+        below = number < high if open_above else number <= high
+        if above and below:  # also false for NaN
+            return number
+    interval = f"{'(' if open_below else '['}{low:g}, {high:g}{')' if open_above else ']'}"
+    raise ConfigError(f"{field} is {shown(value)}; it must be a number in {interval}.")
+
+
+def checked_bool(field: str, value: Any) -> bool:
+    """Returns a truth value as a bool.
+
+    Raises:
+        ConfigError: If it is none: 0 and 1 are numbers.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ConfigError(f"{field} is {shown(value)}; it must be true or false.")
+    return bool(value)
+
+
+def checked_choice(field: str, value: Any, allowed: Sequence[str]) -> str:
+    """Returns one of some names.
+
+    Raises:
+        ConfigError: If it is another.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        names = ", ".join(map(repr, allowed[:-1])) + f" and {allowed[-1]!r}"
+        raise ConfigError(f"{field} is {shown(value)}; allowed are {names}.")
+    return value
+
+
+def entries(value: Any) -> tuple[Any, ...] | None:
+    """Returns the entries of a tuple, list, range or array of one axis; None of all else."""
+    if isinstance(value, np.ndarray) and value.ndim != 1:
+        return None
+    return tuple(value) if isinstance(value, tuple | list | range | np.ndarray) else None
+
+
+def shown(value: Any) -> str:
+    """Returns a value as messages show it, however long it is."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
