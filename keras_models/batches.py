@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.keras_models.augment import augment_image, mixup
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.origin import Origin, array_origin
 from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
@@ -77,10 +78,24 @@ class ArrayBatches:
         self.batch_size = batch_size
         self.seed = seed
         self._images, self._classes = tf.constant(images), tf.constant(classes)
+        self._content: Origin = {}
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self.classes) // self.batch_size
+
+    def origin(self) -> Origin:
+        """Returns what an epoch follows from; the arrays are hashed once."""
+        if not self._content:
+            parts = {"images": self._images, "classes": self._classes}
+            self._content = {name: array_origin(part) for name, part in parts.items()}
+        return {
+            **self._content,
+            "num_classes": self.num_classes,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "augmentation": self.recipe.augmentation,
+        }
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Returns the batches of one epoch, counted from 0."""

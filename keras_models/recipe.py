@@ -7,6 +7,11 @@ import math
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
+_AUGMENTATION = (
+    "crop_padding", "flip_probability", "rand_augment_operations", "rand_augment_magnitude",
+    "rand_augment_std", "erasing_probability", "mixup_alpha",
+)  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRecipe:
@@ -79,6 +84,11 @@ class TrainingRecipe:
             erasing_probability=0.25,
             mixup_alpha=0.8,
         )
+
+    @property
+    def augmentation(self) -> dict[str, float]:
+        """The fields that say how images are changed, by name."""
+        return {field: getattr(self, field) for field in _AUGMENTATION}
 
     @property
     def augments_images(self) -> bool:

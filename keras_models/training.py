@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,7 @@ from mcuformer_tflm.keras_models.exceptions import (
     DataError,
     DivergedError,
 )
+from mcuformer_tflm.keras_models.origin import Origin, data_origin, differences, weights_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -45,6 +46,7 @@ __all__ = [
 
 Progress = Callable[[int, int], None]
 _PREDICTED_AT_ONCE = 500
+_ORIGIN = "origin"
 
 
 class Subnets(Protocol):
@@ -113,6 +115,7 @@ class _Trainer:
         self._described = described
         self._whole_epoch = True
         self._last_checkpoint: Path | None = None
+        self._taught_by = None if teacher is None else weights_origin(teacher)
         variables = model.trainable_variables
         if not all(map(self.strategy.extended.variable_created_in_scope, variables)):
             raise ConfigError(
@@ -142,10 +145,16 @@ class _Trainer:
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, origin: Mapping[str, Any] | None = None) -> None:
         """Writes weights, optimizer, moving average and epoch to an ``.npz`` file.
 
-        The file is whole at any moment. ``load_weights`` reads it too.
+        The file is whole at any moment. ``load_weights`` reads it too. Its entry ``state`` is
+        JSON that says what it came from, field by field.
+
+        Args:
+            path: The file.
+            origin: What the training came from besides the trainer's own arguments, such as its
+                data (``origin.data_origin``), for ``restore`` to compare.
 
         Raises:
             CheckpointError: If the file cannot be written, or an epoch was broken off.
@@ -155,34 +164,44 @@ class _Trainer:
                 f"Epoch {self.epoch + 1} was broken off, and a training state cannot be saved "
                 "within one; restore the last checkpoint."
             )
-        arrays = {"epochs": np.asarray(self.epoch), "state": np.asarray(json.dumps(self._state()))}
+        told = json.dumps({**self._state(), _ORIGIN: origin})
+        arrays = {"epochs": np.asarray(self.epoch), "state": np.asarray(told)}
         arrays |= numbered("weight", self.model.get_weights())
         arrays |= numbered("optimizer", [v.numpy() for v in self.optimizer.variables])
         if self._writes():
             write_arrays(path, arrays)
         self._last_checkpoint = path
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path, origin: Mapping[str, Any] | None = None) -> None:
         """Goes back to the state that ``save`` has written; training goes on bit by bit.
+
+        Args:
+            path: The file.
+            origin: As for ``save``; None goes on whatever the training came from.
 
         Raises:
             CheckpointError: If the file is missing, damaged, or of another network, recipe,
-                seed or length of training.
+                seed, teacher or length of training, or has another origin.
         """
         saved = read_arrays(path)
         if "state" not in saved:
             raise CheckpointError(f"{path} holds weights, but no state of training.")
         there, here = json.loads(str(saved["state"])), self._state()
-        for part in here:
-            theirs, ours = there.get(part), here[part]
-            if not isinstance(ours, dict):
-                theirs, ours = {part: theirs}, {part: ours}
-            for field in ours:
-                if theirs.get(field) != ours[field]:
-                    raise CheckpointError(
-                        f"{path} is the checkpoint of another training: {field} is "
-                        f"{theirs.get(field)} there and {ours[field]} here."
-                    )
+        different = differences(there, here)
+        if origin is not None:
+            kept = there.get(_ORIGIN)
+            if kept is None:
+                raise CheckpointError(
+                    f"{path} does not say from which data and weights its training came: an older "
+                    "version has written it, or save(...) without an origin. Remove it to start "
+                    "anew, or name another file."
+                )
+            different = differences(kept, origin) + different
+        if different:
+            raise CheckpointError(
+                f"{path} is the checkpoint of another training: {'; '.join(different)}. Give what "
+                "it came from, remove it to start anew, or name another file."
+            )
         weights = fitting(path, saved, "weight", self.model.weights)
         optimizer = fitting(path, saved, "optimizer", self.optimizer.variables)
         self.model.set_weights(weights)
@@ -291,10 +310,16 @@ class _Trainer:
     def _state(self) -> dict[str, Any]:
         return {
             "architecture": self._described,
+            "quantization": self._quantization(),
             "recipe": dataclasses.asdict(self.recipe),
             "seed": self.seed,
             "steps": self.steps,
+            "teacher": self._taught_by,
         }
+
+    def _quantization(self) -> dict[str, Any] | None:
+        config = getattr(self.model, "quantization", None)
+        return None if config is None else dataclasses.asdict(config)
 
     def _writes(self) -> bool:
         # Of several machines that train together, the first writes.
@@ -501,6 +526,7 @@ def train_subnet(
     progress: Progress | None = None,
     teacher: tf_keras.Model | None = None,
     checkpoint: Path | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Trains one network, float or quantization-aware, in place.
 
@@ -512,18 +538,25 @@ def train_subnet(
         progress: Called after each step with (done, total), all epochs together.
         teacher: A network whose probabilities it follows.
         checkpoint: File that keeps the state after each epoch; if it exists, training goes on
-            from there.
+            from there. It must have come from the same data, starting weights and options: a
+            network with fresh weights is built after ``tf_keras.utils.set_random_seed``.
+        origin: What else decides what the network becomes, to be told in the checkpoint and
+            compared; by default its weights at the start.
 
     Raises:
         DataError: If the data's classes are not the network's.
         DivergedError: If a loss is no number.
-        CheckpointError: If the checkpoint belongs to another training.
+        CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
     data = as_batches(data)
     total = max(1, epochs * len(data))
     trainer = SubnetTrainer(subnet, recipe, steps=total, teacher=teacher)
-    if checkpoint is not None and checkpoint.exists():
-        trainer.restore(checkpoint)
+    came_from: Origin = {}
+    if checkpoint is not None:
+        origin = {"starting_weights": weights_origin(subnet)} if origin is None else origin
+        came_from = {**origin, "data": data_origin(data), "epochs": epochs}
+        if checkpoint.exists():
+            trainer.restore(checkpoint, came_from)
 
     def report(done: int, _: int) -> None:
         if progress is not None:
@@ -532,7 +565,7 @@ def train_subnet(
     while trainer.epoch < epochs:
         trainer.train(data, report)
         if checkpoint is not None:
-            trainer.save(checkpoint)
+            trainer.save(checkpoint, came_from)
     if trainer.recipe.ema_decay is not None:
         trainer.optimizer.finalize_variable_values(subnet.trainable_variables)
 

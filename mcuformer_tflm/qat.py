@@ -21,6 +21,7 @@ from mcuformer_tflm.keras_models.batches import (
 )
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
+from mcuformer_tflm.keras_models.origin import Origin, weights_origin
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
@@ -84,14 +85,14 @@ def quantize(
         recipe: How to train and to augment.
         teacher: A network whose probabilities it follows (``recipe.distillation_weight``).
         checkpoint: File that keeps the state after each epoch; if it exists, training goes on
-            from there.
+            from there. It must have come from the same network, data and options.
 
     Raises:
         ConfigError: If the network is none of ours or has an option without int8 operators, or
             a number is out of range.
         DataError: If there are no images or fewer than one batch to train on, they are not the
             network's, or classes are missing or out of range.
-        CheckpointError: If the checkpoint belongs to another training.
+        CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
     if not isinstance(subnet, Subnet):
         raise ConfigError(
@@ -149,6 +150,15 @@ def quantize(
             if progress is not None:
                 progress(done, total)
 
+        origin: Origin | None = None
+        if checkpoint is not None:
+            # Of the ranges: what they follow from, since they may differ by a bit elsewhere.
+            origin = {
+                "starting_weights": weights_origin(subnet),
+                "calibration_images": calibration_images,
+                "percentile": percentile,
+                "frozen_epochs": frozen_epochs,
+            }
         train_subnet(
             quantized,
             data,
@@ -157,6 +167,7 @@ def quantize(
             progress=report,
             teacher=teacher,
             checkpoint=checkpoint,
+            origin=origin,
         )
         # The last step moved the weights, and a moving average replaces them.
         quantized.update_weight_ranges()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.keras_models.batches import augmented, check_mixup
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
@@ -132,10 +134,12 @@ class ImageFolder:
                 f"{folder} holds {len(found)} images, fewer than one batch of {batch_size}; give "
                 "more images or a smaller batch_size."
             )
+        self.folder = folder
         self.labels = tuple(path.name for path in classes)
         self.num_classes = len(classes)
         check_mixup(recipe, self.num_classes)
         self.skipped: dict[str, str] = {}
+        self._content: Origin = {}
         self.recipe = recipe or TrainingRecipe()
         self.batch_size = batch_size
         self.seed = seed
@@ -148,6 +152,25 @@ class ImageFolder:
     def __len__(self) -> int:
         """Batches an epoch, if every image can be read; fewer come where some cannot."""
         return len(self._paths) // self.batch_size
+
+    def origin(self) -> Origin:
+        """Returns what an epoch follows from; all images are read once, to be hashed."""
+        if not self._content:
+            names = [os.path.relpath(path, self.folder) for path in self._paths]
+            self._content = {
+                "images": files_origin(self.folder, names),
+                "classes": array_origin(self._classes),
+                "labels": list(self.labels),
+            }
+        return {
+            **self._content,
+            "image_size": self.image_size,
+            "resize": self.resize,
+            "channels": self.channels,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "augmentation": self.recipe.augmentation,
+        }
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Returns the batches of one epoch, counted from 0."""

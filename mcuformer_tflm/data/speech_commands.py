@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
+import os
 import re
 import wave
 from collections.abc import Iterable, Sequence
@@ -17,6 +19,7 @@ from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
 Part = Literal["training", "validation", "testing"]
@@ -100,6 +103,7 @@ class SpeechCommands:
                 )
         self.folder = folder
         self.skipped: dict[str, str] = {}
+        self._content: Origin = {}
         others = [word for word in found if word not in words] if extra_share else []
         lists = {part: _listed(folder / name) for part, name in _LISTS.items()}
         self._words = _divided(folder, words, lists)
@@ -136,6 +140,26 @@ class SpeechCommands:
     def __len__(self) -> int:
         """Batches an epoch, if every file can be read; fewer come where some cannot."""
         return self._count("training") // self.batch_size
+
+    def origin(self) -> Origin:
+        """Returns what an epoch follows from; all its sounds are read once, to be hashed."""
+        if not self._content:
+            heard = [*self._words["training"], *self._others["training"]]
+            names = [os.path.relpath(path, self.folder) for path, _ in heard]
+            self._content = {
+                "sounds": files_origin(self.folder, names),
+                "classes": array_origin(np.array([index for _, index in heard], np.int32)),
+                "background": [array_origin(sound) for sound in self._background],
+                "labels": list(self.labels),
+            }
+        return {
+            **self._content,
+            "features": dataclasses.asdict(self.features),
+            "extra_share": self.extra_share,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "augmentation": self.recipe.augmentation,
+        }
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Returns the batches of one epoch, counted from 0."""

@@ -88,9 +88,9 @@ def test_ranges_follow_training_until_they_are_frozen(subnet, images, classes):
 def test_ranges_are_frozen_for_the_last_epoch(subnet, images, classes, monkeypatch):
     frozen_after = []
 
-    def follow(network, data, epochs, recipe, report, teacher, checkpoint):
+    def follow(network, data, epochs, *, progress, **_):
         for done in range(1, 1 + epochs * len(data)):
-            report(done, epochs * len(data))
+            progress(done, epochs * len(data))
             if not frozen_after and float(network.get_layer("head")._following) == 0:
                 frozen_after.append(done)
 
