@@ -160,7 +160,7 @@ class HeadStreamer {
                int8_t* scratch)
       : params_(params), weights_(weights), input_(input) {
     const Layout layout(params, Projects());
-    std::memset(scratch, 0, layout.size);  // padding of every part stays zero
+    std::memset(scratch, 0, layout.scores);  // keys and values, as the padding of packed weights
     keys_ = scratch;
     values_ = scratch + layout.values;
     scores_ = reinterpret_cast<int16_t*>(scratch + layout.scores);

@@ -159,9 +159,6 @@ inline void WidenSteps(const int8_t* rows, int stride, int steps, int16_t* block
 
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block) {
   const int whole = width & -kStepOfInt8;
-  const int begin = tokens < kBlockTokens ? 0 : whole;  // of what the padding is part of
-  std::memset(block + begin * kBlockTokens, 0,
-              TokenBlockBytes(width) - sizeof(int16_t) * begin * kBlockTokens);
   if (tokens == kBlockTokens) {
     WidenSteps<kBlockTokens>(rows, stride, whole / kStepOfInt8, block);
   } else {
@@ -178,15 +175,14 @@ void WidenToken(const int8_t* row, int steps, int16_t* block) {
   WidenSteps<1>(row, 0, steps, block);
 }
 
-void SumTokens(const int16_t* block, int width, int32_t* sums) {
-  constexpr int kPairs = 2 * kBlockTokens;
-  const int16_t* end = block + RoundUp(width, kStepOfInt8) * kBlockTokens;
-  for (; block != end; block += 2 * kPairs) {
-    for (int token = 0; token < kBlockTokens; ++token) {
-      const int16_t* pair = block + 2 * token;
-      sums[token] = AddPairs(pair, pair + kPairs, sums[token]);
-    }
-  }
+int32_t SumToken(const int16_t* pairs, int width) {
+  constexpr int kStep = kStepOfInt8 * kBlockTokens;
+  int32_t sum = 0;
+  const int16_t* end = pairs + width / kStepOfInt8 * kStep;
+#pragma GCC unroll 4
+  for (; pairs != end; pairs += kStep) sum = AddPairs(pairs, pairs + kStep / 2, sum);
+  for (int i = 0; i < width % kStepOfInt8; ++i) sum += pairs[BlockIndex(0, i)];
+  return sum;
 }
 
 }  // namespace mcuformer

@@ -29,7 +29,9 @@ constexpr int StepOf(int weight_bits) { return weight_bits == 4 ? kStepOfInt4 : 
 
 // A token block holds four rows of values at 16 bits, for each step of four values the pairs
 // (x0, x2) of the four tokens and then their pairs (x1, x3): what SXTB16 makes of four bytes,
-// and four 32-bit products of PMADDWD. Padding is zero.
+// and four 32-bit products of PMADDWD. Values beyond the width and tokens that are missing may
+// be anything, such as what an earlier user of the scratch left: nothing clears them, since packed
+// weights are zero there and SumToken leaves them out.
 constexpr size_t TokenBlockBytes(int width) {
   return sizeof(int16_t) * kBlockTokens * RoundUp(width, kStepOfInt4);
 }
@@ -40,8 +42,7 @@ constexpr int BlockIndex(int token, int value) {
 
 // Packed weights of 8 bits: [units / 2][width / 4][2 units][4 values]. Of 4 bits:
 // [units / 2][width / 8][2 units][4 bytes], the bytes w0 w1, w4 w5, w2 w3, w6 w7, low nibble
-// first. Both rounded up; padding is zero, so that it
-// multiplies whatever lies in the padding of a block to zero.
+// first. Both rounded up; padding is zero bytes, also where the kernels pack.
 constexpr size_t PackedWeightBytes(int units, int width, int weight_bits) {
   return static_cast<size_t>(RoundUp(units, 2)) * (RoundUp(width, StepOf(weight_bits)) / 4) *
          (weight_bits == 4 ? 2 : 4);
@@ -64,15 +65,14 @@ void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps,
 
 }  // extern "C"
 
-// Widens up to four rows of int8, `stride` bytes apart, into a token block; rows that are
-// missing become zero.
+// Widens up to four rows of int8, `stride` bytes apart, into a token block.
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block);
 
 // Widens `steps` steps of four values of one row; block: where the token's first value belongs.
 void WidenToken(const int8_t* row, int steps, int16_t* block);
 
-// sums[token] += the sum of the token's values.
-void SumTokens(const int16_t* block, int width, int32_t* sums);
+// The sum of one token's values; pairs: block + 2 * token.
+int32_t SumToken(const int16_t* pairs, int width);
 
 }  // namespace mcuformer
 

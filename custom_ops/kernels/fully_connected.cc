@@ -1,7 +1,5 @@
 #include "kernels/fully_connected.h"
 
-#include <cstring>
-
 #include "kernels/gelu.h"
 
 namespace mcuformer {
@@ -14,7 +12,6 @@ void Walk(const FullyConnectedParams& params, const FullyConnectedWeights& weigh
           const int8_t* input, int8_t* scratch, bool backwards, Store store) {
   auto* block = reinterpret_cast<int16_t*>(scratch);
   auto* ranks = reinterpret_cast<int16_t*>(scratch + TokenBlockBytes(params.width));
-  if (params.rank > 0) std::memset(ranks, 0, TokenBlockBytes(params.rank));
   const int last = (params.tokens - 1) / kBlockTokens * kBlockTokens;
   for (int step = 0; step <= last; step += kBlockTokens) {
     const int first = backwards ? last - step : step;

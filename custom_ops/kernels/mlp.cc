@@ -1,7 +1,5 @@
 #include "kernels/mlp.h"
 
-#include <cstring>
-
 #include "kernels/gelu.h"
 
 namespace mcuformer {
@@ -51,7 +49,6 @@ void Mlp(const MlpParams& params, const MlpWeights& weights, const T* input, int
   const int last_width = rank > 0 ? rank : hidden;
   const int16_t* last_block = rank > 0 ? narrow : wide;
   const ResidualAdd add(params.residual);
-  std::memset(scratch, 0, MlpScratchBytes(width, hidden, rank));
   for (int first = 0; first < params.tokens; first += kBlockTokens) {
     const int rows = params.tokens - first < kBlockTokens ? params.tokens - first : kBlockTokens;
     const T* residual = input + first * width;

@@ -142,10 +142,9 @@ inline void Multiply(const int16_t* block, int tokens, int width, int units, con
   const bool int4 = kHasInt4 && weight_bits == 4;
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int steps = RoundUp(width, step) / step;
-  int32_t offset[kBlockTokens] = {};
-  if (int4) {
-    SumTokens(block, width, offset);
-    for (int32_t& sum : offset) sum *= -kInt4Offset;
+  int32_t offset[kBlockTokens];
+  for (int token = 0; int4 && token < tokens; ++token) {
+    offset[token] = -kInt4Offset * SumToken(block + 2 * token, width);
   }
   InnerLoop loop = {int4 ? McuformerDot4x2Int4 : McuformerDot4x2, int4 ? offset : nullptr};
   if (tokens == kBlockTokens) {

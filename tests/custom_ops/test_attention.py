@@ -1,10 +1,11 @@
 import numpy as np
 import one_op_model
+import padded_sizes
 import pytest
 from drawn import channel_constants, int4, int8, int16, norm, seeds, zero_points
 from hypothesis import given
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, scratch
 
 from mcuformer_tflm.custom_ops.reference.attention import (
     PROBABILITY_ONE,
@@ -57,16 +58,27 @@ def weights_of(table, packed=(None, None), bits=8, norm=(None, None), bias=None)
 def test_on_given_queries_keys_and_values_tflm_equals_twin(
     rng, tokens, heads, head_dim, zero_point, score
 ):
+    check_given(rng, tokens, heads, head_dim, zero_point, score)
+
+
+@pytest.mark.parametrize("sizes", padded_sizes.cases("attention"), ids=padded_sizes.label)
+def test_given_heads_equal_the_twin_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    check_given(np.random.default_rng(0), sizes.tokens, sizes.heads, sizes.head_dim)
+
+
+def check_given(rng, tokens, heads, head_dim, zero_point=3, score=0.004):
+    """Asserts that TFLM and the emulated cores give what the twin does."""
     qkv = int8(rng, 1, tokens, 3 * heads * head_dim)
     options = _options(heads, head_dim, zero_point, score, 0.8 / PROBABILITY_ONE)
     table = exp_table(0.05)
     shape = (1, tokens, heads * head_dim)
-    found = one_op_model.run(NAME, [qkv], [table], shape, options)
+    model = one_op_model.build(NAME, [qkv], [table], shape, options)
+    found = one_op_model.run_in_used_arena(model, [qkv])
     wanted = attention(qkv[0], table, **options)
     np.testing.assert_array_equal(found[0], wanted)
     assert_equals_twin(
         wanted, KERNELS["int8"], params(options, tokens), weights_of(table), qkv,
-        Buffer(np.zeros(scratch_bytes(tokens, head_dim), np.int8)), Buffer(np.zeros_like(wanted)),
+        scratch(scratch_bytes(tokens, head_dim)), Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 
@@ -78,6 +90,19 @@ def test_on_given_queries_keys_and_values_tflm_equals_twin(
 def test_heads_streamed_from_tokens_equal_norm_layer_and_attention_of_the_twins(
     rng, tokens, width, heads, head_dim, zero_point, score, source, bits
 ):
+    check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point, score)
+
+
+@pytest.mark.parametrize(
+    "sizes", padded_sizes.cases("attention with projections"), ids=padded_sizes.label
+)
+def test_streamed_heads_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    check_streamed(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.heads,
+                   sizes.head_dim, sizes.source, sizes.bits)  # fmt: skip
+
+
+def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point=3, score=0.004):
+    """Asserts that TFLM and the emulated cores give what the twins do one after the other."""
     x = (int16 if source == "int16" else int8)(rng, 1, tokens, width)
     units = 3 * heads * head_dim
     weights = (int4 if bits == 4 else int8)(rng, units, width)
@@ -88,10 +113,11 @@ def test_heads_streamed_from_tokens_equal_norm_layer_and_attention_of_the_twins(
     packed = pack_qkv(weights, constants, heads, head_dim, bits)
     normalises = source != "normalised"
     inputs = [table, gamma if normalises else None, beta if normalises else None, *packed]
-    found = one_op_model.run(
+    model = one_op_model.build(
         NAME, [x], inputs, (1, tokens, heads * head_dim),
         options | {"weight_bits": bits} | (norm_options if normalises else {}),
     )  # fmt: skip
+    found = one_op_model.run_in_used_arena(model, [x])
     y = layer_norm(x[0], gamma, beta, **norm_options) if normalises else x[0]
     wanted = attention(fully_connected(y, weights, constants, 0), table, **options)
     np.testing.assert_array_equal(found[0], wanted)
@@ -99,8 +125,7 @@ def test_heads_streamed_from_tokens_equal_norm_layer_and_attention_of_the_twins(
     assert_equals_twin(
         wanted, KERNELS[str(x.dtype)], params(options, tokens, width, normalisation),
         weights_of(table, packed, bits, inputs[1:3]), x,
-        Buffer(np.zeros(scratch_bytes(tokens, head_dim, width), np.int8)),
-        Buffer(np.zeros_like(wanted)),
+        scratch(scratch_bytes(tokens, head_dim, width)), Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 
@@ -118,7 +143,7 @@ def test_relative_position_bias_in_tflm_equals_twin(rng, grid, class_tokens, hea
     np.testing.assert_array_equal(found[0], wanted)
     assert_equals_twin(
         wanted, KERNELS["int8"], params(options, tokens), weights_of(table, bias=bias), qkv,
-        Buffer(np.zeros(scratch_bytes(tokens, head_dim), np.int8)), Buffer(np.zeros_like(wanted)),
+        scratch(scratch_bytes(tokens, head_dim)), Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 

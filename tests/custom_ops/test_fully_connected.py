@@ -1,5 +1,8 @@
+import itertools
+
 import numpy as np
 import one_op_model
+import padded_sizes
 import pytest
 import tensorflow as tf
 from drawn import (
@@ -14,7 +17,7 @@ from drawn import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from on_cortex_m import BUILDS, assert_equals_twin, run
+from on_cortex_m import BUILDS, assert_equals_twin, run, scratch
 
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
@@ -51,27 +54,35 @@ def layers(packed, bits, table=None, second=(None, None)):
     return Struct((*packed, bits, *second, bits, table))
 
 
-def scratch(width, rank=0):
-    """Returns the kernel's scratch for the emulator, of just the size it asks for."""
-    return Buffer(np.zeros(scratch_bytes(width, rank), np.int8))
-
-
 @given(seeds, sizes, sizes, sizes, zero_points, st.booleans(), weight_bits, st.booleans())
 def test_tflm_equals_twin_for_any_shape(
     rng, tokens, width, units, zero_point, in_place, bits, gelu
 ):
+    check_layer(rng, tokens, width, units, bits, gelu, zero_point, in_place)
+
+
+@pytest.mark.parametrize("sizes", padded_sizes.cases("fully connected"), ids=padded_sizes.label)
+def test_layer_equals_twin_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    check_layer(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.units, sizes.bits,
+                sizes.gelu)  # fmt: skip
+
+
+def check_layer(rng, tokens, width, units, bits, gelu, zero_point=3, in_place=True):
+    """Asserts that TFLM and the emulated cores give what the twin does."""
     x = int8(rng, 1, tokens, width)
     weights, constants, packed = layer(rng, units, width, bits)
     table = gelu_table(rng) if gelu else None
     options = {
         "output_zero_point": zero_point, "in_place": int(in_place), "weight_bits": bits,
     }  # fmt: skip
-    found = one_op_model.run(NAME, [x], [None, table, *packed], (1, tokens, units), options)
+    model = one_op_model.build(NAME, [x], [None, table, *packed], (1, tokens, units), options)
+    found = one_op_model.run_in_used_arena(model, [x])
     wanted = fully_connected(x[0], weights, constants, zero_point, table)
     np.testing.assert_array_equal(found[0], wanted)
     assert_equals_twin(
         wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point),
-        layers(packed, bits, table), x, scratch(width), Buffer(np.zeros_like(wanted)),
+        layers(packed, bits, table), x, scratch(scratch_bytes(width)),
+        Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 
@@ -79,6 +90,19 @@ def test_tflm_equals_twin_for_any_shape(
 def test_low_rank_pair_equals_its_two_layers(
     rng, tokens, width, rank, units, rank_zero_point, zero_point, gelu, bits
 ):
+    check_pair(rng, tokens, width, rank, units, gelu, bits, rank_zero_point, zero_point)
+
+
+@pytest.mark.parametrize(
+    "sizes", padded_sizes.cases("fully connected of low rank"), ids=padded_sizes.label
+)
+def test_pair_equals_its_layers_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    check_pair(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.rank, sizes.units,
+               sizes.gelu, sizes.bits)  # fmt: skip
+
+
+def check_pair(rng, tokens, width, rank, units, gelu, bits, rank_zero_point=-7, zero_point=3):
+    """Asserts that TFLM and the emulated cores give what the twin's two layers do."""
     x = int8(rng, 1, tokens, width)
     u, u_constants, packed_u = layer(rng, rank, width, bits)
     v, v_constants, packed_v = layer(rng, units, rank, bits)
@@ -87,28 +111,50 @@ def test_low_rank_pair_equals_its_two_layers(
         "output_zero_point": zero_point, "rank_zero_point": rank_zero_point, "in_place": 1,
         "weight_bits": bits,
     }  # fmt: skip
-    found = one_op_model.run(
+    model = one_op_model.build(
         NAME, [x], [None, table, *packed_u, *packed_v], (1, tokens, units), options
     )
+    found = one_op_model.run_in_used_arena(model, [x])
     between = fully_connected(x[0], u, u_constants, rank_zero_point)
     wanted = fully_connected(between, v, v_constants, zero_point, table)
     np.testing.assert_array_equal(found[0], wanted)
     assert_equals_twin(
         wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point, rank, rank_zero_point),
-        layers(packed_u, bits, table, packed_v), x, scratch(width, rank),
+        layers(packed_u, bits, table, packed_v), x, scratch(scratch_bytes(width, rank)),
         Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 
 @given(
-    seeds, sizes, sizes, sizes, zero_points, zero_points, multipliers, st.integers(5, 10),
-    st.sampled_from([int8, int16]), weight_bits,
+    seeds, sizes, sizes, sizes, st.integers(0, 33), zero_points, zero_points, multipliers,
+    st.integers(5, 10), st.sampled_from([int8, int16]), weight_bits,
 )  # fmt: skip
 def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
-    rng, tokens, width, units, zero_point, residual_zero_point, multiplier, shift, draw, bits
+    rng, tokens, width, units, rank, zero_point, residual_zero_point, multiplier, shift, draw, bits
 ):
+    check_residual(rng, tokens, width, units, rank, draw, bits, zero_point, residual_zero_point,
+                   multiplier, shift)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sizes", padded_sizes.cases("fully connected with residual"), ids=padded_sizes.label
+)
+def test_residual_equals_twin_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    check_residual(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.units,
+                   sizes.rank if sizes.low_rank else 0, int16 if sizes.dtype == "int16" else int8,
+                   sizes.bits)  # fmt: skip
+
+
+def check_residual(rng, tokens, width, units, rank, draw, bits, zero_point=3,
+                   residual_zero_point=-5, multiplier=2**30, shift=8):  # fmt: skip
+    """Asserts that TFLM and the emulated cores give what the twin does; rank 0: one layer."""
     x = int8(rng, 1, tokens, width)
-    weights, constants, packed = layer(rng, units, width, bits, extra_bits=8)
+    between, rank_zero_point, pairs = x[0], -7, []
+    if rank > 0:
+        *of_first, packed = layer(rng, rank, width, bits)
+        between = fully_connected(x[0], *of_first, rank_zero_point)
+        pairs.append(packed)
+    weights, constants, packed = layer(rng, units, rank or width, bits, extra_bits=8)
     residual = draw(rng, 1, tokens, units)
     options = {
         "output_zero_point": zero_point,
@@ -116,18 +162,23 @@ def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
         "residual_multiplier": multiplier,
         "residual_shift": shift,
     }
-    found = one_op_model.run(
-        NAME, [x, residual], [1, None, *packed], (1, tokens, units),
-        options | {"in_place": 0, "weight_bits": bits}, str(residual.dtype),
+    pairs.append(packed)
+    model = one_op_model.build(
+        NAME, [x, residual], [1, None, *itertools.chain(*pairs)], (1, tokens, units),
+        options | {"in_place": 0, "weight_bits": bits, "rank_zero_point": rank_zero_point},
+        str(residual.dtype),
     )  # fmt: skip
-    wanted = fully_connected(x[0], weights, constants, residual=residual[0], **options)
+    found = one_op_model.run_in_used_arena(model, [x, residual])
+    wanted = fully_connected(between, weights, constants, residual=residual[0], **options)
     assert found.dtype == residual.dtype
     np.testing.assert_array_equal(found[0], wanted)
     stream = Buffer(residual[0])
     assert_equals_twin(
-        wanted, RESIDUAL[str(residual.dtype)], params(tokens, width, units, zero_point),
-        layers(packed, bits), Struct((residual_zero_point, multiplier, shift)), x, stream,
-        scratch(width), stream,
+        wanted, RESIDUAL[str(residual.dtype)],
+        params(tokens, width, units, zero_point, rank, rank_zero_point),
+        layers(pairs[0], bits, second=pairs[1] if rank > 0 else (None, None)),
+        Struct((residual_zero_point, multiplier, shift)), x, stream,
+        scratch(scratch_bytes(width, rank)), stream,
     )  # fmt: skip
 
 
@@ -153,7 +204,7 @@ def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
     for build in BUILDS:
         left = run(
             build, FULLY_CONNECTED, params(tokens, width, units, 3), layers(packed, 8), shared,
-            scratch(width), shared,
+            scratch(scratch_bytes(width)), shared,
         )  # fmt: skip
         np.testing.assert_array_equal(left[: wanted.size], wanted.reshape(-1), err_msg=build)
 

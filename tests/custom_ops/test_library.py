@@ -13,7 +13,7 @@ KERNELS = sorted(path.stem for path in (ROOT / "custom_ops/kernels").glob("*.cc"
 # are put together in test_dot and test_fully_connected.
 PARTS = {
     "mcuformer::FullyConnectedResidual", "McuformerDot4x2", "McuformerDot4x2Int4",
-    "McuformerDot1x2Int4", "mcuformer::SumTokens",
+    "McuformerDot1x2Int4", "mcuformer::SumToken",
     "mcuformer::AttentionLogits", "mcuformer::AttentionSoftmax", "mcuformer::AttentionContext",
     "mcuformer::IntegerSqrt", "mcuformer::MultiplyByQuantizedMultiplier",
 }  # fmt: skip

@@ -1,5 +1,7 @@
 import numpy as np
 import one_op_model
+import padded_sizes
+import pytest
 from drawn import (
     channel_constants,
     gelu_table,
@@ -13,7 +15,7 @@ from drawn import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, scratch
 
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights
 from mcuformer_tflm.custom_ops.reference.mlp import mlp, scratch_bytes
@@ -30,8 +32,32 @@ sizes = st.integers(1, 40)
 def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
     rng, tokens, width, hidden, rank, low_rank, bits, draw, zero_point, multiplier, overwrites
 ):
+    check(rng, tokens, width, hidden, rank if low_rank else 0, bits, draw, zero_point, multiplier,
+          run_overwriting if overwrites else one_op_model.run_model)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sizes", [*padded_sizes.cases("mlp of low rank"), *padded_sizes.cases("mlp")],
+    ids=padded_sizes.label,
+)  # fmt: skip
+def test_one_pass_equals_the_layers_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    draw = int16 if sizes.dtype == "int16" else int8
+    check(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.hidden,
+          getattr(sizes, "rank", 0), sizes.bits, draw)  # fmt: skip
+
+
+def run_overwriting(model, activations):
+    """Returns the output of a model whose output takes the place of its input."""
+    plan = plan_memory(model)
+    assert len({b.offset for b in plan.buffers if b.tensor is not None}) == 1
+    return one_op_model.run_model(write_plan(model, plan), activations)
+
+
+def check(rng, tokens, width, hidden, rank, bits, draw, zero_point=3, multiplier=2**30,
+          run_model=one_op_model.run_in_used_arena):  # fmt: skip
+    """Asserts that TFLM and the emulated cores give what the twin's layers do; rank 0: whole."""
     shapes = [(rank, width), (hidden, rank), (rank, hidden), (width, rank)]
-    if not low_rank:
+    if rank == 0:
         shapes = [(hidden, width), (width, hidden)]
     layers = []
     for index, (units, inner) in enumerate(shapes):
@@ -48,7 +74,7 @@ def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
         "residual_multiplier": multiplier,
         "residual_shift": 8,
     }
-    if low_rank:
+    if rank > 0:
         options |= {"fc1_rank_zero_point": -7, "fc2_rank_zero_point": 9}
     packed = [part for weights, constants in layers
               for part in (pack_weights(weights, bits), constants)]  # fmt: skip
@@ -56,11 +82,7 @@ def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
         "McuformerMlp", [x], [gamma, beta, table, *packed], x.shape,
         options | norm_options | {"weight_bits": bits}, str(x.dtype),
     )  # fmt: skip
-    if overwrites:
-        plan = plan_memory(model)
-        assert len({b.offset for b in plan.buffers if b.tensor is not None}) == 1
-        model = write_plan(model, plan)
-    found = one_op_model.run_model(model, [x])
+    found = run_model(model, [x])
     wanted = mlp(x[0], gamma, beta, table, layers, norm_options, **options)
     assert found.dtype == x.dtype
     np.testing.assert_array_equal(found[0], wanted)
@@ -69,14 +91,13 @@ def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
              "residual_shift")  # fmt: skip
     normalisation = (norm_options[name] for name in ("epsilon", "iterations", "normalised_bits"))
     fields = (options.get(name, 0) for name in names)
-    rank = rank if low_rank else 0
     pairs = list(zip(packed[::2], packed[1::2], strict=True))
-    if not low_rank:
+    if rank == 0:
         pairs = [(None, None), pairs[0], (None, None), pairs[1]]
     stream = Buffer(x[0])
     assert_equals_twin(
         wanted, f"mcuformer::Mlp<{'signed char' if x.dtype == np.int8 else 'short'}>",
         Struct((tokens, width, hidden, rank, *fields, width, *normalisation)),
         Struct((gamma, beta, table, *(part for pair in pairs for part in (*pair, bits)))),
-        stream, Buffer(np.zeros(scratch_bytes(width, hidden, rank), np.int8)), stream,
+        stream, scratch(scratch_bytes(width, hidden, rank)), stream,
     )  # fmt: skip

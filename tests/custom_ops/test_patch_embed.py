@@ -2,11 +2,12 @@ import ctypes
 
 import numpy as np
 import one_op_model
+import padded_sizes
 import pytest
 from drawn import channel_constants, int8, multipliers, seeds, zero_points
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from on_cortex_m import BUILDS, run
+from on_cortex_m import BUILDS, run, scratch
 
 from mcuformer_tflm.custom_ops.reference.dot import unit_constants
 from mcuformer_tflm.custom_ops.reference.patch_embed import (
@@ -75,9 +76,10 @@ class Case:
                         output_zero_point, multiplier, shift, MODES.index(mode))),
                 Struct((packed, constants, 8, position, token)),
                 Struct((pixels, None, None)),
-                Buffer(np.zeros(size, np.int8)), output,
+                scratch(size), output,
             )  # fmt: skip
-            found = left.reshape(-1)[: self.wanted.size].reshape(self.wanted.shape)
+            written = left.tobytes()[: self.wanted.nbytes]
+            found = np.frombuffer(written, self.dtype).reshape(self.wanted.shape)
             np.testing.assert_array_equal(found, self.wanted, err_msg=build)
 
     def model(self, mode, source=None):
@@ -104,6 +106,15 @@ def test_decomposed_in_tflm_equals_the_whole_convolution_of_the_twin(
     found = one_op_model.run_model(case.model("whole"), [case.image])
     np.testing.assert_array_equal(found[0], case.wanted)
     case.check_on_cortex_m("whole")
+
+
+@pytest.mark.parametrize("sizes", padded_sizes.cases("patch embedding"), ids=padded_sizes.label)
+def test_tokens_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    case = Case(np.random.default_rng(0), sizes.height, sizes.width, sizes.channels, sizes.patch,
+                sizes.embed_dim, sizes.tile, sizes.dtype)  # fmt: skip
+    found = one_op_model.run_in_used_arena(case.model(sizes.mode), [case.image])
+    np.testing.assert_array_equal(found[0], case.wanted)
+    case.check_on_cortex_m(sizes.mode)
 
 
 @given(

@@ -17,7 +17,14 @@ BUILDS = {
     "cortex-m7": ("cortex-m7", False),
     "portable": ("cortex-m4", True),
 }
+# What scratch holds before a call, so that no kernel counts on zeros.
+STALE = 0xA5
 builds = pytest.mark.parametrize("build", list(BUILDS))
+
+
+def scratch(size):
+    """Returns a kernel's scratch: ``size`` bytes that somebody else has left."""
+    return Buffer(np.full(size, STALE, np.uint8))
 
 
 def run(build, function, *arguments):

@@ -5,9 +5,12 @@ import tempfile
 
 import numpy as np
 import pytest
+from on_cortex_m import STALE
 
 from mcuformer_tflm.convert.graph import ABSENT, Graph
 from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.plan import plan_memory, write_plan
+from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
 from mcuformer_tflm.runtime.tflm import open_interpreter
 
 _ARENA = 1 << 20
@@ -51,7 +54,17 @@ def run(custom_code, activations, constants, output_shape, options, output_dtype
 
 def run_model(model, activations):
     """Returns the output of a model in TFLM."""
-    interpreter = open_interpreter(model, _ARENA)
+    return _invoke(open_interpreter(model, _ARENA), activations)
+
+
+def run_in_used_arena(model, activations):
+    """Returns the output of a model in TFLM with our plan, in an arena that is not clean."""
+    (arena,) = allocate(_ARENA)
+    arena[:] = STALE
+    return _invoke(ArenaInterpreter(write_plan(model, plan_memory(model)), arena), activations)
+
+
+def _invoke(interpreter, activations):
     for index, x in enumerate(activations):
         interpreter.set_input(np.ascontiguousarray(x), index)
     interpreter.invoke()

@@ -7,7 +7,9 @@ from mcuformer_tflm import MicroInterpreter, convert, datasets, plan_memory
 from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.project import export_firmware
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.skeleton import skeleton_graph
@@ -25,6 +27,7 @@ OPTIONS = {
     "int4_weights": QuantizationConfig(weight_bits=4),
     "both": QuantizationConfig(weight_bits=4, residual_bits=16, layer_norm_iterations=3),
 }
+LABELS = tuple("abcdefghij")
 
 
 @pytest.fixture(scope="module", params=OPTIONS.values(), ids=OPTIONS.keys())
@@ -111,6 +114,25 @@ def test_firmware_gives_the_interpreters_bytes(network, config, pictures, fashio
     run = run_firmware(built.elf, get_board(board).core, pictures, 10)
     assert run.status == 0, run.log
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(model).run(pictures))
+
+
+def test_ranks_that_are_no_multiple_of_a_step_give_the_networks_logits_in_every_schedule():
+    # Of the paper's space: 192 wide, of rank 86.
+    odd = Architecture(32, 3, 10, 8, 0.45, 64, 192, (3,), (3.5,))
+    subnet = build_subnet(odd)
+    rng = np.random.default_rng(0)
+    for weight in subnet.trainable_weights:
+        weight.assign_add(0.02 * rng.standard_normal(weight.shape))
+    pictures = rng.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    network = subnet.quantized_copy([datasets.normalise(pictures)], OPTIONS["int4_weights"])
+    logits = predict(network, datasets.normalise(pictures))
+    for schedule in ("auto", "kept", "paper"):
+        model = MicroInterpreter(convert(network, LABELS, schedule=schedule))
+        output = model.graph.tensors[model.graph.outputs[0]]
+        steps = logits.astype(float) / output.scale + output.zero_point
+        found = model.run(datasets.quantize_images(pictures))
+        assert len(np.unique(found)) > 10, "an answer that depends on the picture"
+        np.testing.assert_allclose(steps, found, atol=1e-3, err_msg=schedule)
 
 
 def test_fake_quantized_network_gives_the_bytes_of_the_int8_model(network, pictures, fashion_mnist):
