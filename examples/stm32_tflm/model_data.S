@@ -5,3 +5,5 @@
 .global mcuformer_model_end
 mcuformer_model: .incbin MCUFORMER_MODEL
 mcuformer_model_end:
+// No executable stack.
+.section .note.GNU-stack, "", %progbits

@@ -282,4 +282,5 @@ def _assemble(
             content += data
     # The tuned inner loops may read up to 8 bytes past the last weights.
     lines += [f".balign {_ALIGNMENT}", f".space {_ALIGNMENT}"]
+    lines += ["// No executable stack.", '.section .note.GNU-stack, "", %progbits']
     return "\n".join(lines) + "\n", bytes(content)

@@ -1,6 +1,19 @@
-import pytest
+import shutil
+import subprocess
 
-from mcuformer_tflm.emulator.toolchain import CORE_FLAGS, build_kernels
+import pytest
+from elftools.elf.constants import P_FLAGS
+from elftools.elf.elffile import ELFFile
+
+from mcuformer_tflm.emulator.toolchain import (
+    COMPILER,
+    CORE_FLAGS,
+    build_kernels,
+    find_tool,
+    kernel_folder,
+    kernel_sources,
+)
+from mcuformer_tflm.runtime import library
 
 
 @pytest.mark.parametrize("core", CORE_FLAGS)
@@ -15,3 +28,24 @@ def test_kernels_use_no_heap_and_no_floating_point():
     forbidden = {"malloc", "free", "_sbrk", "__cxa_throw"}
     floating = ("__aeabi_d", "__aeabi_f", "__adddf3", "__muldf3", "__divdf3", "__addsf3")
     assert not [name for name in names if name in forbidden or name.startswith(floating)]
+
+
+@pytest.mark.parametrize("source", [s for s in kernel_sources() if s.suffix == ".S"], ids=str)
+@pytest.mark.parametrize("core", CORE_FLAGS)
+def test_assembly_says_on_every_core_that_it_wants_no_executable_stack(source, core, tmp_path):
+    path = tmp_path / "assembled.o"
+    command = [find_tool(COMPILER), *CORE_FLAGS[core], "-mthumb", f"-I{kernel_folder().parent}"]
+    subprocess.run([*command, "-c", source, "-o", path], check=True)
+    with path.open("rb") as file:
+        assert ELFFile(file).get_section_by_name(".note.GNU-stack")["sh_flags"] == 0
+
+
+def test_library_of_all_sources_leaves_the_hosts_stack_without_execution(tmp_path):
+    linked = tmp_path / "kernels.so"
+    compiler = shutil.which("c++") or pytest.skip("no compiler of the host")
+    command = [compiler, "-std=c++17", "-O0", "-fPIC", "-shared", f"-I{kernel_folder().parent}"]
+    subprocess.run([*command, *kernel_sources(), "-o", linked], check=True)
+    for path in (linked, library.find_library()):
+        with path.open("rb") as file:
+            (stack,) = ELFFile(file).iter_segments("PT_GNU_STACK")
+            assert stack["p_flags"] == P_FLAGS.PF_R | P_FLAGS.PF_W, path

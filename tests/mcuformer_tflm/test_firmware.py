@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 
 from mcuformer_tflm import MicroInterpreter, convert, datasets
 from mcuformer_tflm.bench.firmware import Case, measure
@@ -258,6 +259,24 @@ def test_a_second_export_replaces_the_first_and_keeps_the_users_files(model, tmp
     assert (out / "my_io.cc").read_text() == "// mine"
     assert "mcuformer_run_rows" in (out / "model.cc").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["project"]
+
+
+def test_no_assembly_of_a_program_asks_for_an_executable_stack(model, tmp_path):
+    export_firmware(model, "stm32f746", tmp_path / "project")
+    (tmp_path / "model.tflite").write_bytes(model)
+    application = Path(__file__).parents[2] / "examples/stm32_tflm/model_data.S"
+    sources = [*(tmp_path / "project").rglob("*.S"), application]
+    assert {source.name for source in sources} == {"constants.S", "dot.S", "model_data.S"}
+    for source in sources:
+        subprocess.run(
+            [find_tool(COMPILER), *core_flags("cortex-m7"), "-mthumb", "-I.", "-c", source,
+             f'-DMCUFORMER_MODEL="{tmp_path / "model.tflite"}"', "-o", "assembled.o"],
+            cwd=tmp_path / "project", check=True,
+        )  # fmt: skip
+        with (tmp_path / "project/assembled.o").open("rb") as file:
+            note = ELFFile(file).get_section_by_name(".note.GNU-stack")
+            assert note is not None, source
+            assert note["sh_flags"] == 0, source
 
 
 def test_a_board_without_linker_script_is_refused(model, tmp_path):

@@ -172,3 +172,8 @@
   DOT_1X2 McuformerDot1x2Int4, STEP_1X2_INT4
 
 #endif  // MCUFORMER_CORTEX_M_DOT
+
+#ifdef __ELF__
+  // For every core: an object without it makes a host's stack executable.
+  .section .note.GNU-stack, "", %progbits
+#endif
