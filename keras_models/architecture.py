@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 import numbers
-from typing import Any
+from typing import Any, Literal, get_args
 
 from mcuformer_tflm.keras_models.checked_values import (
     checked_bool,
@@ -18,7 +18,7 @@ from mcuformer_tflm.keras_models.checked_values import (
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
-POOLINGS = ("mean", "class_token")
+Pooling = Literal["mean", "class_token"]
 
 # Deeper is a slip of the pen, which would be built block by block.
 _MAX_DEPTH = 1000
@@ -64,7 +64,7 @@ class Architecture:
     _: dataclasses.KW_ONLY
     low_rank_attention: bool = False
     relative_position: bool = False
-    pooling: str = "mean"
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         """Checks every field, and keeps its numbers as Python's: equal networks are one.
@@ -103,7 +103,7 @@ class Architecture:
             keep(field, checked_bool(field, getattr(self, field)))
         if self.low_rank_attention and self.rank_ratio is None:
             raise ConfigError("rank_ratio is None; low_rank_attention needs a number in (0, 1].")
-        checked_choice("pooling", self.pooling, POOLINGS)
+        checked_choice("pooling", self.pooling, get_args(Pooling))
 
     @property
     def depth(self) -> int:

@@ -1,17 +1,18 @@
-"""Numbers that enter, as Python's own; what is none is refused by the name of its field."""
+"""Values that enter, numbers as Python's own; what is none is refused by its field's name."""
 
 from __future__ import annotations
 
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _SHOWN = 80
+_Kind = TypeVar("_Kind")
 
 
 def checked_whole(field: str, value: Any, *, least: int = 1, most: float = math.inf) -> int:
@@ -73,15 +74,31 @@ def checked_bool(field: str, value: Any) -> bool:
     return bool(value)
 
 
-def checked_choice(field: str, value: Any, allowed: Sequence[str]) -> str:
-    """Returns one of some names.
+def checked_choice(field: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Returns the one of some names or numbers that a value is.
 
     Raises:
-        ConfigError: If it is another.
+        ConfigError: If it is none; True is no 1.
     """
-    if not isinstance(value, str) or value not in allowed:
-        names = ", ".join(map(repr, allowed[:-1])) + f" and {allowed[-1]!r}"
-        raise ConfigError(f"{field} is {shown(value)}; allowed are {names}.")
+    for choice in allowed:
+        kind = numbers.Integral if isinstance(choice, int) else type(choice)
+        if isinstance(value, kind) and not isinstance(value, bool) and value == choice:
+            return choice
+    if isinstance(allowed, range):
+        choices = f"{allowed[0]} to {allowed[-1]}"
+    else:
+        choices = ", ".join(map(repr, allowed[:-1])) + f" and {allowed[-1]!r}"
+    raise ConfigError(f"{field} is {shown(value)}; allowed are {choices}.")
+
+
+def checked_type(field: str, value: Any, kind: type[_Kind]) -> _Kind:
+    """Returns a value of the type that an argument must have.
+
+    Raises:
+        ConfigError: If it has another.
+    """
+    if not isinstance(value, kind):
+        raise ConfigError(f"{field} is {shown(value)}; it must be of the type {kind.__name__}.")
     return value
 
 

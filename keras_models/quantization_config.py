@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.custom_ops.reference.integer_sqrt import MAX_ITERATIONS
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_bool, checked_choice
 
 _ALLOWED = {
     "weight_bits": (4, 8),
     "residual_bits": (8, 16),
-    "layer_norm_iterations": tuple(range(MAX_ITERATIONS + 1)),
-    "integer_operators": (False, True),
+    "layer_norm_iterations": range(MAX_ITERATIONS + 1),
 }
 
 
@@ -38,20 +37,16 @@ class QuantizationConfig:
     integer_operators: bool = True
 
     def __post_init__(self) -> None:
-        """Checks every field.
+        """Checks every field, and keeps its numbers as Python's.
 
         Raises:
             ConfigError: If a field has a value that is not allowed.
         """
         for field, allowed in _ALLOWED.items():
-            value = getattr(self, field)
-            if type(value) is not type(allowed[0]) or value not in allowed:
-                choices = (
-                    f"{allowed[0]} to {allowed[-1]}"
-                    if len(allowed) > 2
-                    else " and ".join(map(str, allowed))
-                )
-                raise ConfigError(f"{field} is {value!r}; allowed are {choices}.")
+            chosen = checked_choice(field, getattr(self, field), allowed)
+            object.__setattr__(self, field, chosen)
+        simulated = checked_bool("integer_operators", self.integer_operators)
+        object.__setattr__(self, "integer_operators", simulated)
 
 
 # What everything is unless it is told otherwise.

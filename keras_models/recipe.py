@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Literal, get_args
 
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+Precision = Literal["float32", "mixed_bfloat16"]
 
 _AUGMENTATION = (
     "crop_padding", "flip_probability", "rand_augment_operations", "rand_augment_magnitude",
@@ -54,7 +58,7 @@ class TrainingRecipe:
     sandwich_random: int | None = None
     distillation_weight: float = 0.0
     distillation_temperature: float = 1.0
-    precision: str = "float32"
+    precision: Precision = "float32"
     crop_padding: int = 0
     flip_probability: float = 0.0
     rand_augment_operations: int = 0
@@ -120,6 +124,7 @@ class TrainingRecipe:
         self._check("ema_decay", 0, 1, open_above=True)
         self._check("sandwich_random", 0, math.inf, open_above=True)
         self._check("distillation_temperature", 0, math.inf, open_below=True, open_above=True)
+        checked_choice("precision", self.precision, get_args(Precision))
 
     def _check(
         self,

@@ -13,6 +13,7 @@ import tf_keras
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.attention import Attention
 from mcuformer_tflm.keras_models.calibration import calibrate
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.gelu import Gelu
@@ -114,7 +115,9 @@ def build_subnet(
         ConfigError: If it shall be quantized, and has an option without int8 operators.
     """
     arch = architecture
+    checked_type("architecture", arch, Architecture)
     if quantization is not None:
+        checked_type("quantization", quantization, QuantizationConfig)
         arch.check_exportable()
     image = tf_keras.Input(arch.image_shape, name="image")
     patch_embed = PatchEmbed(

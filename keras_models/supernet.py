@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
 from mcuformer_tflm.keras_models.class_token import ClassToken
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.recipe import Precision
 from mcuformer_tflm.keras_models.subnet import (
     Subnet,
     block_layers,
@@ -24,8 +26,6 @@ from mcuformer_tflm.keras_models.subnet import (
     pooling_layer,
     run_block,
 )
-
-PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 class Supernet(tf_keras.Model):
@@ -43,13 +43,15 @@ class Supernet(tf_keras.Model):
         **kwargs: As for Keras' Model.
 
     Raises:
-        ConfigError: If ``precision`` is neither.
+        ConfigError: If ``largest`` is no architecture, or ``precision`` is neither.
     """
 
-    def __init__(self, largest: Architecture, precision: str = "float32", **kwargs: Any) -> None:
+    def __init__(
+        self, largest: Architecture, precision: Precision = "float32", **kwargs: Any
+    ) -> None:
         """Creates all weights."""
-        if precision not in PRECISIONS:
-            raise ConfigError(f"precision is {precision!r}; allowed are {PRECISIONS}.")
+        checked_type("largest", largest, Architecture)
+        checked_choice("precision", precision, get_args(Precision))
         super().__init__(dtype=precision, **kwargs)
         self.largest = largest
         self.patch_embed = PatchEmbed(

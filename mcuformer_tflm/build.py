@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mcuformer_tflm.keras_models.checked_values import checked_type
+from mcuformer_tflm.keras_models.recipe import Precision
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -11,7 +13,7 @@ def build_supernet(
     patch_size: int | None = None,
     *,
     rank_ratio: float | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
 ) -> Supernet:
     """Builds the weight-entangled supernet of a search space.
 
@@ -30,7 +32,8 @@ def build_supernet(
     Raises:
         ConfigError: If the space does not hold that pair, or ``precision`` is neither.
     """
-    space = space or SearchSpace()
+    space = SearchSpace() if space is None else space
+    checked_type("space", space, SearchSpace)
     chosen = space.at(
         patch_size=min(space.patch_size) if patch_size is None else patch_size,
         rank_ratio=max(space.rank_ratio) if rank_ratio is None else rank_ratio,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.tflm_arena import STATE_BYTES, ArenaContent, tflm_arena
 
@@ -52,6 +53,10 @@ def head_bytes(
         architecture: The network.
         image: Whether the arena holds the image or a strip of ``patch_size`` rows of it.
         quantization: Whose ``residual_bits`` is the width of the residual stream.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
     return max(total for _, total in live_bytes(architecture, image, quantization=quantization))
 
@@ -69,9 +74,13 @@ def arena_bytes(
         architecture: The network.
         image: Whether the arena holds the image or a strip of it.
         quantization: Of the network.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
-    low_rank = architecture.rank_ratio is not None
     head = head_bytes(architecture, image, quantization=quantization)
+    low_rank = architecture.rank_ratio is not None
     content = arena_content(
         architecture.depth,
         head,
@@ -132,6 +141,10 @@ def fits_regions(
         regions: Bytes of each region that are free for the plan.
         image: Whether the arena holds the image or a strip of it.
         quantization: Of the network.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
     operators = list(live_buffers(architecture, image, quantization=quantization))
     if max(operator.total for operator in operators) > sum(regions):
@@ -158,7 +171,8 @@ def live_bytes(
     """Yields (operator, bytes alive while it runs) in execution order.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
     for operator in live_buffers(architecture, image, quantization=quantization):
         yield operator.operator, operator.total
@@ -170,7 +184,8 @@ def live_buffers(
     """Yields what is alive at each operator, in execution order.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
     first, *rest = outer_live_buffers(architecture, image, quantization=quantization)
     yield first
@@ -195,7 +210,12 @@ def block_live_buffers(
 
 
 def stream_bytes(architecture: Architecture, quantization: QuantizationConfig = INT8) -> int:
-    """Returns the bytes of the residual stream."""
+    """Returns the bytes of the residual stream.
+
+    Raises:
+        ConfigError: If ``quantization`` is no such configuration.
+    """
+    checked_type("quantization", quantization, QuantizationConfig)
     element_size = quantization.residual_bits // 8
     return _aligned(architecture.num_tokens * architecture.embed_dim * element_size)
 
@@ -206,8 +226,11 @@ def outer_live_buffers(
     """Yields what is alive at the operators before and after the blocks.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
+    checked_type("architecture", architecture, Architecture)
+    checked_choice("image", image, get_args(Image))
     architecture.check_exportable()
     arch, dim = architecture, architecture.embed_dim
     yield _patch_embed_buffers(arch, image, quantization)

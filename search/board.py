@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _KIB = 1024
@@ -17,6 +18,16 @@ class SramRegion:
     name: str
     address: int
     size: int
+
+
+def check_core(core: object) -> None:
+    """Checks that a name is that of a Cortex-M, known here or not.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if not isinstance(core, str) or not core.startswith("cortex-m"):
+        raise ConfigError(f"core is {core!r}; it must be a Cortex-M, such as 'cortex-m4'.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +48,17 @@ class Board:
     flash: int
     _: dataclasses.KW_ONLY
     external_flash: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks what others rely on.
+
+        Raises:
+            ConfigError: If the core is no Cortex-M, or there is no SRAM.
+        """
+        checked_type("name", self.name, str)
+        check_core(self.core)
+        if not self.sram_regions:
+            raise ConfigError(f"sram_regions is {self.sram_regions}; a board has one or more.")
 
     @property
     def sram(self) -> int:
@@ -98,12 +120,15 @@ def all_boards() -> list[Board]:
     return [_BOARDS[name] for name in board_names()]
 
 
-def get_board(name: str) -> Board:
-    """Returns a board by name, upper or lower case.
+def get_board(name: str | Board) -> Board:
+    """Returns a board by name, upper or lower case, or the board that is given itself.
 
     Raises:
         ConfigError: If there is none; names the boards, the most similar first.
     """
+    if isinstance(name, Board):
+        return name
+    checked_type("board", name, str)
     if name.lower() in _BOARDS:
         return _BOARDS[name.lower()]
     near = difflib.get_close_matches(name.lower(), _BOARDS, n=1)
@@ -115,5 +140,10 @@ def get_board(name: str) -> Board:
 
 
 def register_board(board: Board) -> None:
-    """Makes a board of the user's known by its name."""
+    """Makes a board of the user's known by its name.
+
+    Raises:
+        ConfigError: If it is no board.
+    """
+    checked_type("board", board, Board)
     _BOARDS[board.name.lower()] = board

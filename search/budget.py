@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import (
     Image,
@@ -12,7 +13,7 @@ from mcuformer_tflm.search.activation_memory import (
     arena_content,
     fits_regions,
 )
-from mcuformer_tflm.search.board import Board
+from mcuformer_tflm.search.board import Board, get_board
 from mcuformer_tflm.search.memory import code_bytes, flash_bytes
 from mcuformer_tflm.search.tflm_arena import tflm_arena
 
@@ -39,17 +40,33 @@ class Budget:
     banks: tuple[int, ...] = ()
     quantization: QuantizationConfig = INT8
 
+    def __post_init__(self) -> None:
+        """Checks what the memory model relies on.
+
+        Raises:
+            ConfigError: If ``quantization`` is no such configuration.
+        """
+        checked_type("quantization", self.quantization, QuantizationConfig)
+
     @classmethod
     def of_board(
-        cls, board: Board, arena: int | None = None, *, quantization: QuantizationConfig = INT8
+        cls,
+        board: Board | str,
+        arena: int | None = None,
+        *,
+        quantization: QuantizationConfig = INT8,
     ) -> Budget:
         """Returns a board's budget: all its SRAM, and its flash less our operators' code.
 
         Args:
-            board: The board.
+            board: The board, or its name.
             arena: Limits the SRAM further, its regions in order, in bytes.
             quantization: How networks will be quantized.
+
+        Raises:
+            ConfigError: If there is no such board.
         """
+        board = get_board(board)
         left = board.sram if arena is None else arena
         regions = []
         for region in board.sram_regions:

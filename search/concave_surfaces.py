@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.search.evolution_step import Update
 from mcuformer_tflm.search.replay import replay
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.space_evolution import SpaceEvolution
 
-KINDS = ("quadratic", "planes")
+Kind = Literal["quadratic", "planes"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Found:
     pairs: int
 
 
-def concave_surface(rng: np.random.Generator, kind: str, limits: tuple[int, int]) -> np.ndarray:
+def concave_surface(rng: np.random.Generator, kind: Kind, limits: tuple[int, int]) -> np.ndarray:
     """Returns a score for each pair: float[patch sizes, rank ratios].
 
     Its range, from the worst pair to the best, is drawn log-uniformly from 0.02 to 0.6.
@@ -44,6 +46,7 @@ def concave_surface(rng: np.random.Generator, kind: str, limits: tuple[int, int]
             least of 3 to 7 planes, with sharp ridges.
         limits: Number of values of each factor.
     """
+    checked_choice("kind", kind, KINDS)
     grid = np.stack(np.meshgrid(*map(np.arange, limits), indexing="ij"), -1).astype(float)
     offset = grid - [rng.uniform(0, count - 1) for count in limits]
     if kind == "quadratic":
@@ -60,7 +63,7 @@ def concave_surface(rng: np.random.Generator, kind: str, limits: tuple[int, int]
 
 
 def found_on_random_surfaces(
-    kind: str = "quadratic", surfaces: int = 200, *, update: Update = "ascend"
+    kind: Kind = "quadratic", surfaces: int = 200, *, update: Update = "ascend"
 ) -> Found:
     """Lets the evolution, with its defaults, search the paper's space for known optima.
 
@@ -68,7 +71,11 @@ def found_on_random_surfaces(
         kind: As for ``concave_surface``.
         surfaces: How many; each has its own seed.
         update: As for ``SpaceEvolution``.
+
+    Raises:
+        ConfigError: If ``kind`` or ``update`` is none of those.
     """
+    checked_choice("kind", kind, KINDS)
     space = SearchSpace()
     limits = (len(space.patch_size), len(space.rank_ratio))
     hits, random_hits, trials = [], [], 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 
 Point = tuple[int, int]
 Update = Literal["ascend", "paper"]
@@ -93,7 +95,11 @@ def evolve(
             steps. ``"paper"`` is the printed equation, which subtracts floor(w / h) steps: with
             w the slope of a score it descends, and its floor makes any slope below zero a whole
             step.
+
+    Raises:
+        ConfigError: If ``update`` is neither.
     """
+    checked_choice("update", update, get_args(Update))
     moved = []
     for index, slope, threshold, count in zip(point, slopes, thresholds, limits, strict=True):
         ratio = slope / threshold

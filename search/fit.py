@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
+from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.search.board import Board, all_boards
 from mcuformer_tflm.search.budget import Budget
@@ -31,13 +32,13 @@ class Fit:
     memory: Memory = "arena"
 
     def __post_init__(self) -> None:
-        """Checks the figure's name.
+        """Checks both fields.
 
         Raises:
-            ConfigError: If there is no such figure.
+            ConfigError: If it is no budget, or there is no such figure.
         """
-        if self.memory not in ("arena", "eq5"):
-            raise ConfigError(f"memory is {self.memory!r}; allowed are 'arena' and 'eq5'.")
+        checked_type("budget", self.budget, Budget)
+        checked_choice("memory", self.memory, get_args(Memory))
 
     def __call__(self, architecture: Architecture) -> bool:
         """Whether a network fits."""

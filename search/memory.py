@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
+from mcuformer_tflm.search.board import check_core
 from mcuformer_tflm.search.model_file import block_constants, model_bytes, outer_constants
 
 # Measured with Debian's compiler (``mcuformer bench memory``), and rounded up by about a
@@ -20,6 +22,7 @@ _CODE_BYTES = {
 
 def fully_connected_shapes(architecture: Architecture) -> Iterator[tuple[str, int, int]]:
     """Yields (name, units, width) of every fully connected layer, the head last."""
+    checked_type("architecture", architecture, Architecture)
     arch = architecture
     for block in range(arch.depth):
         prefix = f"block_{block}_"
@@ -54,6 +57,7 @@ def eq5_bytes(architecture: Architecture, class_token: bool = False) -> int:
         architecture: The network.
         class_token: Whether to count one whatever the network's pooling; the paper does.
     """
+    checked_type("architecture", architecture, Architecture)
     tokens = max(architecture.sequence_length, architecture.num_tokens + class_token)
     return max(
         units * width + tokens * max(units, width)
@@ -72,6 +76,7 @@ def weight_bytes(architecture: Architecture, quantization: QuantizationConfig = 
         ConfigError: If the network has an option without int8 operators.
     """
     arch = architecture
+    checked_type("architecture", arch, Architecture)
     arch.check_exportable()
     constants = list(outer_constants(arch))
     for block in range(arch.depth):
@@ -86,8 +91,12 @@ def code_bytes(core: str) -> int:
     an interpreter takes less (``mcuformer bench firmware``).
 
     Args:
-        core: Such as ``cortex-m4``; the largest figure stands for an unknown one.
+        core: Such as ``cortex-m4``; the largest figure stands for one that is not measured.
+
+    Raises:
+        ConfigError: If that is no name of a Cortex-M.
     """
+    check_core(core)
     return _CODE_BYTES.get(core, max(_CODE_BYTES.values()))
 
 
@@ -104,6 +113,7 @@ def num_parameters(architecture: Architecture) -> int:
 
 def num_macs(architecture: Architecture) -> int:
     """Returns the multiply-accumulates of one image."""
+    checked_type("architecture", architecture, Architecture)
     arch, n = architecture, architecture.sequence_length
     total = sum(
         units * width * (1 if name == "head" else n)
@@ -122,6 +132,10 @@ def flash_bytes(
         architecture: The network.
         core: Whose code (``code_bytes``) is counted too; None counts the file alone.
         quantization: Of the network.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
     code = 0 if core is None else code_bytes(core)
     return model_bytes(architecture, quantization=quantization) + code

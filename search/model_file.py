@@ -14,6 +14,7 @@ from typing import Any
 
 from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 
@@ -91,7 +92,12 @@ def outer_constants(architecture: Architecture) -> Iterator[Constant]:
 def block_constants(
     architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
 ) -> Iterator[Constant]:
-    """Yields the constants of one block, in the file's order."""
+    """Yields the constants of one block, in the file's order.
+
+    Raises:
+        ConfigError: If ``quantization`` is no such configuration.
+    """
+    checked_type("quantization", quantization, QuantizationConfig)
     arch, dim, prefix = architecture, architecture.embed_dim, f"block_{block}_"
     width, hidden, rank = arch.attention_dim(block), arch.hidden_dim(block), arch.rank
     bits = quantization.weight_bits
@@ -150,6 +156,7 @@ def model_bytes(
             one name a class.
     """
     arch = architecture
+    checked_type("architecture", arch, Architecture)
     arch.check_exportable()
     blocks = sum(block_bytes(arch, block, quantization=quantization) for block in range(arch.depth))
     description = buffer_bytes(len(arch.to_json()))

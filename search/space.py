@@ -11,6 +11,7 @@ import numpy as np
 from mcuformer_tflm.keras_models.architecture import (
     Architecture,
     ImageSize,
+    Pooling,
     checked_factor,
     image_shape,
 )
@@ -65,7 +66,7 @@ class SearchSpace:
     head_dim: int = 64
     low_rank_attention: bool = False
     relative_position: bool = False
-    pooling: str = "mean"
+    pooling: Pooling = "mean"
 
     def __post_init__(self) -> None:
         """Checks every field, and keeps its numbers as Python's.

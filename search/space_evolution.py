@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.search.evolution_step import (
     Point,
@@ -89,8 +90,7 @@ class SpaceEvolution(ResumableOracle):
                 raise ConfigError(f"{field} is {value}; it must be at least 1.")
         if len(thresholds) != 2 or not all(threshold > 0 for threshold in thresholds):
             raise ConfigError(f"thresholds is {thresholds}; it must be two positive numbers.")
-        if update not in ("ascend", "paper"):
-            raise ConfigError(f"update is {update!r}; allowed are 'ascend' and 'paper'.")
+        checked_choice("update", update, get_args(Update))
         if seed < 0:
             raise ConfigError(f"seed is {seed}; it must be at least 0.")
         hp = keras_tuner.HyperParameters()

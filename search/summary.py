@@ -7,6 +7,7 @@ import re
 from rich.table import Table
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes, live_bytes
 from mcuformer_tflm.search.memory import (
@@ -31,7 +32,12 @@ def summary(architecture: Architecture, quantization: QuantizationConfig = INT8)
 
     Returns:
         A table for ``rich.print``; its caption has the sums.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
+    checked_type("quantization", quantization, QuantizationConfig)
     arch = architecture
     weights: dict[str, int] = {}
     for name, units, width in fully_connected_shapes(arch):

@@ -9,10 +9,12 @@ needs.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
+
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 
 PlannerName = Literal["mcuformer", "tflm"]
-PLANNERS: tuple[PlannerName, ...] = ("mcuformer", "tflm")
+PLANNERS: tuple[PlannerName, ...] = get_args(PlannerName)
 
 # Bytes of the record that each adapter keeps where pointers have 4 bytes (``NodeData`` in
 # custom_ops/tflm/node.h; a test asks the compiler for Cortex-M). The others keep none.
@@ -122,7 +124,12 @@ def tflm_arena(
             the arena.
         wheel: Whether TFLM is that of the wheel, which is built with tensor compression, and
             whose own interpreter records what it allocates.
+
+    Raises:
+        ConfigError: If ``pointer_bytes`` or ``planner`` is none of those.
     """
+    checked_choice("pointer_bytes", pointer_bytes, (4, 8))
+    checked_choice("planner", planner, PLANNERS)
     tail = _Tail(wide=pointer_bytes == 8)
     recording = wheel and planner == "tflm"
     tail.add(36, 96 if recording else 72)  # SingleArenaBufferAllocator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -15,13 +16,16 @@ from mcuformer_tflm.convert.metadata import write_metadata
 from mcuformer_tflm.convert.mlp import export_mlp
 from mcuformer_tflm.convert.patch_embed import export_patch_embed
 from mcuformer_tflm.convert.quantization import Quantization
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
+from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.activation_memory import Image
 from mcuformer_tflm.search.schedule import choose_kept
+from mcuformer_tflm.tflite.model_graph import read_graph
 
 Schedule = Literal["auto", "streamed", "kept", "paper"]
 
@@ -56,8 +60,8 @@ def convert(
         image: ``"whole"``: the input is the image; tokens overwrite it where they are small
             enough. ``"strips"``: the input is room for ``patch_size`` rows, which the operator
             asks of the runtime's input source as it goes.
-        arena_budget: Bytes of Cortex-M arena that ``"auto"`` may use; without it the arena is
-            as small as it can be.
+        arena_budget: Bytes of Cortex-M arena that the model may take, which ``"auto"`` uses up
+            for speed; without it the arena is as small as the schedule permits.
         tile: Side of the patch embedding's partial convolutions, in pixels.
 
     Returns:
@@ -65,20 +69,20 @@ def convert(
         int8[1, num_classes].
 
     Raises:
+        BudgetError: If the model takes more than ``arena_budget``; names the least that can be
+            had.
         ConfigError: If the network is not quantized, has an option without int8 operators, the
-            labels are not one name a class, schedule or image is none of those, or tile is below 1.
+            labels are not one name a class, or an option is none of those.
     """
     subnet.architecture.check_exportable()
-    for field, value, allowed in (
-        ("schedule", schedule, get_args(Schedule)),
-        ("image", image, get_args(Image)),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{field} is {value!r}; allowed are {', '.join(allowed)}.")
+    checked_choice("schedule", schedule, get_args(Schedule))
+    checked_choice("image", image, get_args(Image))
     if subnet.quantization is None:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
     names = class_names(labels, subnet.architecture.num_classes)
     blocks = range(subnet.architecture.depth)
+    if arena_budget is not None and not isinstance(arena_budget, numbers.Integral):
+        raise ConfigError(f"arena_budget is {arena_budget!r}; it must be a whole number of bytes.")
     if schedule == "auto":
         fast = choose_kept(
             subnet.architecture, arena_budget or 0, image=image, quantization=subnet.quantization
@@ -89,8 +93,27 @@ def convert(
     if tile < 1:
         raise ConfigError(f"tile is {tile}; it must be at least 1.")
     content = _write_graph(subnet, schedules, image, tile)
-    content = write_plan(content, plan_memory(content))
+    plan = plan_memory(content)
+    if arena_budget is not None:
+        needed = cortex_m_arena_bytes(read_graph(content), plan)
+        if needed > arena_budget:
+            raise BudgetError(_over_budget(arena_budget, needed, subnet, image, tile))
+    content = write_plan(content, plan)
     return write_metadata(content, names, subnet.architecture)
+
+
+def _over_budget(arena_budget: int, needed: int, subnet: Subnet, image: Image, tile: int) -> str:
+    least = {}
+    for way in get_args(Image):
+        schedules = ["streamed"] * subnet.architecture.depth
+        graph = read_graph(_write_graph(subnet, schedules, way, tile))
+        least[way] = cortex_m_arena_bytes(graph, plan_memory(graph))
+    best = min(least, key=lambda way: least[way])
+    text = (
+        f"arena_budget is {arena_budget:,} bytes, and the model takes {needed:,}. The least that "
+        f"can be had with image={image!r} and tile={tile} is {least[image]:,}, by schedule='auto'"
+    )
+    return text + ("." if best == image else f"; {least[best]:,} with image={best!r}.")
 
 
 def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image, tile: int) -> bytes:

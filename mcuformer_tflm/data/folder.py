@@ -14,6 +14,7 @@ import PIL.Image
 import tensorflow as tf
 
 from mcuformer_tflm.keras_models.batches import augmented, check_mixup
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
@@ -110,8 +111,7 @@ class ImageFolder:
             )
         if resize < image_size:
             raise ConfigError(f"resize is {resize}; it must be at least image_size, {image_size}.")
-        if channels not in _MODES:
-            raise ConfigError(f"channels is {channels}; allowed are 1 and 3.")
+        checked_choice("channels", channels, tuple(_MODES))
         if not tenths or not set(tenths) <= set(range(10)):
             raise ConfigError(f"tenths is {tenths}; it must hold one or more of 0 to 9.")
         if not folder.is_dir():

@@ -18,6 +18,7 @@ import tensorflow as tf
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -200,8 +201,7 @@ class SpeechCommands:
             ConfigError: If there is no such part.
             DataError: If it is empty, or no file of it can be read.
         """
-        if part not in get_args(Part):
-            raise ConfigError(f"part is {part!r}; allowed are {', '.join(get_args(Part))}.")
+        checked_choice("part", part, get_args(Part))
         rng = np.random.default_rng(self.seed)
         examples = self._draw(part, rng)
         chosen = rng.permutation(len(examples))[:limit]

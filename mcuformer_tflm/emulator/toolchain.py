@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mcuformer_tflm.custom_ops as custom_ops
-from mcuformer_tflm.keras_models.exceptions import ConfigError, ToolchainError
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
 COMPILER = "arm-none-eabi-g++"
 CORE_FLAGS = {
@@ -81,8 +82,7 @@ def core_flags(core: str) -> tuple[str, ...]:
     Raises:
         ConfigError: If the core is unknown.
     """
-    if core not in CORE_FLAGS:
-        raise ConfigError(f"core is {core!r}; allowed are {', '.join(CORE_FLAGS)}.")
+    checked_choice("core", core, tuple(CORE_FLAGS))
     return CORE_FLAGS[core]
 
 

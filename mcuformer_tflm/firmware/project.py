@@ -41,7 +41,7 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
         ModelError: If the model is damaged or foreign; names foreign operators.
         PlanError: If its memory plan does not hold.
     """
-    target = get_board(board) if isinstance(board, str) else board
+    target = get_board(board)
     if not (SUPPORT_FOLDER / "board" / f"{target.name}.ld").exists():
         known = ", ".join(sorted(path.stem for path in SUPPORT_FOLDER.glob("board/stm32*.ld")))
         raise ConfigError(

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import OperatorNeed, find_buffers, operator_needs
 from mcuformer_tflm.plan.memory_plan import (
@@ -47,15 +47,17 @@ def plan_memory(
     Raises:
         BudgetError: If the board cannot hold it; names the operators that need most and the
             smallest known board that would do.
-        ConfigError: If there is no such board.
+        ConfigError: If there is no such board, or ``reserve`` is negative.
         ModelError: If the model is damaged.
         PlanError: If the plan does not hold, which would be an error of this package.
     """
     graph = read_graph(model) if isinstance(model, bytes) else model
     check_graph(graph)
-    target = get_board(board) if isinstance(board, str) else board
-    if target is None:
+    if not isinstance(reserve, int) or reserve < 0:
+        raise ConfigError(f"reserve is {reserve!r}; it must be a whole number from 0 on.")
+    if board is None:
         return _plan(graph, [], seed)
+    target = get_board(board)
     capacities = _capacities(target, reserve)
     plan = _plan(graph, [], seed)
     if plan.head_bytes <= capacities[0]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_overwrite
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import Image
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
@@ -35,8 +37,12 @@ def skeleton_graph(
         quantization: Of the network.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
+        ConfigError: If the network has an option without int8 operators, or an argument is
+            none of those.
     """
+    checked_type("architecture", architecture, Architecture)
+    checked_choice("image", image, get_args(Image))
+    checked_type("quantization", quantization, QuantizationConfig)
     architecture.check_exportable()
     arch, graph = architecture, _Skeleton()
     dim, tokens = arch.embed_dim, (1, arch.num_tokens, arch.embed_dim)

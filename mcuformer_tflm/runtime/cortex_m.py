@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.search.tflm_arena import (
     BUILTIN_DATA,
+    PLANNERS,
     STATE_BYTES,
     ArenaContent,
     PlannerName,
@@ -16,7 +18,12 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 def arena_content(
     graph: ModelGraph, plan: MemoryPlan, *, planner: PlannerName = "mcuformer"
 ) -> ArenaContent:
-    """Returns what a model makes TFLM keep in its arena under one of the two planners."""
+    """Returns what a model makes TFLM keep in its arena under one of the two planners.
+
+    Raises:
+        ConfigError: If there is no such planner.
+    """
+    checked_choice("planner", planner, PLANNERS)
     scratch = sum(buffer.tensor is None for buffer in plan.buffers)
     return ArenaContent(
         plan.head_bytes if planner == "mcuformer" else plan.greedy_head_bytes,

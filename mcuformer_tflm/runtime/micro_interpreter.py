@@ -10,11 +10,8 @@ import numpy as np
 
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import (
-    ConfigError,
-    DataError,
-    ModelError,
-)
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
@@ -86,8 +83,7 @@ class MicroInterpreter:
         planner: PlannerName = "mcuformer",
     ) -> None:
         """Checks the file, tries it in a child process, then opens it here."""
-        if planner not in PLANNERS:
-            raise ConfigError(f"planner is {planner!r}; it must be one of {', '.join(PLANNERS)}.")
+        checked_choice("planner", planner, PLANNERS)
         content = model if isinstance(model, bytes) else read_model_file(Path(model))
         self.graph = read_graph(content)
         self.architecture = read_architecture(self.graph)

@@ -23,12 +23,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import (
-    McuformerError,
-    ModelError,
-    RuntimeVersionError,
-)
-from mcuformer_tflm.search.tflm_arena import PlannerName
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import McuformerError, ModelError, RuntimeVersionError
+from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
 
 # TFLM takes its arena in such steps.
 ARENA_STEP = 16
@@ -67,9 +64,11 @@ def probe(model: bytes, arena_size: int, planner: PlannerName) -> ArenaUse:
         planner: As for ``open_planned``.
 
     Raises:
+        ConfigError: If there is no such planner.
         ModelError: If TFLM refuses the model, with TFLM's reason, or does not come back.
         RuntimeVersionError: If the installed TFLM is not supported.
     """
+    checked_choice("planner", planner, PLANNERS)
     refused = f"TFLM refused the model with an arena of {arena_size:,} bytes"
     try:
         result = subprocess.run(
@@ -138,6 +137,7 @@ def _try(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, int]:
 
 def measure(interpreter: Any, planner: PlannerName) -> dict[str, int]:
     """Returns the bytes of ``head`` and ``tail`` that an open interpreter takes."""
+    checked_choice("planner", planner, PLANNERS)
     if planner == "mcuformer":
         return {"head": interpreter.head, "tail": interpreter.tail}
     with standard_error() as record:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError, RuntimeVersionError
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import ModelError, RuntimeVersionError
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
@@ -50,8 +51,7 @@ def open_planned(model: bytes, arena_size: int, planner: PlannerName) -> Any:
         ModelError: If our planner refuses the plan, or TFLM the model.
         RuntimeVersionError: If our operators cannot be registered with the installed TFLM.
     """
-    if planner not in PLANNERS:
-        raise ConfigError(f"planner is {planner!r}; it must be one of {', '.join(PLANNERS)}.")
+    checked_choice("planner", planner, PLANNERS)
     if planner == "mcuformer":
         plan = read_plan(read_graph(model))
         others = [plan.region_bytes(region) for region in range(1, plan.num_regions)]

@@ -2,16 +2,14 @@ import ast
 import importlib
 import importlib.resources
 import inspect
-import pkgutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from public_names import public_functions
 
 import mcuformer_tflm
 from mcuformer_tflm import SearchSpace, build_supernet
@@ -52,43 +50,10 @@ def test_type_checkers_of_users_read_our_annotations():
     assert importlib.resources.files("mcuformer_tflm").joinpath("py.typed").is_file()
 
 
-def _functions(values: dict[str, Any]) -> Iterator[tuple[str, Callable]]:
-    """Yields public functions, constructors and methods by the name that users write."""
-    for name, value in values.items():
-        if inspect.isfunction(value):
-            yield name, value
-        elif inspect.isclass(value):
-            if "__init__" in vars(value):
-                yield name, value.__init__
-            for method, function in vars(value).items():
-                if not method.startswith("_") and isinstance(function, classmethod):
-                    yield f"{name}.{method}", getattr(value, method)
-                elif not method.startswith("_") and inspect.isfunction(function):
-                    yield f"{name}.{method}", function
-
-
-def _public_values(package: str) -> dict[str, Any]:
-    """Returns what the modules of one of our packages define in public."""
-    home = importlib.import_module(f"mcuformer_tflm.{package}")
-    found = {}
-    for module in pkgutil.walk_packages(home.__path__, f"{home.__name__}."):
-        values = vars(importlib.import_module(module.name)).items()
-        found |= {
-            name: value
-            for name, value in values
-            if not name.startswith("_") and getattr(value, "__module__", "") == module.name
-        }
-    return found
-
-
 @pytest.mark.parametrize("package", [None, "data", "keras_models", "plan", "search"])
 def test_options_behind_the_second_argument_are_given_by_name(package):
-    if package is None:
-        values = {name: getattr(mcuformer_tflm, name) for name in mcuformer_tflm.__all__}
-    else:
-        values = _public_values(package)
     by_place = set()
-    for name, function in _functions(values):
+    for name, function in public_functions(package):
         parameters = [
             parameter
             for parameter in inspect.signature(function).parameters.values()
