@@ -80,9 +80,10 @@ def checked_choice(field: str, value: Any, allowed: Sequence[Any]) -> Any:
     Raises:
         ConfigError: If it is none; True is no 1.
     """
+    # np.bool_, np.int64 and np.str_ hold Python's own; an array or None is equal to no choice.
+    own = value.item() if isinstance(value, np.generic) else value
     for choice in allowed:
-        kind = numbers.Integral if isinstance(choice, int) else type(choice)
-        if isinstance(value, kind) and not isinstance(value, bool) and value == choice:
+        if type(own) is type(choice) and own == choice:
             return choice
     if isinstance(allowed, range):
         choices = f"{allowed[0]} to {allowed[-1]}"

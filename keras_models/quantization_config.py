@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.custom_ops.reference.integer_sqrt import MAX_ITERATIONS
-from mcuformer_tflm.keras_models.checked_values import checked_bool, checked_choice
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 
 _ALLOWED = {
     "weight_bits": (4, 8),
     "residual_bits": (8, 16),
     "layer_norm_iterations": range(MAX_ITERATIONS + 1),
+    "integer_operators": (False, True),
 }
 
 
@@ -45,8 +46,6 @@ class QuantizationConfig:
         for field, allowed in _ALLOWED.items():
             chosen = checked_choice(field, getattr(self, field), allowed)
             object.__setattr__(self, field, chosen)
-        simulated = checked_bool("integer_operators", self.integer_operators)
-        object.__setattr__(self, "integer_operators", simulated)
 
 
 # What everything is unless it is told otherwise.
