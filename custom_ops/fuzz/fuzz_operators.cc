@@ -2,8 +2,9 @@
 // and, where Prepare accepts it and it is small, Eval, as TFLM would. Each buffer is an
 // allocation of its own, so that a sanitizer sees whatever is touched beside it.
 //
-// It stops the process where an operator refuses a node without saying why, or writes into one of
-// its inputs. tests/helpers/fuzz_seeds.py writes the same bytes for the nodes of a model.
+// It stops the process where an operator refuses a node without saying why, writes into one of
+// its inputs, or gives another output when its scratch held something else before.
+// tests/helpers/fuzz_seeds.py writes the same bytes for the nodes of a model.
 //
 //   operator, flags, number of inputs; for each input and the output a tensor: kind, rank,
 //   16 bits a dimension; then the options: their number, for each a length, a name, 32 bits.
@@ -12,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/dot.h"
 #include "tflm/register.h"
 
 namespace {
@@ -38,10 +40,13 @@ constexpr int kFirstOddSize = 0xFF00;
 constexpr int kMaxInputs = 12;
 constexpr int kMaxRank = 5;
 constexpr int kMaxOptions = 24;
+constexpr int kStepBytes = 8;  // of packed weights
 constexpr int64_t kMaxConstantBytes = 1 << 20;
 constexpr int64_t kMaxEvalElements = 1 << 14;
 constexpr int64_t kMaxEvalOutput = 1 << 12;
 constexpr size_t kArena = 1 << 20;
+// What scratch holds before the two runs that are compared.
+constexpr int kStale[] = {0xA5, 0x3C};
 
 int messages;
 
@@ -99,12 +104,13 @@ using Memory = std::unique_ptr<void, FreeMemory>;
 struct Tensor {
   TfLiteEvalTensor eval = {};
   int dims[1 + kMaxRank] = {};
-  bool absent = false, constant = false;
+  bool absent = false, constant = false, packed = false;
   int fill = kZeros;
   int64_t elements = 1;
   Memory memory;
   std::vector<char> before;
 
+  char* data() const { return static_cast<char*>(eval.data); }
   size_t bytes() const { return static_cast<size_t>(elements) * SizeOf(eval.type); }
 
   void Read(Bytes* from) {
@@ -130,7 +136,21 @@ struct Tensor {
     Numbers numbers(seed);
     for (int64_t i = 0; i < elements; ++i) Store(i, Value(i, &numbers));
     eval.data = memory.get();
+    Keep();
+  }
+
+  void Keep() {
     before.assign(static_cast<char*>(eval.data), static_cast<char*>(eval.data) + bytes());
+  }
+
+  // Zeros the last of `steps` steps of each two units, where packed weights have their padding.
+  void ClearLastSteps(int steps) {
+    char* data = static_cast<char*>(memory.get());
+    const size_t stride = size_t{kStepBytes} * steps;
+    for (size_t end = stride; end <= bytes(); end += stride) {
+      std::memset(data + end - kStepBytes, 0, kStepBytes);
+    }
+    Keep();
   }
 
   uint32_t Value(int64_t i, Numbers* numbers) const {
@@ -196,6 +216,25 @@ std::vector<char> ReadOptions(Bytes* from, bool raw) {
   bytes.push_back(kMapType);
   bytes.push_back(kWordBytes);
   return bytes;
+}
+
+// Zeros what may be padding of packed weights, of 8 bits or 4: int8 with int32 constants behind
+// them. Each layer is as wide as the one before has units, the first as the operator's input.
+void ClearPadding(std::vector<Tensor>* tensors) {
+  const Tensor& input = tensors->front();
+  int64_t width = input.dims[input.dims[0]];
+  const size_t inputs = tensors->size() - 1;
+  for (size_t i = 1; i + 1 < inputs && width > 0 && width <= kMaxEvalElements; ++i) {
+    Tensor& weights = (*tensors)[i];
+    const Tensor& constants = (*tensors)[i + 1];
+    weights.packed = !weights.absent && weights.eval.type == kTfLiteInt8 && !constants.absent &&
+                     constants.eval.type == kTfLiteInt32;
+    if (!weights.packed) continue;
+    for (int step : {mcuformer::kStepOfInt8, mcuformer::kStepOfInt4}) {
+      weights.ClearLastSteps(mcuformer::RoundUp(static_cast<int>(width), step) / step);
+    }
+    width = constants.elements / 3;
+  }
 }
 
 }  // namespace
@@ -288,6 +327,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (!small || output_array[0] == 0) return 0;
 
+  size_t held = context.tensors[inputs].bytes();  // by the output's memory
   const int overlapped = (flags >> kOverlapShift) - 1;
   Tensor& output = context.tensors[inputs];
   for (int i = 0; i <= inputs; ++i) {
@@ -295,20 +335,34 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (tensor.eval.data != nullptr || (i < inputs && tensor.absent)) continue;
     tensor.Allocate(i);
   }
+  ClearPadding(&context.tensors);
   if (overlapped >= 0 && overlapped < inputs && !context.tensors[overlapped].absent &&
-      !context.tensors[overlapped].constant) {
+      !context.tensors[overlapped].constant && !context.tensors[overlapped].packed) {
     Tensor& input = context.tensors[overlapped];
-    const size_t larger = input.bytes() > output.bytes() ? input.bytes() : output.bytes();
-    output.memory.reset(std::malloc(larger));
-    std::memset(output.memory.get(), 0, larger);
+    held = input.bytes() > held ? input.bytes() : held;
+    output.memory.reset(std::malloc(held));
+    std::memset(output.memory.get(), 0, held);
     std::memcpy(output.memory.get(), input.before.data(), input.before.size());
     output.eval.data = input.eval.data = output.memory.get();
   }
   for (size_t bytes_of_one : context.scratch_sizes) {
     context.scratch.emplace_back(std::malloc(bytes_of_one));
-    std::memset(context.scratch.back().get(), 0xA5, bytes_of_one);
   }
-  if (operation.invoke(&context, &node) == kTfLiteOk) ++operator_runs[which];
+  const std::vector<char> start(output.data(), output.data() + held);
+  std::vector<char> first;
+  bool ran = true;
+  for (int stale : kStale) {
+    std::memcpy(output.data(), start.data(), held);
+    for (size_t i = 0; i < context.scratch.size(); ++i) {
+      std::memset(context.scratch[i].get(), stale, context.scratch_sizes[i]);
+    }
+    ran = operation.invoke(&context, &node) == kTfLiteOk && ran;
+    if (first.empty()) first.assign(output.data(), output.data() + held);
+  }
+  if (ran) ++operator_runs[which];
+  if (ran && std::memcmp(output.data(), first.data(), held) != 0) {
+    __builtin_trap();  // read scratch that it had not written
+  }
   for (int i = 0; i < inputs; ++i) {
     const Tensor& tensor = context.tensors[i];
     if (tensor.absent || tensor.eval.data == output.eval.data || tensor.before.empty()) continue;
