@@ -30,7 +30,9 @@ def test_kernels_use_no_heap_and_no_floating_point():
     assert not [name for name in names if name in forbidden or name.startswith(floating)]
 
 
-@pytest.mark.parametrize("source", [s for s in kernel_sources() if s.suffix == ".S"], ids=str)
+@pytest.mark.parametrize(
+    "source", [s for s in kernel_sources() if s.suffix == ".S"], ids=lambda source: source.name
+)
 @pytest.mark.parametrize("core", CORE_FLAGS)
 def test_assembly_says_on_every_core_that_it_wants_no_executable_stack(source, core, tmp_path):
     path = tmp_path / "assembled.o"
