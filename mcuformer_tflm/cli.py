@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import sys
+import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
+from mcuformer_tflm.bench import PICTURED, SUITES  # noqa: E402
 from mcuformer_tflm.keras_models.exceptions import (  # noqa: E402
     ConfigError,
     EmulatorError,
     McuformerError,
 )
+from mcuformer_tflm.terminal import print_anything, print_error, results  # noqa: E402
+
+
+class Commands(TyperGroup):
+    """All commands; what goes wrong in one ends it with one paragraph and status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        print_anything()
+        try:
+            return super().invoke(ctx)
+        except McuformerError as error:
+            print_error(str(error))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads has gone, which is no fault
+                raise
+            print_error(_os_error(error))
+        raise typer.Exit(1)
+
 
 app = typer.Typer(
+    cls=Commands,
     help="Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.",
     no_args_is_help=True,
     add_completion=False,
@@ -51,6 +73,42 @@ DataFolder = Annotated[
 ]
 
 
+def _os_error(error: OSError) -> str:
+    places = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    reason = error.strerror or str(error)
+    return f"{' to '.join(places) or 'A file'} cannot be read or written ({reason})."
+
+
+def _writable(folder: Path) -> None:
+    # Told before hours of work, not after.
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{folder} cannot be written to; give another folder.")
+
+
+def _picture(path: Path | None) -> None:
+    if path is not None and path.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--picture is {path}; the name must end in .png or .svg.")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mcuformer_tflm import __version__
+
+        results().print(f"mcuformer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """Vision transformers on microcontrollers: search, quantize, convert, run in TFLM."""
+
+
 def _import_tensorflow_quietly() -> None:
     # Its C++ side writes a page about CUDA to descriptor 2 before it reads its log level. An
     # import that fails raises and is told as ever.
@@ -68,9 +126,11 @@ def _import_tensorflow_quietly() -> None:
 def demo(
     board: Board = "stm32f746",
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("build/demo"),
-    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random choices.")
+    ] = 0,
     sram_kib: Annotated[
-        int | None, typer.Option(help="Limit the arena to fewer KiB than the board has.")
+        int | None, typer.Option(min=1, help="Limit the arena to fewer KiB than the board has.")
     ] = None,
     weight_bits: Annotated[int, typer.Option(help="Bits of the blocks' weights: 4 or 8.")] = 8,
     residual_bits: Annotated[int, typer.Option(help="Bits of the residual stream: 8 or 16.")] = 8,
@@ -85,22 +145,23 @@ def demo(
     from mcuformer_tflm.search.board import get_board
     from mcuformer_tflm.search.budget import Budget
 
-    if sram_kib is not None and sram_kib < 1:
-        raise ConfigError(f"--sram-kib is {sram_kib}; it must be at least 1.")
     quantization = QuantizationConfig(weight_bits=weight_bits, residual_bits=residual_bits)
     arena = None if sram_kib is None else sram_kib * 1024
     budget = Budget.of_board(get_board(board), arena, quantization=quantization)
     data = fashion_mnist(data_folder)
-    console = Console()
+    _writable(out)
+    console = results()
     console.print(f"Fashion-MNIST for {budget}, seed {seed}")
     _import_tensorflow_quietly()
     from mcuformer_tflm.demo import run_demo
     from mcuformer_tflm.progress import progress_bars
 
-    with progress_bars(console) as progress:
+    with progress_bars() as progress:
         report = run_demo(data, budget, out, progress, seed)
     console.print(report.table())
-    console.print(f"Written to {out}: model.tflite, report.json, memory_map.png, sqnr.png")
+    console.print(
+        f"Written to {out}: model.tflite, report.json, memory_map.png, sqnr.png", soft_wrap=True
+    )
 
 
 @app.command()
@@ -115,46 +176,37 @@ def plan(
 
     Example: `mcuformer plan build/demo/model.tflite --board stm32f427 --picture map.svg`
     """
-    _import_tensorflow_quietly()
     from mcuformer_tflm.plan.picture import draw_plan
-    from mcuformer_tflm.plan.planner import plan_memory
+    from mcuformer_tflm.plan.planner import plan_memory, read_plan
     from mcuformer_tflm.plan.schedule import describe_schedule
-    from mcuformer_tflm.plan.terminal import plan_map
+    from mcuformer_tflm.plan.terminal import buffer_table, plan_map
     from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
-    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.runtime.micro_interpreter import read_model_file, read_our_graph
     from mcuformer_tflm.search.board import get_board
 
     target = get_board(board)
-    if picture is not None and picture.suffix not in (".png", ".svg"):
-        raise ConfigError(f"--picture is {picture}; the name must end in .png or .svg.")
-    interpreter = MicroInterpreter(model)
-    memory_map = interpreter.memory_map
-    table = Table(title=f"{model}: {memory_map.head_bytes:,} bytes of arena head")
-    for column in ("buffer", "offset", "bytes", "operators", "in place of"):
-        table.add_column(column, justify="right" if column in ("offset", "bytes") else "left")
-    for buffer in memory_map.buffers:
-        source = buffer.overwrites
-        table.add_row(
-            buffer.name, f"{buffer.offset:,}", f"{buffer.size:,}",
-            f"{buffer.first_operator} to {buffer.last_operator}",
-            "" if source is None else interpreter.graph.tensors[source].name,
-        )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print(describe_schedule(interpreter.graph))
-    console.print(plan_map(memory_map, interpreter.graph))
-    arena = cortex_m_arena_bytes(interpreter.graph, memory_map)
+    _picture(picture)
+    graph = read_our_graph(read_model_file(model))
+    memory_map = read_plan(graph)
+    console = results()
+    console.print(f"{model}: {memory_map.head_bytes:,} bytes of arena head", soft_wrap=True)
+    console.print(buffer_table(memory_map, graph))
+    console.print(describe_schedule(graph))
+    console.print(
+        plan_map(memory_map, graph, width=console.width, ascii_only=console.options.ascii_only)
+    )
+    arena = cortex_m_arena_bytes(graph, memory_map)
     console.print(
         f"Lower bound of the head: {memory_map.lower_bound:,} bytes, {memory_map.gap_percent:.2f} "
         f"% below the plan. Arena on a Cortex-M (computed): {arena:,} bytes; under TFLM's own "
-        f"planner {cortex_m_arena_bytes(interpreter.graph, memory_map, planner='tflm'):,}."
+        f"planner {cortex_m_arena_bytes(graph, memory_map, planner='tflm'):,}."
     )
     if picture is not None:
         draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)
-        console.print(f"Memory map drawn to {picture}")
+        console.print(f"Memory map drawn to {picture}", soft_wrap=True)
     # Told last, since an error ends the command: the operators that need most, a larger board.
     tail = arena - memory_map.head_bytes
-    on_board = plan_memory(interpreter.graph, target, reserve=tail)
+    on_board = plan_memory(graph, target, reserve=tail)
     regions = "its first region" if on_board.num_regions == 1 else "a plan over its regions"
     console.print(f"It fits {target.name} ({target.sram:,} bytes of SRAM) in {regions}.")
 
@@ -164,19 +216,16 @@ def verify(
     model: Model,
     data: Data = "fashion-mnist",
     data_folder: DataFolder = None,
-    limit: Annotated[int | None, typer.Option(help="Use only so many test images.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many test images.")] = None,
 ) -> None:
     """Run a model over a test set in TFLM and print its accuracy, from the file alone.
 
     Example: `mcuformer verify build/demo/model.tflite --data fashion-mnist`
     """
-    _import_tensorflow_quietly()
     from mcuformer_tflm import datasets
     from mcuformer_tflm.progress import progress_bars
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 
-    if limit is not None and limit < 1:
-        raise ConfigError(f"--limit is {limit}; it must be at least 1.")
     loaded = datasets.load(data, data_folder)
     interpreter = MicroInterpreter(model)
     if interpreter.labels != loaded.labels:
@@ -184,15 +233,14 @@ def verify(
             f"The model's labels ({', '.join(interpreter.labels)}) are not those of {data} "
             f"({', '.join(loaded.labels)}); give the data set that it was trained on."
         )
-    console = Console()
     images, classes = loaded.test_images[:limit], loaded.test_classes[:limit]
-    with progress_bars(console) as progress:
+    with progress_bars() as progress:
         logits = interpreter.run(
             datasets.quantize_images(images),
             lambda done, total: progress("classify in TFLM", done, total),
         )
     hits = int((logits.argmax(-1) == classes).sum())
-    console.print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
+    results().print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
 
 
 @app.command()
@@ -205,24 +253,26 @@ def firmware(
 
     Example: `mcuformer firmware build/demo/model.tflite --board stm32f746 --out build/firmware`
     """
-    _import_tensorflow_quietly()
     from mcuformer_tflm.firmware.project import export_firmware
     from mcuformer_tflm.search.board import get_board
 
     target = get_board(board)
     placement = export_firmware(model, target, out)
-    console = Console()
+    console = results()
     console.print(
         f"Firmware for {target.name} written to {out}: an arena of {placement.arena_bytes:,} "
         f"bytes, {placement.internal_bytes:,} bytes of constants in internal flash, "
-        f"{placement.external_bytes:,} in external flash. Build and flash it:"
+        f"{placement.external_bytes:,} in external flash. Build and flash it:",
+        soft_wrap=True,
     )
-    for line in (
-        f"cmake -S {out} -B {out}/build -DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake",
-        f"cmake --build {out}/build",
-        f"st-flash write {out}/build/firmware.bin 0x08000000",
+    toolchain = "-DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake"
+    build = out / "build"
+    for command in (
+        ["cmake", "-S", out, "-B", build, toolchain],
+        ["cmake", "--build", build],
+        ["st-flash", "write", build / "firmware.bin", "0x08000000"],
     ):
-        console.print(f"  {line}", highlight=False, soft_wrap=True)
+        console.print(f"  {shlex.join(map(str, command))}", soft_wrap=True)
     if placement.external_bytes:
         console.print("External flash is written by OpenOCD: docs/firmware.md, Flash and run.")
 
@@ -233,7 +283,7 @@ def emulate(
     board: Board = "stm32f746",
     data: Data = "fashion-mnist",
     data_folder: DataFolder = None,
-    limit: Annotated[int, typer.Option(help="Use so many test images.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Use so many test images.")] = 50,
 ) -> None:
     """Run a model's firmware on an emulated Cortex-M and compare it with TFLM, byte for byte.
 
@@ -241,19 +291,16 @@ def emulate(
 
     Example: `mcuformer emulate build/demo/model.tflite --board stm32f427`
     """
-    _import_tensorflow_quietly()
     from mcuformer_tflm import datasets
     from mcuformer_tflm.emulator.qemu import MACHINES
     from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
 
-    if limit < 1:
-        raise ConfigError(f"--limit is {limit}; it must be at least 1.")
     target = get_board(board)
     pictures = datasets.quantize_images(datasets.load(data, data_folder).test_images[:limit])
     found = emulate_firmware(model, target, pictures)
     image, run, total = found.image, found.run, len(found.expected)
-    Console().print(
+    results().print(
         f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {found.equal} of "
         f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
         f"{image.constant_bytes:,}, arena {image.arena_bytes:,}, stack {run.stack_bytes:,} bytes.",
@@ -265,12 +312,12 @@ def emulate(
 
 @app.command()
 def bench(
-    suite: Annotated[str, typer.Argument(help="Which benchmark; a wrong name lists them all.")],
+    suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the rows to this file too.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Draw to this .png or .svg; figure3 and search have one.")
+        Path | None, typer.Option(help=f"Draw to this .png or .svg; {' and '.join(PICTURED)} do.")
     ] = None,
     minutes: Annotated[
         float, typer.Option(help="Begin nothing more after so many (search only).")
@@ -282,33 +329,35 @@ def bench(
     """
     import importlib
 
-    from mcuformer_tflm.bench import SUITES
-
     if suite not in SUITES:
         raise ConfigError(f"There is no benchmark {suite!r}; there are {', '.join(SUITES)}.")
+    _picture(picture)
+    if picture is not None and suite not in PICTURED:
+        raise ConfigError(
+            f"--picture is {picture}; {suite} draws none, {' and '.join(PICTURED)} do."
+        )
+    if not minutes > 0:
+        raise ConfigError(f"--minutes is {minutes}; it must be above 0.")
+    for path in (json_file, picture):
+        if path is not None:
+            _writable(path.parent)
     _import_tensorflow_quietly()
     from mcuformer_tflm.bench.rows import table, write_rows
     from mcuformer_tflm.progress import progress_bars
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
-    if picture is not None and (
-        suite not in ("figure3", "search") or picture.suffix not in (".png", ".svg")
-    ):
-        raise ConfigError(
-            f"--picture is {picture}; it goes with figure3 or search and ends in .png or .svg."
-        )
     options = {"minutes": minutes, "picture": picture} if suite == "search" else {}
-    console = Console()
-    with progress_bars(console) as progress:
+    with progress_bars() as progress:
         rows = module.run(progress, **options)
+    console = results()
     console.print(table(rows, f"mcuformer bench {suite}"))
     if json_file is not None:
         write_rows(rows, json_file)
-        console.print(f"Written to {json_file}")
+        console.print(f"Written to {json_file}", soft_wrap=True)
     if picture is not None:
         if hasattr(module, "draw"):
             module.draw(rows, picture)
-        console.print(f"Drawn to {picture}")
+        console.print(f"Drawn to {picture}", soft_wrap=True)
 
 
 @zoo.command("list")
@@ -317,9 +366,8 @@ def zoo_list() -> None:
 
     Example: `mcuformer zoo list`
     """
-    _import_tensorflow_quietly()
     from mcuformer_tflm.baselines.card import BaselineCard
-    from mcuformer_tflm.baselines.making import shipped_baselines
+    from mcuformer_tflm.baselines.catalogue import shipped_baselines
     from mcuformer_tflm.zoo.card import ModelCard
     from mcuformer_tflm.zoo.catalogue import model_card, model_names
 
@@ -327,7 +375,7 @@ def zoo_list() -> None:
         "Models of the zoo": [model_card(name) for name in model_names()],
         "Baselines": list(shipped_baselines().values()),
     }
-    console = Console()
+    console = results()
     for title, cards in groups.items():
         if not cards:
             continue
@@ -351,12 +399,9 @@ def zoo_card(name: ZooName) -> None:
 
     Example: `mcuformer zoo card fashion_mnist_64k`
     """
-    _import_tensorflow_quietly()
-    from rich.markdown import Markdown
-
     from mcuformer_tflm.zoo.catalogue import model_card
 
-    Console().print(Markdown(model_card(name).markdown()))
+    _print_page(model_card(name).markdown())
 
 
 @zoo.command("save")
@@ -367,7 +412,6 @@ def zoo_save(
 
     Example: `mcuformer zoo save fashion_mnist_64k build/model.tflite`
     """
-    _import_tensorflow_quietly()
     from mcuformer_tflm.zoo.catalogue import model_card, model_path
 
     model_card(name)  # is the file the one that was measured?
@@ -377,7 +421,7 @@ def zoo_save(
         out.write_bytes(content)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error.strerror}).") from error
-    Console().print(f"{name} written to {out}: {len(content):,} bytes")
+    results().print(f"{name} written to {out}: {len(content):,} bytes", soft_wrap=True)
 
 
 @zoo.command("train")
@@ -392,8 +436,6 @@ def zoo_train(
     Example: `mcuformer zoo train examples/zoo/fashion_mnist_64k.toml`
     """
     _import_tensorflow_quietly()
-    from rich.markdown import Markdown
-
     from mcuformer_tflm import datasets
     from mcuformer_tflm.progress import progress_bars
     from mcuformer_tflm.zoo.making import make_model
@@ -401,11 +443,12 @@ def zoo_train(
 
     wanted = ZooRecipe.read(recipe)
     data = datasets.load(wanted.data, data_folder)
-    console = Console()
-    with progress_bars(console) as progress:
+    _writable(out)
+    _writable(work)
+    with progress_bars() as progress:
         card = make_model(wanted, data, out, work, progress)
-    console.print(Markdown(card.markdown()))
-    console.print(f"Written to {out / wanted.name}")
+    _print_page(card.markdown())
+    results().print(f"Written to {out / wanted.name}", soft_wrap=True)
 
 
 @zoo.command("baseline")
@@ -429,20 +472,28 @@ def zoo_baseline(
 
     wanted = BaselineRecipe.read(recipe)
     data = datasets.load(wanted.like.data, data_folder)
-    console = Console()
-    with progress_bars(console) as progress:
+    _writable(out)
+    _writable(work)
+    with progress_bars() as progress:
         card = make_baseline(wanted, data, out, work, progress)
+    console = results()
     console.print_json(data=dataclasses.asdict(card))
-    console.print(f"Written to {out / wanted.name}")
+    console.print(f"Written to {out / wanted.name}", soft_wrap=True)
+
+
+def _print_page(markdown: str) -> None:
+    console = results()
+    if not console.is_terminal:
+        print(markdown, end="")
+        return
+    from rich.markdown import Markdown
+
+    console.print(Markdown(markdown))
 
 
 def main() -> None:
-    """Runs the command; an error of ours ends it with one paragraph and status 1."""
-    try:
-        app()
-    except McuformerError as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    """Runs the command."""
+    app()
 
 
 if __name__ == "__main__":

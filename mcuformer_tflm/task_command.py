@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 import tf_keras
-from rich.console import Console
 
 from mcuformer_tflm.progress import progress_bars
 from mcuformer_tflm.report import Report
@@ -14,6 +13,7 @@ from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.task import TaskSettings, run_task
 from mcuformer_tflm.task_data import TaskData
+from mcuformer_tflm.terminal import results
 
 
 def task_parser(description: str | None, board: str, out: str) -> argparse.ArgumentParser:
@@ -53,14 +53,16 @@ def run_and_print(
         teacher: As for ``run_task``.
     """
     budget = Budget.of_board(get_board(arguments.board))
-    console = Console()
-    console.print(f"{', '.join(data.labels[:20])} for {budget}, seed {arguments.seed}")
-    with progress_bars(console) as progress:
+    console = results()
+    console.print(
+        f"{', '.join(data.labels[:20])} for {budget}, seed {arguments.seed}", soft_wrap=True
+    )
+    with progress_bars() as progress:
         report = run_task(
             data, budget, arguments.out, progress, arguments.seed,
             settings.smoke() if arguments.smoke else settings, teacher=teacher,
         )  # fmt: skip
     console.print(report.table())
     written = ", ".join(sorted(path.name for path in arguments.out.iterdir()))
-    console.print(f"Written to {arguments.out}: {written}")
+    console.print(f"Written to {arguments.out}: {written}", soft_wrap=True)
     return report

@@ -32,18 +32,19 @@ class Report(Protocol):
 
 
 @contextmanager
-def progress_bars(console: Console) -> Iterator[Report]:
+def progress_bars() -> Iterator[Report]:
     """Yields a function (what is being done, done, total, info) that shows a bar for each task.
 
-    Where the console is no terminal, a line is printed at each quarter of a task, and whenever
-    there is news to tell.
+    They go to standard error, since standard output is for results. Where it is no terminal, a
+    line is printed at each quarter of a task, and whenever there is news to tell.
     """
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[info]}"),
+        TextColumn("{task.fields[info]}", markup=False),
     )
     tasks: dict[str, TaskID] = {}
     quarters: dict[str, int] = {}
@@ -56,7 +57,7 @@ def progress_bars(console: Console) -> Iterator[Report]:
                 news = bool(info) and info != told.get(label)
                 if quarter > quarters.get(label, 0) or news:
                     quarters[label], told[label] = quarter, info
-                    console.print(f"{label}: {done}/{total} {info}".rstrip())
+                    console.print(f"{label}: {done}/{total} {info}".rstrip(), soft_wrap=True)
                 return
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total, info=info)

@@ -16,7 +16,6 @@ import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial
 from keras_tuner.errors import FatalError
-from rich.console import Console
 
 from mcuformer_tflm.keras_models.batches import check_classes
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
@@ -108,7 +107,7 @@ class SearchTuner(BaseTuner):
         try:
             with contextlib.ExitStack() as stack:
                 if self._report is None:
-                    report = stack.enter_context(progress_bars(Console()))
+                    report = stack.enter_context(progress_bars())
                 else:
                     report = self._report
                 super().search(*args, report=report, **kwargs)

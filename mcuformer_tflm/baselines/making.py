@@ -32,7 +32,6 @@ from mcuformer_tflm.zoo.training import (
     train_teacher,
 )
 
-SHIPPED = Path(__file__).parent / "models"
 _CALIBRATION_IMAGES = 1024
 
 
@@ -92,12 +91,6 @@ def load_float(network: DepthwiseCnn | Architecture, folder: Path) -> tf_keras.M
     model = network.build() if isinstance(network, DepthwiseCnn) else build_subnet(network)
     load_weights(model, folder / FLOAT_FILE)
     return model
-
-
-def shipped_baselines(folder: Path = SHIPPED) -> dict[str, BaselineCard]:
-    """Returns the cards of the baselines in a folder, by default the shipped ones, by name."""
-    cards = (BaselineCard.read(path) for path in sorted(folder.glob(f"*/{CARD_FILE}")))
-    return {card.name: card for card in cards}
 
 
 def _arena_before_training(recipe: BaselineRecipe, data: ImageData) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mcuformer_tflm import datasets
-from mcuformer_tflm.baselines.making import SHIPPED, load_float, shipped_baselines
+from mcuformer_tflm.baselines.catalogue import SHIPPED, shipped_baselines
+from mcuformer_tflm.baselines.making import load_float
 from mcuformer_tflm.baselines.measurement import accuracies, sizes
 from mcuformer_tflm.baselines.recipe import network_of
 from mcuformer_tflm.bench.figures import figure_rows, named

@@ -6,7 +6,9 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
+from rich import box
 from rich.table import Table
 
 
@@ -46,13 +48,25 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
 
 
 def table(rows: Iterable[Row], title: str) -> Table:
-    """Returns the rows as a table for the terminal."""
-    result = Table(title=title)
-    for column in ("case", "core", "metric", "value", "unit", "note"):
-        result.add_column(
-            column, justify="right" if column == "value" else "left", no_wrap=column == "case"
-        )
+    """Returns the rows as a table for the terminal, made for 80 columns.
+
+    A line names a case, the lines below it are its figures; notes are told once, in the caption.
+    """
+    notes: dict[str, int] = {}
+    result = Table(
+        title=title, caption_justify="left", caption_style="", box=box.SIMPLE,
+        show_edge=False, pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+    for column in ("case and metric", "value", "unit", "note"):
+        justify: Literal["left", "right"] = "right" if column in ("value", "note") else "left"
+        result.add_column(column, justify=justify, overflow="fold")
+    told: tuple[str, str | None] | None = None
     for row in rows:
+        if told != (row.case, row.core):
+            told = (row.case, row.core)
+            result.add_row(row.case if row.core is None else f"{row.case}, {row.core}")
         value = f"{row.value:,.4g}" if isinstance(row.value, float) else f"{row.value:,}"
-        result.add_row(row.case, row.core or "", row.metric, value, row.unit, row.note or "")
+        note = "" if row.note is None else str(notes.setdefault(row.note, 1 + len(notes)))
+        result.add_row(f"  {row.metric}", value, row.unit, note)
+    result.caption = "\n".join(f"{number}: {note}" for note, number in notes.items())
     return result

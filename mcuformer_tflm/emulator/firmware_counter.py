@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.machine import count_instructions
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
@@ -53,9 +54,10 @@ def count_inference(
     Raises:
         EmulatorError: If the program leaves its memory, writes to flash, or refuses.
     """
-    import unicorn
-    from elftools.elf.elffile import ELFFile
-    from unicorn import arm_const as registers
+    with emulator_extra():
+        import unicorn
+        from elftools.elf.elffile import ELFFile
+        from unicorn import arm_const as registers
 
     machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
     model = {"cortex-m4": "UC_CPU_ARM_CORTEX_M4", "cortex-m7": "UC_CPU_ARM_CORTEX_M7"}[core]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.toolchain import KernelImage, build_kernels
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
@@ -63,8 +64,9 @@ class Machine:
 
     def __init__(self, core: str, image: KernelImage) -> None:
         """Loads the image."""
-        import unicorn
-        from unicorn import arm_const
+        with emulator_extra():
+            import unicorn
+            from unicorn import arm_const
 
         self.core, self.image = core, image
         self._registers = arm_const

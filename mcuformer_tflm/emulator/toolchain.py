@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mcuformer_tflm.custom_ops as custom_ops
+from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
@@ -95,10 +96,11 @@ def build_kernels(core: str, portable: bool = False, also: tuple[Path, ...] = ()
         also: Further source files to link in.
 
     Raises:
-        ToolchainError: If the compiler is missing or fails.
+        ToolchainError: If the compiler or the extra ``emulator`` is missing, or the compiler fails.
         ConfigError: If the core is unknown.
     """
-    from elftools.elf.elffile import ELFFile
+    with emulator_extra():
+        from elftools.elf.elffile import ELFFile
 
     flags = core_flags(core)
     with tempfile.TemporaryDirectory() as folder:
@@ -135,11 +137,12 @@ def operator_code_bytes(core: str) -> int:
         core: One of ``CORE_FLAGS``.
 
     Raises:
-        ToolchainError: If the compiler is missing or fails.
+        ToolchainError: If the compiler or the extra ``emulator`` is missing, or the compiler fails.
         ConfigError: If the core is unknown.
     """
-    from elftools.elf.constants import SH_FLAGS
-    from elftools.elf.elffile import ELFFile
+    with emulator_extra():
+        from elftools.elf.constants import SH_FLAGS
+        from elftools.elf.elffile import ELFFile
 
     flags = core_flags(core)
     adapters = sorted((_source_folder() / "tflm").glob("*.cc"))

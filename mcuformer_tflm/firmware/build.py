@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.toolchain import COMPILER, find_tool
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
@@ -58,8 +59,13 @@ def build_project(project: Path, build: Path, **options: str | Path | bool) -> F
 
 
 def read_image(elf: Path) -> FirmwareImage:
-    """Reads the sizes of a linked image."""
-    from elftools.elf.elffile import ELFFile
+    """Reads the sizes of a linked image.
+
+    Raises:
+        ToolchainError: If the extra ``emulator`` is not installed.
+    """
+    with emulator_extra():
+        from elftools.elf.elffile import ELFFile
 
     with elf.open("rb") as file:
         sections = {section.name: section["sh_size"] for section in ELFFile(file).iter_sections()}

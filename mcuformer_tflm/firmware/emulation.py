@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.qemu import FirmwareRun, run_firmware
 from mcuformer_tflm.firmware.build import FirmwareImage, build_project
 from mcuformer_tflm.firmware.project import export_firmware
@@ -46,7 +47,10 @@ def emulate_firmware(model: str | Path | bytes, board: Board, pictures: np.ndarr
 
     Raises:
         EmulatorError: If the program fails.
+        ToolchainError: If the compiler, QEMU or the extra ``emulator`` is missing.
     """
+    with emulator_extra():  # told before anything is built
+        import elftools  # noqa: F401
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         export_firmware(model, board, project)

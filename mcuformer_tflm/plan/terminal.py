@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
@@ -9,42 +12,84 @@ from mcuformer_tflm.plan.liveness import operator_needs
 from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
-# A character beside each colour, for terminals without colours and for colour-blind eyes.
+# A character beside each colour, for terminals without colours and for colour-blind eyes; then
+# one for terminals without these characters.
 _MARKS = {
-    "free": ("·", "dim"),
-    "tensor": ("█", "blue"),
-    "in place": ("▓", "yellow"),
-    "scratch": ("░", "bright_black"),
+    "free": ("·", ".", "dim"),
+    "tensor": ("█", "#", "blue"),
+    "in place": ("▓", "=", "yellow"),
+    "scratch": ("░", "-", "bright_black"),
 }
+_MAX_COLUMNS = 64
+# A region's heading is folded no further than this.
+_MIN_COLUMNS = 8
 
 
-def plan_map(plan: MemoryPlan, graph: ModelGraph, *, columns: int = 64) -> Table:
+def buffer_table(plan: MemoryPlan, graph: ModelGraph) -> Table:
+    """Returns the buffers, where they lie and when they live, as a table for ``rich.print``."""
+    # As narrow as may be: names of 26 letters leave room for the rest in 80 columns.
+    table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, collapse_padding=True)
+    for column in ("buffer", "offset", "bytes", "operators", "in place of"):
+        justify: Literal["left", "right"] = "right" if column in ("offset", "bytes") else "left"
+        table.add_column(column, justify=justify, overflow="fold")
+    for buffer in plan.buffers:
+        source = buffer.overwrites
+        table.add_row(
+            buffer.name, f"{buffer.offset:,}", f"{buffer.size:,}",
+            f"{buffer.first_operator} to {buffer.last_operator}",
+            "" if source is None else graph.tensors[source].name,
+        )  # fmt: skip
+    return table
+
+
+def plan_map(
+    plan: MemoryPlan, graph: ModelGraph, *, width: int = 80, ascii_only: bool = False
+) -> Table:
     """Returns the map as a table for ``rich.print``.
 
     Args:
         plan: What to show.
         graph: The model that it is for.
-        columns: Characters from the first to the last byte of the largest region.
+        width: Columns of the terminal; what operators' names leave is the map's.
+        ascii_only: Whether the terminal has no other characters.
     """
-    legend = "  ".join(f"{mark} {kind}" for kind, (mark, _) in _MARKS.items())
+    marks = {kind: (plain if ascii_only else mark, style)
+             for kind, (mark, plain, style) in _MARKS.items()}  # fmt: skip
+    legend = "  ".join(f"{mark} {kind}" for kind, (mark, _) in marks.items())
     table = Table(title=f"Memory over time: {plan.head_bytes:,} bytes of head", caption=legend)
-    table.add_column("operator")
+    table.add_column("operator", overflow="fold")
     for region in range(plan.num_regions):
-        size = plan.region_bytes(region)
-        table.add_column(f"region {region}: 0 to {size:,} bytes", no_wrap=True)
-    table.add_column("live bytes", justify="right")
-    largest = max(plan.region_bytes(region) for region in range(plan.num_regions))
+        table.add_column(f"region {region}: 0 to {plan.region_bytes(region):,} bytes")
+    table.add_column("live bytes", justify="right", no_wrap=True)
     needs = operator_needs(graph, list(plan.buffers))
+    names = max(len(need.output) for need in needs)
+    # Each column has two blanks and a line.
+    room = width - names - len("live bytes") - 3 * (plan.num_regions + 2) - 1
+    columns = _columns(plan, room)
     for step, need in enumerate(needs):
-        lines = [_line(plan, region, step, largest / columns) for region in range(plan.num_regions)]
+        lines = [
+            _line(plan, region, step, columns[region], marks) for region in range(plan.num_regions)
+        ]
         full = need.total == plan.lower_bound
         live = Text(f"{need.total:,}", style="bold" if full else "")
         table.add_row(need.output, *lines, live)
     return table
 
 
-def _line(plan: MemoryPlan, region: int, step: int, bytes_per_column: float) -> Text:
-    width = max(1, round(plan.region_bytes(region) / bytes_per_column))
+def _columns(plan: MemoryPlan, room: int) -> list[int]:
+    # To one scale, the largest region as wide as there is room.
+    sizes = [plan.region_bytes(region) for region in range(plan.num_regions)]
+    for widest in range(_MAX_COLUMNS, _MIN_COLUMNS - 1, -1):
+        columns = [max(1, round(widest * size / max(sizes))) for size in sizes]
+        if sum(max(_MIN_COLUMNS, count) for count in columns) <= room:
+            break
+    return columns
+
+
+def _line(
+    plan: MemoryPlan, region: int, step: int, width: int, marks: dict[str, tuple[str, str]]
+) -> Text:
+    bytes_per_column = plan.region_bytes(region) / width
     kinds = ["free"] * width
     live = [
         b
@@ -59,7 +104,7 @@ def _line(plan: MemoryPlan, region: int, step: int, bytes_per_column: float) -> 
             kinds[column] = _kind(buffer, step)
     text = Text()
     for kind in kinds:
-        text.append(*_MARKS[kind])
+        text.append(*marks[kind])
     return text
 
 

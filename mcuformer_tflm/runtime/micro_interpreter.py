@@ -85,14 +85,8 @@ class MicroInterpreter:
         """Checks the file, tries it in a child process, then opens it here."""
         checked_choice("planner", planner, PLANNERS)
         content = model if isinstance(model, bytes) else read_model_file(Path(model))
-        self.graph = read_graph(content)
+        self.graph = read_our_graph(content)
         self.architecture = read_architecture(self.graph)
-        foreign = sorted({op.code for op in self.graph.operators} - set(OPERATORS))
-        if foreign:
-            raise ModelError(
-                f"The model has operators that this runtime lacks: {', '.join(foreign)}. It runs "
-                f"{', '.join(OPERATORS)}."
-            )
         self.labels = read_labels(content, self.architecture.num_classes)
         self.plan = read_plan(self.graph)
         needed = tflm_arena(
@@ -171,6 +165,22 @@ def read_model_file(path: Path) -> bytes:
             f"The model {path} cannot be read ({error.strerror}). `make demo` writes "
             "build/demo/model.tflite."
         ) from error
+
+
+def read_our_graph(content: bytes) -> ModelGraph:
+    """Returns a model's graph.
+
+    Raises:
+        ModelError: If the file is damaged, or has operators that are not ours.
+    """
+    graph = read_graph(content)
+    foreign = sorted({op.code for op in graph.operators} - set(OPERATORS))
+    if foreign:
+        raise ModelError(
+            f"The model has operators that this runtime lacks: {', '.join(foreign)}. It runs "
+            f"{', '.join(OPERATORS)}."
+        )
+    return graph
 
 
 def _checked(arena_size: object) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,19 +122,15 @@ class ModelCard:
             f"| flash (.tflite) | {self.flash_bytes:,} bytes |",
             f"| multiply-accumulates | {self.macs:,} |",
             "",
-            "Emulated, no board was at hand; milliseconds are an estimate from instructions:",
+            "The firmware, without an interpreter, emulated, since no board was at hand; "
+            "milliseconds are an estimate from instructions, sizes are bytes:",
             "",
-            "| board | core | instructions | ms, estimated | code | constants | arena | stack "
-            "| accuracy there | bytes as TFLM's |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            f"| firmware | {' | '.join(self.boards)} |",
+            f"|---|{'---|' * len(self.boards)}",
         ]
-        for board, figures in self.boards.items():
-            lines.append(
-                f"| {board} | {figures.core} | {figures.instructions:,} "
-                f"| {figures.milliseconds_estimated:,.1f} | {figures.code_bytes:,} "
-                f"| {figures.constant_bytes:,} | {figures.arena_bytes:,} | {figures.stack_bytes:,} "
-                f"| {figures.top1:.1%} of {figures.images} | {figures.equal} of {figures.images} |"
-            )
+        for what, told in _FIRMWARE_FIGURES.items():
+            cells = (told(figures) for figures in self.boards.values())
+            lines.append(f"| {what} | {' | '.join(cells)} |")
         lines += ["", "## Network", ""]
         lines += [f"- `{field}`: {value}" for field, value in architecture.items()]
         lines += ["", "## Recipe", "", f"Seed {self.recipe['seed']}.", ""]
@@ -144,6 +140,19 @@ class ModelCard:
             told = ", ".join(f"{key} {value}" for key, value in {**fields, **options}.items())
             lines.append(f"- {stretch.replace('_', ' ')}: {told}")
         return "\n".join(lines) + "\n"
+
+
+_FIRMWARE_FIGURES: dict[str, Callable[[BoardFigures], str]] = {
+    "core": lambda figures: figures.core,
+    "instructions an image": lambda figures: f"{figures.instructions:,}",
+    "milliseconds an image": lambda figures: f"{figures.milliseconds_estimated:,.1f}",
+    "code": lambda figures: f"{figures.code_bytes:,}",
+    "constants": lambda figures: f"{figures.constant_bytes:,}",
+    "arena of the firmware": lambda figures: f"{figures.arena_bytes:,}",
+    "stack of the firmware": lambda figures: f"{figures.stack_bytes:,}",
+    "accuracy there": lambda figures: f"{figures.top1:.1%} of {figures.images}",
+    "images with TFLM's bytes": lambda figures: f"{figures.equal} of {figures.images}",
+}
 
 
 def digest(model: bytes) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checkpoint import load_weights
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
-from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.zoo.card import ModelCard, digest
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.keras_models.subnet import Subnet
 
 MODEL_FILE = "model.tflite"
 FLOAT_FILE = "float.npz"
@@ -59,6 +61,10 @@ def float_model(name: str, folder: Path = SHIPPED) -> Subnet:
         ModelError: If its card is damaged.
         CheckpointError: If its weights are missing or damaged.
     """
+    # Not above: these load TensorFlow, which those who only look at models do without.
+    from mcuformer_tflm.keras_models.checkpoint import load_weights
+    from mcuformer_tflm.keras_models.subnet import build_subnet
+
     path = model_path(name, folder)
     card = ModelCard.read(path.with_name(CARD_FILE))
     subnet = build_subnet(Architecture.from_json(card.architecture))

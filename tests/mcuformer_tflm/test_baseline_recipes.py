@@ -6,7 +6,8 @@ import pytest
 
 from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.baselines.fixed_vit import fixed_vit
-from mcuformer_tflm.baselines.making import load_float, make_baseline, shipped_baselines
+from mcuformer_tflm.baselines.catalogue import shipped_baselines
+from mcuformer_tflm.baselines.making import load_float, make_baseline
 from mcuformer_tflm.baselines.measurement import accuracies
 from mcuformer_tflm.baselines.recipe import BaselineRecipe, network_of
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError

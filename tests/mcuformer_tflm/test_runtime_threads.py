@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, quantize_images
-from mcuformer_tflm.baselines.making import SHIPPED
+from mcuformer_tflm.baselines.catalogue import SHIPPED
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
 from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
