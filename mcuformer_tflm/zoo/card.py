@@ -128,8 +128,8 @@ class ModelCard:
             f"| firmware | {' | '.join(self.boards)} |",
             f"|---|{'---|' * len(self.boards)}",
         ]
-        for what, told in _FIRMWARE_FIGURES.items():
-            cells = (told(figures) for figures in self.boards.values())
+        for what, tell in _FIRMWARE_FIGURES.items():
+            cells = (tell(figures) for figures in self.boards.values())
             lines.append(f"| {what} | {' | '.join(cells)} |")
         lines += ["", "## Network", ""]
         lines += [f"- `{field}`: {value}" for field, value in architecture.items()]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mcuformer_tflm.baselines.catalogue import shipped_baselines
 from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.baselines.fixed_vit import fixed_vit
-from mcuformer_tflm.baselines.catalogue import shipped_baselines
 from mcuformer_tflm.baselines.making import load_float, make_baseline
 from mcuformer_tflm.baselines.measurement import accuracies
 from mcuformer_tflm.baselines.recipe import BaselineRecipe, network_of

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from mcuformer_tflm import convert, datasets
-from mcuformer_tflm.baselines import making as baselines
+from mcuformer_tflm.baselines import catalogue as baselines
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
     read_labels,
