@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import checked_choice
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
+from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
@@ -92,7 +91,11 @@ class MicroInterpreter:
         needed = tflm_arena(
             arena_content(self.graph, self.plan, planner=planner), 8, planner=planner, wheel=True
         ).total
-        size = max(_AMPLE_ARENA, needed) if arena_size is None else _checked(arena_size)
+        size = (
+            max(_AMPLE_ARENA, needed)
+            if arena_size is None
+            else checked_whole("arena_size", arena_size, most=_MAX_ARENA)
+        )
         try:
             self._arena_use = probe(content, size, planner)
         except ModelError as error:
@@ -181,15 +184,3 @@ def read_our_graph(content: bytes) -> ModelGraph:
             f"{', '.join(OPERATORS)}."
         )
     return graph
-
-
-def _checked(arena_size: object) -> int:
-    try:
-        size = operator.index(arena_size)  # type: ignore[arg-type]
-    except TypeError:
-        size = 0
-    if not 1 <= size <= _MAX_ARENA:
-        raise ConfigError(
-            f"arena_size is {arena_size!r}; it must be a whole number of bytes, 1 to {_MAX_ARENA}."
-        )
-    return size
