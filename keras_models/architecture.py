@@ -8,6 +8,7 @@ import math
 import numbers
 from typing import Any, Literal, get_args
 
+from mcuformer_tflm.custom_ops.reference import attention, fully_connected, layer_norm, patch_embed
 from mcuformer_tflm.keras_models.checked_values import (
     checked_bool,
     checked_choice,
@@ -19,6 +20,7 @@ from mcuformer_tflm.keras_models.checked_values import (
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 Pooling = Literal["mean", "class_token"]
+MAX_CLASSES = fully_connected.MAX_WIDTH
 
 # Deeper is a slip of the pen, which would be built block by block.
 _MAX_DEPTH = 1000
@@ -104,6 +106,35 @@ class Architecture:
         if self.low_rank_attention and self.rank_ratio is None:
             raise ConfigError("rank_ratio is None; low_rank_attention needs a number in (0, 1].")
         checked_choice("pooling", self.pooling, get_args(Pooling))
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        # What the int8 operators can hold, told before anything is trained.
+        queries = [3 * self.attention_dim(block) for block in range(self.depth)]
+        hidden = [self.hidden_dim(block) for block in range(self.depth)]
+        for field, value, what, size, greatest in (
+            ("patch_size", self.patch_size, "tokens", self.sequence_length, attention.MAX_TOKENS),
+            ("patch_size", self.patch_size, "values a patch", self.patch_size**2 * self.channels,
+             patch_embed.MAX_PATCH_VALUES),
+            ("num_classes", self.num_classes, "classes", self.num_classes, MAX_CLASSES),
+            ("head_dim", self.head_dim, "values a head", self.head_dim, attention.MAX_HEAD_DIM),
+            ("embed_dim", self.embed_dim, "values a token", self.embed_dim, layer_norm.MAX_WIDTH),
+            ("num_heads", self.num_heads, "heads", max(self.num_heads), attention.MAX_HEADS),
+            ("num_heads", self.num_heads, "queries, keys and values a token", max(queries),
+             fully_connected.MAX_WIDTH),
+            ("mlp_ratio", self.mlp_ratio, "hidden values a token", max(hidden),
+             fully_connected.MAX_WIDTH),
+        ):  # fmt: skip
+            if size > greatest:
+                raise ConfigError(
+                    f"{field} is {value}, which makes {size:,} {what}; the int8 operators take "
+                    f"at most {greatest:,}."
+                )
+        if min(hidden) < 1:
+            raise ConfigError(
+                f"mlp_ratio is {self.mlp_ratio} and embed_dim {self.embed_dim}, which leaves a "
+                "hidden width of 0; their product must round to at least 1 in every block."
+            )
 
     @property
     def depth(self) -> int:

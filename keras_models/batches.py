@@ -8,11 +8,22 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.architecture import MAX_CLASSES
 from mcuformer_tflm.keras_models.augment import augment_image, mixup
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.images import (
+    IMAGE_SCALE,
+    LARGEST_PIXEL,
+    check_dtype,
+    check_pixels,
+    check_shape,
+)
 from mcuformer_tflm.keras_models.origin import Origin, array_origin
-from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+
+_WANTED_CLASSES = (
+    "give one whole number an image. One-hot rows become numbers by classes.argmax(-1)."
+)
 
 
 @runtime_checkable
@@ -29,8 +40,8 @@ class Batches(Protocol):
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Returns the (images, classes) of one epoch, counted from 0.
 
-        Images are float32[batch, height, width, channels] in [-1, 1), classes int32[batch] or
-        float32[batch, num_classes] probabilities.
+        Images are [batch, height, width, channels], uint8 or floats in [-1, 1); classes are
+        integers [batch], or float32[batch, num_classes] probabilities.
         """
 
 
@@ -38,8 +49,8 @@ class ArrayBatches:
     """Shuffled batches of arrays; a rest smaller than a batch is left out.
 
     Args:
-        images: float32[n, height, width, channels] in [-1, 1), or uint8.
-        classes: int32[n].
+        images: float[n, height, width, channels] in [-1, 1), or uint8.
+        classes: Integers [n].
         batch_size: Images a batch.
         seed: Of the order and the augmentation, together with the epoch.
         num_classes: Classes of the data set, where known; mixup needs it.
@@ -47,7 +58,8 @@ class ArrayBatches:
 
     Raises:
         ConfigError: If ``batch_size`` is out of range, or mixup lacks ``num_classes``.
-        DataError: If images and classes do not belong together.
+        DataError: If images and classes do not belong together, images are neither bytes nor
+            floats in [-1, 1), or a class is out of range.
     """
 
     def __init__(
@@ -70,14 +82,16 @@ class ArrayBatches:
                 f"There are {len(images)} images, fewer than one batch of {batch_size}; give "
                 "more images or a smaller batch_size."
             )
+        images, classes = np.asarray(images), np.asarray(classes)
+        check_pixels(images)
         check_classes(classes, num_classes)
         check_mixup(recipe, num_classes)
         self.recipe = recipe or TrainingRecipe()
-        self.classes = classes
+        self.classes = classes.astype(np.int32, copy=False)
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.seed = seed
-        self._images, self._classes = tf.constant(images), tf.constant(classes)
+        self._images, self._classes = tf.constant(images), tf.constant(self.classes)
         self._content: Origin = {}
 
     def __len__(self) -> int:
@@ -116,6 +130,8 @@ class ArrayBatches:
 class DatasetBatches:
     """A ``tf.data.Dataset`` as it is: its order is the same in every epoch only if it says so.
 
+    Bytes become floats in [-1, 1); values are looked at when their batch comes.
+
     Attributes:
         dataset: Batches of images and classes, of known number.
         num_classes: Classes of the data set, where known.
@@ -128,17 +144,10 @@ class DatasetBatches:
         """Checks what the dataset gives.
 
         Raises:
-            DataError: If it is no batches of images and classes, or their number is not known.
+            DataError: If it is no batches of images and classes, of dtypes that these may have,
+                or their number is not known.
         """
-        given = self.dataset.element_spec
-        pair = isinstance(given, tuple) and len(given) == 2
-        if not pair or not all(isinstance(part, tf.TensorSpec) for part in given):
-            raise DataError(f"The dataset gives {given}; it must give (images, classes).")
-        if given[0].shape.rank not in (4, None):
-            raise DataError(
-                f"The dataset gives images of shape {given[0].shape}; they must be "
-                "[batch, height, width, channels]. Single images are joined by dataset.batch(n)."
-            )
+        as_trained_on(self.dataset)
         if self.dataset.cardinality() < 0:
             raise DataError(
                 "The dataset does not know how many batches it has; cut it off with "
@@ -151,7 +160,7 @@ class DatasetBatches:
 
     def epoch(self, epoch: int) -> tf.data.Dataset:
         """Returns the dataset."""
-        return self.dataset
+        return as_trained_on(self.dataset)
 
 
 def batches(
@@ -215,10 +224,93 @@ def mixed(
 
 
 def as_floats(images: Any) -> tf.Tensor:
-    """Returns uint8 images as float32 in [-1, 1); others as they are."""
-    if images.dtype != tf.uint8:
-        return images
-    return (tf.cast(images, tf.float32) - 128) * IMAGE_SCALE
+    """Returns a tensor of images as float32: bytes in [-1, 1), floats as they are.
+
+    For graphs, where values are not known yet; ``images.to_floats`` looks at them.
+
+    Raises:
+        DataError: If they are neither bytes nor floats.
+    """
+    check_dtype(images.dtype)
+    if images.dtype == tf.uint8:
+        return (tf.cast(images, tf.float32) - 128) * IMAGE_SCALE
+    return tf.cast(images, tf.float32)
+
+
+def as_trained_on(
+    dataset: tf.data.Dataset, image_shape: tuple[int | None, ...] | None = None
+) -> tf.data.Dataset:
+    """Returns a dataset of float32 images, and of integer classes or float32 probabilities.
+
+    Args:
+        dataset: Gives (images, classes) as ``Batches.epoch`` may.
+        image_shape: The network's, where the images' shall be checked.
+
+    Raises:
+        DataError: If shapes or dtypes are others. Values are for ``check_batch``.
+    """
+    given = dataset.element_spec
+    pair = isinstance(given, tuple) and len(given) == 2
+    if not pair or not all(isinstance(part, tf.TensorSpec) for part in given):
+        raise DataError(f"The dataset gives {given}; it must give (images, classes).")
+    images, classes = given
+    if images.shape.rank not in (4, None):
+        raise DataError(
+            f"The dataset gives images of shape {images.shape}; they must be "
+            "[batch, height, width, channels]. Single images are joined by dataset.batch(n)."
+        )
+    check_dtype(images.dtype)
+    if image_shape is not None and images.shape.rank:
+        check_shape(images.shape.as_list()[1:], image_shape)
+    rank = classes.shape.rank
+    if not (classes.dtype.is_integer and rank in (1, None)) and not (
+        classes.dtype.is_floating and rank in (2, None)
+    ):
+        raise DataError(f"The classes are {classes.dtype.name}{classes.shape}; {_WANTED_CLASSES}")
+    wide = tf.int64 if classes.dtype.is_integer else tf.float32
+    if images.dtype == tf.float32 and classes.dtype in (tf.int32, wide):
+        return dataset
+    return dataset.map(lambda images, classes: (as_floats(images), tf.cast(classes, wide)))
+
+
+def check_batch(
+    images: tf.Tensor,
+    classes: tf.Tensor,
+    image_shape: tuple[int | None, ...],
+    num_classes: int,
+) -> None:
+    """Checks the values of a batch before it is trained on.
+
+    Args:
+        images: float32[batch, height, width, channels], from ``as_trained_on``.
+        classes: Integers [batch], or float32[batch, num_classes].
+        image_shape: The network's.
+        num_classes: The network's.
+
+    Raises:
+        DataError: If images are outside [-1, 1), classes outside [0, num_classes), or rows of
+            floats are no probabilities.
+    """
+    check_shape(images.shape[1:], image_shape)
+    # Where the images lie, and in a fraction of a step's time; NaN is in no range.
+    if not tf.reduce_all(tf.abs(images) <= LARGEST_PIXEL):
+        check_pixels(images.numpy())
+    values = classes.numpy()
+    if len(values) != len(images):
+        raise DataError(f"There are {len(images)} images, but {len(values)} classes in a batch.")
+    if not len(values):  # a replica without a share of the last batch
+        return
+    if classes.dtype.is_integer:
+        check_classes(values, num_classes)
+    elif (
+        values.shape[1:] != (num_classes,)
+        or not np.all(values >= 0)
+        or not np.allclose(values.sum(-1), 1, atol=1e-3)
+    ):
+        raise DataError(
+            f"The classes are floats {list(values.shape)} that are no probabilities of "
+            f"{num_classes} classes; {_WANTED_CLASSES}"
+        )
 
 
 def as_batches(data: Batches | tf.data.Dataset) -> Batches:
@@ -249,25 +341,6 @@ def check_mixup(recipe: TrainingRecipe | None, num_classes: int | None) -> None:
         )
 
 
-def check_images(images: np.ndarray, image_shape: tuple[int, int, int]) -> None:
-    """Checks that images are a network's: at least one, of its shape, bytes or floats.
-
-    Raises:
-        DataError: If they are not.
-    """
-    if len(images) == 0:
-        raise DataError("There are no images; give some hundred.")
-    if tuple(images.shape[1:]) != tuple(image_shape):
-        raise DataError(
-            f"The images are of shape {tuple(images.shape[1:])}, the network takes "
-            f"{tuple(image_shape)}."
-        )
-    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(
-            f"The images are {images.dtype}; give uint8, or float32 in [-1, 1) (normalise)."
-        )
-
-
 def check_classes(classes: np.ndarray, num_classes: int | None) -> None:
     """Checks that every image has a class, a whole number from 0 to ``num_classes`` - 1.
 
@@ -276,16 +349,14 @@ def check_classes(classes: np.ndarray, num_classes: int | None) -> None:
     """
     if len(classes) == 0:
         raise DataError("There are no labelled images.")
-    if np.ndim(classes) != 1 or not np.issubdtype(np.asarray(classes).dtype, np.integer):
-        raise DataError(
-            f"The classes are {np.asarray(classes).dtype}{list(np.shape(classes))}; give one whole "
-            "number an image. One-hot rows become numbers by classes.argmax(-1)."
-        )
+    classes = np.asarray(classes)
+    if classes.ndim != 1 or not np.issubdtype(classes.dtype, np.integer):
+        raise DataError(f"The classes are {classes.dtype}{list(classes.shape)}; {_WANTED_CLASSES}")
     low, high = int(np.min(classes)), int(np.max(classes))
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        allowed = "0 or more" if num_classes is None else f"0 to {num_classes - 1}"
+    greatest = (MAX_CLASSES if num_classes is None else num_classes) - 1
+    if low < 0 or high > greatest:
         raise DataError(
-            f"The classes reach from {low} to {high}; allowed are {allowed}. Build the space "
+            f"The classes reach from {low} to {high}; allowed are 0 to {greatest}. Build the space "
             "with the data set's num_classes, or number the classes from 0."
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.integer_matrix import (
     integer_matrix,
     rescale_and_add,
@@ -20,8 +21,6 @@ from mcuformer_tflm.keras_models.quantizers import (
     weight_quantizer,
 )
 
-# An image is int8 with scale 1/128 and zero point 0: byte b stands for (b - 128) / 128.
-IMAGE_SCALE = 1 / 128
 IMAGE_QUANTIZATION = Quantization(IMAGE_SCALE)
 
 

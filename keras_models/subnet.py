@@ -17,6 +17,7 @@ from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.gelu import Gelu
+from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
@@ -139,7 +140,7 @@ def build_subnet(
     return model
 
 
-class Subnet(tf_keras.Model):
+class Subnet(ImageNetwork, tf_keras.Model):
     """A tf_keras functional model that knows its ``architecture``.
 
     Attributes:

@@ -15,6 +15,7 @@ from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_t
 from mcuformer_tflm.keras_models.class_token import ClassToken
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
@@ -28,7 +29,7 @@ from mcuformer_tflm.keras_models.subnet import (
 )
 
 
-class Supernet(tf_keras.Model):
+class Supernet(ImageNetwork, tf_keras.Model):
     """The largest network's weights, run at any smaller size without retracing.
 
     The architecture travels as an int32 tensor (``encode``), so that one ``tf.function``

@@ -18,8 +18,10 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.batches import (
     Batches,
     as_batches,
-    as_floats,
+    as_trained_on,
     batches,
+    check_batch,
+    check_classes,
     check_num_classes,
 )
 from mcuformer_tflm.keras_models.checkpoint import fitting, numbered, read_arrays, write_arrays
@@ -29,6 +31,7 @@ from mcuformer_tflm.keras_models.exceptions import (
     DataError,
     DivergedError,
 )
+from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.origin import Origin, data_origin, differences, weights_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
@@ -113,6 +116,7 @@ class _Trainer:
             )
         self.strategy = strategy or tf.distribute.get_strategy()
         self._described = described
+        self._image_shape = _image_shape(model)
         self._whole_epoch = True
         self._last_checkpoint: Path | None = None
         self._taught_by = None if teacher is None else weights_origin(teacher)
@@ -219,7 +223,8 @@ class _Trainer:
     ) -> float:
         data = as_batches(data)
         check_num_classes(data, self._described["num_classes"])
-        total, dataset = len(data), data.epoch(self.epoch)
+        total = len(data)
+        dataset = as_trained_on(data.epoch(self.epoch), self._image_shape)
         replicas, batch = self.strategy.num_replicas_in_sync, dataset.element_spec[0].shape[0]
         if batch is not None and batch % replicas:
             raise ConfigError(
@@ -230,6 +235,7 @@ class _Trainer:
         self._whole_epoch = False
         shared = self.strategy.experimental_distribute_dataset(dataset)
         for done, (images, classes) in enumerate(shared, 1):
+            self._check(images, classes)
             loss = float(self._step(images, classes, sizes()))
             if not math.isfinite(loss):
                 raise DivergedError(self._divergence(done, loss))
@@ -241,6 +247,12 @@ class _Trainer:
         self.epoch += 1
         self._whole_epoch = True
         return float(np.mean(losses))
+
+    def _check(self, images: Any, classes: Any) -> None:
+        # Outside the graph, whose errors would be TensorFlow's.
+        local = self.strategy.experimental_local_results
+        for part in zip(local(images), local(classes), strict=True):
+            check_batch(*part, self._image_shape, self._described["num_classes"])
 
     def _distributed_step(self, images: Any, classes: Any, sizes: tf.Tensor) -> tf.Tensor:
         losses = self.strategy.run(self._replica_step, (images, classes, sizes))
@@ -403,7 +415,8 @@ class SupernetTrainer(_Trainer):
             Mean loss.
 
         Raises:
-            DataError: If the data's classes are not the supernet's.
+            DataError: If the data's shapes or classes are not the supernet's, or images are
+                neither bytes nor floats in [-1, 1); no step is taken on a batch that holds such.
             DivergedError: If a loss is no number; the last checkpoint stays as it is.
         """
         rng = np.random.default_rng([self.seed, self.epoch])
@@ -416,14 +429,19 @@ class SupernetTrainer(_Trainer):
 
         Args:
             architecture: The subnet.
-            images: float32[n, height, width, channels] in [-1, 1), or uint8.
-            classes: int32[n].
+            images: float[n, height, width, channels] in [-1, 1), or uint8.
+            classes: Integers [n].
+
+        Raises:
+            DataError: If images or classes are others.
         """
+        check_images(images, self.supernet.largest.image_shape)
+        check_classes(classes, self.supernet.largest.num_classes)
         sizes = tf.constant(self.supernet.encode(architecture))
         hits = 0
         for start in range(0, len(images), _PREDICTED_AT_ONCE):
             part = slice(start, start + _PREDICTED_AT_ONCE)
-            logits = self._predict(as_floats(images[part]), sizes)
+            logits = self._predict(to_floats(images[part]), sizes)
             hits += int(np.sum(np.argmax(logits, -1) == classes[part]))
         return hits / len(images)
 
@@ -544,7 +562,8 @@ def train_subnet(
             compared; by default its weights at the start.
 
     Raises:
-        DataError: If the data's classes are not the network's.
+        DataError: If the data's shapes or classes are not the network's, or images are neither
+            bytes nor floats in [-1, 1); no step is taken on a batch that holds such.
         DivergedError: If a loss is no number.
         CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
@@ -575,9 +594,20 @@ def predict(subnet: tf_keras.Model, images: np.ndarray) -> np.ndarray:
 
     Args:
         subnet: A network, float or quantized.
-        images: float32[n, height, width, channels] in [-1, 1), or uint8.
+        images: float[n, height, width, channels] in [-1, 1), or uint8.
+
+    Raises:
+        DataError: If there are no images, or others than these.
     """
-    return subnet.predict(as_floats(images), batch_size=_PREDICTED_AT_ONCE, verbose=0)
+    images = np.asarray(images)
+    check_images(images, _image_shape(subnet))
+    return subnet.predict(to_floats(images), batch_size=_PREDICTED_AT_ONCE, verbose=0)
+
+
+def _image_shape(model: tf_keras.Model) -> tuple[int | None, ...]:
+    if isinstance(model, Supernet):
+        return model.largest.image_shape
+    return tuple(model.input_shape[1:])
 
 
 def _described(model: tf_keras.Model) -> dict[str, Any]:

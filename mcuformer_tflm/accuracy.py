@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import tf_keras
 
-from mcuformer_tflm.data.image_data import normalise, quantize_images
+from mcuformer_tflm.data.image_data import quantize_images
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
 
@@ -43,7 +43,7 @@ def accuracies(
         ``test_images``, their number, and as shares of it ``float_top1``, ``int8_top1`` and
         ``agreement`` of the two choices.
     """
-    float_choice = predict(network, normalise(images)).argmax(-1)
+    float_choice = predict(network, images).argmax(-1)
     int8_choice = interpreter.run(
         quantize_images(images), functools.partial(progress, "classify in TFLM")
     ).argmax(-1)

@@ -14,13 +14,13 @@ import tf_keras
 from mcuformer_tflm.keras_models.batches import (
     Batches,
     as_batches,
-    as_floats,
+    as_trained_on,
     batches,
-    check_images,
     check_num_classes,
 )
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
+from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.origin import Origin, weights_origin
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -65,7 +65,7 @@ def quantize(
 
     Args:
         subnet: A trained float network.
-        images: float32[n, height, width, channels] in [-1, 1), or uint8; or batches of images
+        images: float[n, height, width, channels] in [-1, 1), or uint8; or batches of images
             and classes, from ``batches``, a loader or ``tf.data``, which need not fit in memory.
             Batches are taken as they are: calibration sees the first ones, augmented as in
             training, and ``seed``, ``batch_size`` and the augmentation of ``recipe`` are theirs.
@@ -91,7 +91,8 @@ def quantize(
         ConfigError: If the network is none of ours or has an option without int8 operators, or
             a number is out of range.
         DataError: If there are no images or fewer than one batch to train on, they are not the
-            network's, or classes are missing or out of range.
+            network's or neither bytes nor floats in [-1, 1), or classes are missing or out of
+            range.
         CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
     if not isinstance(subnet, Subnet):
@@ -134,7 +135,6 @@ def quantize(
                 images, classes, batch_size, seed=seed, num_classes=arch.num_classes, recipe=recipe
             )
         chosen = _spread(images, calibration_images)
-    _warn_of_pixels(chosen)
     quantized = subnet.uncalibrated_copy(config)
     found = calibrate(quantized, _floats(chosen, batch_size), percentile=percentile)
     _warn(quantized, found, len(chosen))
@@ -176,20 +176,9 @@ def quantize(
     return quantized
 
 
-def _warn_of_pixels(images: np.ndarray) -> None:
-    if images.dtype == np.uint8:
-        return
-    outside = float(np.mean(np.abs(_spread(images, 256)) > 1))
-    if outside > MUCH_CLIPPED:
-        _tell(
-            f"patch_embed: {outside:.1%} of the pixels lie outside [-1, 1); pass images through "
-            "normalise(...), or give uint8."
-        )
-
-
 def _first_images(data: Batches, count: int) -> np.ndarray:
     found: list[np.ndarray] = []
-    for images, _ in data.epoch(0):
+    for images, _ in as_trained_on(data.epoch(0)):
         found.append(np.asarray(images))
         if sum(map(len, found)) >= count:
             break
@@ -205,7 +194,7 @@ def _spread(images: np.ndarray, count: int) -> np.ndarray:
 
 def _floats(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(images), batch_size):
-        yield np.asarray(as_floats(tf.constant(images[start : start + batch_size])), np.float32)
+        yield to_floats(images[start : start + batch_size])
 
 
 def _warn(quantized: Subnet, found: Mapping[tuple[str, str], Calibration], num_images: int) -> None:

@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf_keras
 from rich.table import Table
 
-from mcuformer_tflm.keras_models.batches import as_floats, check_images
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import Subnet
 
@@ -126,7 +126,7 @@ def quantization_report(quantized: Subnet, images: np.ndarray) -> QuantizationRe
 
     Args:
         quantized: A network from ``quantize``.
-        images: uint8[n, height, width, channels], or float32 in [-1, 1); some hundred do.
+        images: uint8[n, height, width, channels], or floats in [-1, 1); some hundred do.
 
     Raises:
         ConfigError: If the network is not quantized.
@@ -145,7 +145,7 @@ def quantization_report(quantized: Subnet, images: np.ndarray) -> QuantizationRe
     alone, network = _Noise(len(layers)), _Noise(len(layers))
     clipped = np.zeros(len(layers))
     for start in range(0, len(images), _BATCH):
-        batch = as_floats(tf.constant(images[start : start + _BATCH]))
+        batch = tf.constant(to_floats(images[start : start + _BATCH]))
         given = dict(zip(inner, quantized_outputs(batch), strict=True))
         wanted = exact_outputs(batch)
         for index, layer in enumerate(layers):

@@ -19,6 +19,7 @@ from keras_tuner.errors import FatalError
 
 from mcuformer_tflm.keras_models.batches import check_classes
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
+from mcuformer_tflm.keras_models.images import check_images
 from mcuformer_tflm.search.progress import Report, progress_bars
 from mcuformer_tflm.search.resumable_oracle import (
     ResumableOracle,
@@ -204,12 +205,7 @@ def check_validation(validation_data: Validation, space: SearchSpace) -> None:
         DataError: If they are not.
     """
     images, classes = validation_data
-    wanted = space.image_shape
-    if images.shape[1:] != wanted:
-        raise DataError(
-            f"The validation images have the shape {images.shape[1:]}, the space {wanted}; give "
-            "the space the data's image_size and channels."
-        )
+    check_images(images, space.image_shape, "validation images")
     if len(images) != len(classes):
         raise DataError(f"There are {len(images)} validation images, but {len(classes)} classes.")
     check_classes(classes, space.num_classes)

@@ -14,9 +14,14 @@ import tensorflow as tf
 import tf_keras
 from keras_tuner.engine.trial import Trial
 
-from mcuformer_tflm.keras_models.batches import Batches, as_batches, check_num_classes
+from mcuformer_tflm.keras_models.batches import (
+    Batches,
+    as_batches,
+    as_trained_on,
+    check_num_classes,
+)
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
-from mcuformer_tflm.keras_models.exceptions import CheckpointError, DataError
+from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
@@ -296,13 +301,7 @@ def check_training(train: Batches | tf.data.Dataset, space: SearchSpace) -> None
     """
     data = as_batches(train)
     check_num_classes(data, space.num_classes)
-    shape = tuple(data.epoch(0).element_spec[0].shape[1:])
-    wanted = space.image_shape
-    if shape != wanted:
-        raise DataError(
-            f"The training images have the shape {shape}, the space {wanted}; give the space the "
-            "data's image_size and channels."
-        )
+    as_trained_on(data.epoch(0), space.image_shape)
 
 
 def _averaged(path: Path) -> Path:

@@ -17,6 +17,8 @@ from mcuformer_tflm.custom_ops.reference.fixed_point import (
 )
 
 MAX_TOKENS = 2048
+MAX_HEADS = 512
+MAX_HEAD_DIM = 512
 TABLE_SIZE = 256
 # A probability of one, and the exponential of zero; both stay one below it.
 PROBABILITY_ONE = 1 << 15

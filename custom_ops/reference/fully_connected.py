@@ -12,6 +12,9 @@ from mcuformer_tflm.custom_ops.reference.fixed_point import (
 )
 from mcuformer_tflm.custom_ops.reference.gelu import gelu
 
+# Of inputs and of units: up to here no sum of int8 products leaves 32 bits.
+MAX_WIDTH = 1 << 16
+
 
 def accumulate(x: np.ndarray, weights: np.ndarray, constants: np.ndarray) -> np.ndarray:
     """Returns int64[tokens, units]: x @ weights.T + bias."""

@@ -21,6 +21,8 @@ from mcuformer_tflm.custom_ops.reference.fully_connected import accumulate
 
 # How the operator gets its image, in the order of the kernel's ImageMode.
 MODES = ("whole", "in place", "strips")
+# Pixels of a patch, times channels.
+MAX_PATCH_VALUES = 1 << 16
 
 
 def tokens_may_overwrite(

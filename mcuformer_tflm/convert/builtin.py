@@ -11,6 +11,7 @@ import tf_keras
 from tensorflow.lite.python.convert import ConverterError
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.images import check_images, to_floats
 
 # TFLite's own advice for a representative data set is a few hundred samples.
 MIN_CALIBRATION_IMAGES = 32
@@ -21,8 +22,8 @@ def convert_builtin(model: tf_keras.Model, calibration: np.ndarray | None = None
 
     Args:
         model: From float images to logits, of operators that TFLite has.
-        calibration: float32[n, height, width, channels] in [-1, 1), the representative data of
-            post-training quantization; None converts in float.
+        calibration: float[n, height, width, channels] in [-1, 1), or uint8, the representative
+            data of post-training quantization; None converts in float.
 
     Returns:
         Bytes of a ``.tflite`` for one image at a time. With ``calibration``, all integers:
@@ -31,14 +32,12 @@ def convert_builtin(model: tf_keras.Model, calibration: np.ndarray | None = None
 
     Raises:
         ConfigError: If TFLite lacks an operator.
-        DataError: If there are too few calibration images, or of another shape than the model's.
+        DataError: If there are too few calibration images, or other images than the model's.
     """
     shape = [1, *model.input_shape[1:]]
-    if calibration is not None and list(calibration.shape[1:]) != shape[1:]:
-        raise DataError(
-            f"The calibration images are {list(calibration.shape)}; {model.name} takes "
-            f"(n, {', '.join(map(str, shape[1:]))})."
-        )
+    if calibration is not None:
+        check_images(calibration, shape[1:], "calibration images")
+        calibration = to_floats(calibration)
     if calibration is not None and len(calibration) < MIN_CALIBRATION_IMAGES:
         raise DataError(
             f"There are {len(calibration)} calibration images; TFLite's ranges need at least "

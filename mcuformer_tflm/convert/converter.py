@@ -18,8 +18,8 @@ from mcuformer_tflm.convert.patch_embed import export_patch_embed
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
+from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.labels import class_names
-from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes

@@ -13,11 +13,10 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from mcuformer_tflm.keras_models.batches import augmented, check_mixup
+from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
-from mcuformer_tflm.keras_models.patch_embed import IMAGE_SCALE
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
 _SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
@@ -180,9 +179,7 @@ class ImageFolder:
         data = tf.data.Dataset.from_tensor_slices((order, corners))
         data = data.map(self._read_in_graph, tf.data.AUTOTUNE, deterministic=True)
         data = data.filter(lambda pixels, label, intact: intact)
-        data = data.map(lambda pixels, label, intact: (
-            (tf.cast(pixels, tf.float32) - 128) * IMAGE_SCALE, label
-        ))  # fmt: skip
+        data = data.map(lambda pixels, label, intact: (as_floats(pixels), label))
         return augmented(data, self.recipe, self.batch_size, self.num_classes, self.seed, epoch)
 
     def arrays(self, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.images import to_floats, to_integers
 from mcuformer_tflm.keras_models.labels import class_names
 
 _ARRAYS = ("train_images", "train_classes", "test_images", "test_classes")
@@ -144,10 +145,28 @@ def checked_labels(name: str, labels: Sequence[str | bytes]) -> tuple[str, ...]:
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
-    """Maps uint8 images to float32 in [-1, 1): (byte - 128) / 128, the network's input."""
-    return (images.astype(np.float32) - 128) / 128
+    """Maps uint8 images to float32 in [-1, 1): (byte - 128) / 128, the network's input.
+
+    Raises:
+        DataError: If they are no bytes, such as floats that are normalised already.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"The images are {images.dtype}; normalise takes bytes (uint8). Numbers of 0 to 255 "
+            "become bytes by images.astype(np.uint8)."
+        )
+    return to_floats(images)
 
 
 def quantize_images(images: np.ndarray) -> np.ndarray:
-    """Maps uint8 images to the int8 input of a converted model: byte - 128, exactly."""
-    return (images.astype(np.int16) - 128).astype(np.int8)
+    """Maps images to the int8 input of a converted model.
+
+    Args:
+        images: uint8, which become byte - 128, exactly; or floats in [-1, 1), which are rounded
+            to multiples of 1/128 as the quantized network rounds them.
+
+    Raises:
+        DataError: If they are something else, such as int8 already.
+    """
+    return to_integers(np.asarray(images))

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from mcuformer_tflm.convert.builtin import convert_builtin
-from mcuformer_tflm.data.image_data import normalise, quantize_images
-from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.batches import check_classes
+from mcuformer_tflm.keras_models.images import check_images, to_floats, to_integers
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
@@ -33,7 +33,8 @@ class Referee:
             network has its weights before they are rounded, which judges the exporter alone;
             given the float network from before quantization-aware training, what that has
             changed counts as error too.
-        calibration: uint8[m, height, width, channels] that set the ranges of TFLite's int8.
+        calibration: uint8[m, height, width, channels], or floats in [-1, 1), that set the ranges
+            of TFLite's int8.
         progress: Called with (what is being done, done, total).
 
     Attributes:
@@ -55,7 +56,7 @@ class Referee:
         self._subnet = _float_copy(subnet) if subnet.quantized else subnet
         stock = stock_network(subnet)
         tell("convert with TFLite", 0, 2)
-        self.int8_model = convert_builtin(stock, normalise(calibration))
+        self.int8_model = convert_builtin(stock, calibration)
         tell("convert with TFLite", 1, 2)
         self.float_model = convert_builtin(stock)
         tell("convert with TFLite", 2, 2)
@@ -72,24 +73,25 @@ class Referee:
 
         Args:
             model: Bytes from ``convert``, which are run in TFLM.
-            images: uint8[n, height, width, channels].
-            classes: int32[n].
+            images: uint8[n, height, width, channels], or floats in [-1, 1).
+            classes: Integers [n].
             progress: Called with (what is being done, done, total).
 
         Raises:
-            DataError: If there are no images, or of another shape than the network's.
+            DataError: If there are no images, or other images or classes than the network's.
             ModelError: If TFLM refuses the model.
         """
-        if len(images) == 0:
-            raise DataError("There are no images to judge the model on.")
+        architecture = self._subnet.architecture
+        check_images(images, architecture.image_shape)
+        check_classes(classes, architecture.num_classes)
         tell = progress or _nothing
         interpreter = MicroInterpreter(model)
         output = interpreter.graph.tensors[interpreter.graph.outputs[0]]
         integers = interpreter.run(
-            quantize_images(images), lambda done, total: tell("run ours in TFLM", done, total)
+            to_integers(images), lambda done, total: tell("run ours in TFLM", done, total)
         )
         ours = np.float32(output.scale) * (integers.astype(np.float32) - output.zero_point)
-        inputs = normalise(images)
+        inputs = to_floats(images)
         wanted = predict(self._subnet, inputs)
         float_logits = run_tflite(self.float_model, inputs)
         int8_logits = run_tflite(self.int8_model, inputs)
@@ -109,7 +111,8 @@ def run_tflite(model: bytes, images: np.ndarray) -> np.ndarray:
 
     Args:
         model: From ``convert_builtin``.
-        images: float32[n, height, width, channels]; rounded to the scale of an int8 input.
+        images: float[n, height, width, channels] in [-1, 1), or uint8; rounded to the scale of
+            an int8 input.
 
     Returns:
         float32[n, num_classes] logits; those of an int8 model in real units.
@@ -121,7 +124,7 @@ def run_tflite(model: bytes, images: np.ndarray) -> np.ndarray:
     interpreter.allocate_tensors()
     (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
     logits = []
-    for image in _quantized(images, source):
+    for image in _quantized(to_floats(images), source):
         interpreter.set_tensor(source["index"], image[None])
         interpreter.invoke()
         logits.append(interpreter.get_tensor(result["index"])[0])

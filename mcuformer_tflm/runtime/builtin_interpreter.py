@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
+from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.images import check_integers
 from mcuformer_tflm.runtime.classifier import Classifier
 from mcuformer_tflm.runtime.cortex_m import builtin_arena_bytes
 from mcuformer_tflm.runtime.probe import measure, standard_error, tflm_messages
@@ -95,12 +96,7 @@ class BuiltinInterpreter:
             DataError: If dtype or shape do not fit the model.
             ModelError: If an operator fails.
         """
-        shape = self._input.shape[1:]
-        if images.dtype != np.int8 or images.shape[1:] != shape:
-            raise DataError(
-                f"The images are {images.dtype}{list(images.shape)}; the model takes "
-                f"int8[n, {', '.join(map(str, shape))}] (mcuformer_tflm.quantize_images)."
-            )
+        check_integers(images, self._input.shape[1:])
         return self._classifier.run(self._rescaled(images), progress)
 
     def _rescaled(self, images: np.ndarray) -> np.ndarray:

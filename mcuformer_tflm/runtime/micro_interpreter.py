@@ -10,7 +10,8 @@ import numpy as np
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
-from mcuformer_tflm.keras_models.exceptions import DataError, ModelError
+from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.images import check_integers
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
@@ -142,16 +143,7 @@ class MicroInterpreter:
             ModelError: If an operator fails.
         """
         images = np.asarray(images)
-        if images.dtype != np.int8:
-            raise DataError(
-                f"The images are {images.dtype}; the model takes int8. Convert bytes with "
-                "mcuformer_tflm.quantize_images."
-            )
-        if images.shape[1:] != self._shape:
-            raise DataError(
-                f"The images have shape {images.shape}; the model takes (n, "
-                f"{', '.join(map(str, self._shape))})."
-            )
+        check_integers(images, self._shape)
         return self._classifier.run(images, progress)
 
 

@@ -35,7 +35,7 @@ def test_models_size_is_known_from_the_architecture_alone(network):
     for weight in subnet.trainable_weights:
         weight.assign_add(0.02 * rng.standard_normal(weight.shape))
     shape = (2, *network.image_shape)
-    quantized = subnet.quantized_copy([rng.standard_normal(shape).astype(np.float32)])
+    quantized = subnet.quantized_copy([rng.uniform(-1, 1, shape).astype(np.float32)])
     labels = [f"name of {number}, ä" for number in range(network.num_classes)]
     for image in ("whole", "strips"):
         model = convert(quantized, labels, image=image)
