@@ -14,6 +14,9 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.origin import differences
+
+START_ANEW = "Remove {}, choose another project_name, or give overwrite=True to start anew."
 
 
 class ResumableOracle(keras_tuner.Oracle):
@@ -173,18 +176,14 @@ def check_same_search(there: dict[str, Any], here: dict[str, Any], project: str)
     """Compares the arguments of a saved search with those of this one.
 
     Raises:
-        ConfigError: If they differ; names the first argument that does.
+        ConfigError: If they differ; names the arguments that do.
     """
-    here = json.loads(json.dumps(here))
-    for field in here:
-        theirs, ours = there.get(field), here[field]
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            check_same_search(theirs, ours, project)
-        elif theirs != ours:
-            raise ConfigError(
-                f"The project in {project} belongs to another search: {field} is {theirs} there "
-                f"and {ours} here. Choose another project_name, or overwrite=True to start anew."
-            )
+    different = differences(there, here)
+    if different:
+        raise ConfigError(
+            f"The project in {project} belongs to another search: {'; '.join(different)}. "
+            + START_ANEW.format(project)
+        )
 
 
 def write_whole(path: Path, text: str) -> None:

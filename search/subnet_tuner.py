@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import tensorflow as tf
 from keras_tuner.engine.trial import Trial
 
+from mcuformer_tflm.keras_models.origin import weights_origin
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.hyperparameters import architecture_from_values
 from mcuformer_tflm.search.progress import Report
+from mcuformer_tflm.search.project_origin import keep_origin, validation_origin
 from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
 from mcuformer_tflm.search.subnet_oracle import OBJECTIVE, SubnetOracle
 
@@ -47,9 +48,7 @@ class SubnetTuner(SearchTuner):
         self.space, self.fit = oracle.space, oracle.fit
         self.supernet = supernet
         self._trainer = SupernetTrainer(supernet)
-        self._checksum = 0
-        for weight in supernet.get_weights():
-            self._checksum = zlib.crc32(weight.tobytes(), self._checksum)
+        self._weights = weights_origin(supernet)
         super().__init__(oracle, report, **kwargs)
 
     def search(self, validation_data: Validation, **kwargs: Any) -> None:
@@ -62,8 +61,10 @@ class SubnetTuner(SearchTuner):
 
         Raises:
             DataError: If the data are not those of the space.
+            ConfigError: If the project's subnets were scored on other data.
         """
         check_validation(validation_data, self.space)
+        keep_origin(self.project_dir, {"validation": validation_origin(validation_data)})
         super().search(validation_data=validation_data, **kwargs)
 
     def measure(
@@ -101,4 +102,4 @@ class SubnetTuner(SearchTuner):
 
     def configuration(self) -> dict[str, Any]:
         """Returns the arguments that a resumed search must share."""
-        return {"weights": self._checksum}
+        return {"weights": self._weights}

@@ -22,12 +22,14 @@ from mcuformer_tflm.keras_models.batches import (
 )
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
+from mcuformer_tflm.keras_models.origin import Origin, data_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Fit, Memory
 from mcuformer_tflm.search.progress import Report
+from mcuformer_tflm.search.project_origin import keep_origin, validation_origin
 from mcuformer_tflm.search.scoring import ScoreSettings, fitting_share, mean_accuracy
 from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
 from mcuformer_tflm.search.space import SearchSpace
@@ -105,10 +107,18 @@ class SupernetTuner(SearchTuner):
 
         Raises:
             DataError: If the data are not those of the space.
+            ConfigError: If the project's supernets were trained or scored on other data.
             DivergedError: If a loss is no number; the last checkpoint stays.
         """
         check_validation(validation_data, self.space)
         check_training(train, self.space)
+        keep_origin(
+            self.project_dir,
+            {
+                "train": data_origin(as_batches(train)),
+                "validation": validation_origin(validation_data),
+            },
+        )
         super().search(train=train, validation_data=validation_data, callbacks=callbacks, **kwargs)
 
     def measure(
@@ -181,6 +191,9 @@ class SupernetTuner(SearchTuner):
             validation_data: As for ``search``.
             epochs: Epochs after those of the search.
             report: Called with (what is being done, done, total, what came out).
+
+        Raises:
+            CheckpointError: If it was begun on other data or for other epochs.
         """
         searched = self._checkpoint(space)
         path = searched.with_name(f"chosen-{searched.name}")
@@ -189,8 +202,9 @@ class SupernetTuner(SearchTuner):
         if not path.exists():
             save_weights(supernet, path, epochs=start)
         trainer = self._train(
-            space, path, start, start + epochs, train, validation_data, (), report
-        )
+            space, path, start, start + epochs, train, validation_data, (), report,
+            {"train": data_origin(as_batches(train)), "epochs": epochs},
+        )  # fmt: skip
         if self.recipe.ema_decay is not None:
             with trainer.averaged_weights():
                 save_weights(trainer.supernet, _averaged(path), epochs=start + epochs)
@@ -239,6 +253,7 @@ class SupernetTuner(SearchTuner):
         validation_data: Validation,
         callbacks: Sequence[tf_keras.callbacks.Callback],
         report: Report,
+        origin: Origin | None = None,
     ) -> SupernetTrainer:
         """Trains from ``start`` epochs to ``target``, or on from wherever between it was."""
         # The first weights of a space are the same whatever was trained before it.
@@ -258,7 +273,7 @@ class SupernetTuner(SearchTuner):
                 "overwrite=True."
             )
         if there > start:
-            trainer.restore(path)
+            trainer.restore(path, origin)
         trainer.epoch = there
         patch, rank = space.patch_size[0], space.rank_ratio[0]
         hooks = tf_keras.callbacks.CallbackList(
@@ -271,7 +286,7 @@ class SupernetTuner(SearchTuner):
             label = f"train patch {patch}, rank {rank}, epoch {epoch + 1}"
             hooks.on_epoch_begin(epoch)
             loss = trainer.train(train, space, progress=_each_batch(hooks, report, label, info))
-            trainer.save(path)
+            trainer.save(path, origin)
             logs = {"loss": loss, "val_accuracy": trainer.accuracy(
                 supernet.largest, *validation_data)}  # fmt: skip
             for name, value in logs.items():

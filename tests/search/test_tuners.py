@@ -145,6 +145,8 @@ def test_chosen_supernet_trains_on_and_resumes(finished, tmp_path):
     again = tuner.train_further(*arguments)
     for one, other in zip(trained.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+    with pytest.raises(CheckpointError, match=r"train\.seed is 0 there and 3 here"):
+        tuner.train_further(best, batches(images, classes, 16, seed=3), *arguments[2:])
 
 
 def test_supernet_is_trained_under_a_given_strategy(tmp_path):
