@@ -86,17 +86,25 @@ def data_origin(data: Any) -> Origin:
     return {"batches": len(data), "num_classes": data.num_classes, "first_batch": first}
 
 
+def as_json(origin: Mapping[str, Any], indent: int | None = None) -> str:
+    """Returns an origin as JSON; numpy's numbers become Python's."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.generic):
+            return value.item()
+        raise TypeError(f"{value!r} cannot be told in an origin")
+
+    return json.dumps(origin, default=plain, indent=indent)
+
+
 def differences(kept: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Returns each field of ``given`` that is another one in ``kept``, and both values, in words.
 
     Fields of fields are named as ``recipe.learning_rate``.
     """
-    return list(_differences(_plain(kept), _plain(given), ""))
-
-
-def _plain(origin: Mapping[str, Any]) -> Any:
-    # As it comes out of a file: tuples as lists, all keys as text.
-    return json.loads(json.dumps(origin))
+    # As they come out of a file: tuples as lists, all keys as text.
+    there, here = (json.loads(as_json(origin)) for origin in (kept, given))
+    return list(_differences(there, here, ""))
 
 
 def _differences(kept: Any, given: Any, path: str) -> Iterator[str]:

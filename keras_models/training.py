@@ -32,7 +32,13 @@ from mcuformer_tflm.keras_models.exceptions import (
     DivergedError,
 )
 from mcuformer_tflm.keras_models.images import check_images, to_floats
-from mcuformer_tflm.keras_models.origin import Origin, data_origin, differences, weights_origin
+from mcuformer_tflm.keras_models.origin import (
+    Origin,
+    as_json,
+    data_origin,
+    differences,
+    weights_origin,
+)
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -168,7 +174,7 @@ class _Trainer:
                 f"Epoch {self.epoch + 1} was broken off, and a training state cannot be saved "
                 "within one; restore the last checkpoint."
             )
-        told = json.dumps({**self._state(), _ORIGIN: origin})
+        told = as_json({**self._state(), _ORIGIN: origin})
         arrays = {"epochs": np.asarray(self.epoch), "state": np.asarray(told)}
         arrays |= numbered("weight", self.model.get_weights())
         arrays |= numbered("optimizer", [v.numpy() for v in self.optimizer.variables])

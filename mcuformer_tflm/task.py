@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shutil
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import tf_keras
 from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import train_subnet
@@ -24,6 +24,7 @@ from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.memory import eq5_bytes
+from mcuformer_tflm.search.project_origin import keep_origin, validation_origin
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
@@ -35,6 +36,7 @@ from mcuformer_tflm.task_data import TaskData
 MODEL_FILE = "model.tflite"
 REPORT_FILE = "report.json"
 PICTURE_FILE = "memory_map.png"
+_UNFINISHED, _FINISHED = "unfinished-run", ".finished-run"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +111,8 @@ def run_task(
     """Searches, trains, converts and measures one model.
 
     The search and the training keep their state under ``out``, so that an interrupted run goes
-    on where it was; a finished run removes it. Results are put in place only when all are
-    complete.
+    on where it was; a finished run removes it. One that came from other data, options or seed is
+    refused. Results are put in place only when all are complete.
 
     Args:
         data: What it learns.
@@ -127,13 +129,20 @@ def run_task(
 
     Raises:
         BudgetError: If no subnet fits.
-        ConfigError: If a teacher is given and the recipe does not distil.
+        ConfigError: If a teacher is given and the recipe does not distil, or ``out`` holds an
+            unfinished run of other data or options.
     """
     if teacher is not None and not settings.train_recipe.distillation_weight:
         raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")
     start = time.monotonic()
     tf_keras.utils.set_random_seed(seed)
-    project = out / f"search-{_fingerprint(data, budget, seed, settings)}"
+    project = out / _UNFINISHED
+    keep_origin(
+        project,
+        _origin(data, budget, seed, settings, teacher),
+        begun=project.exists() and any(project.iterdir()),
+        advice=f"Finish that run, remove {project} to start anew, or give another out.",
+    )
     supernet, evolution = _search(data, budget, project, progress, seed, settings)
     subnet = supernet.extract(evolution.best_architecture())
     if settings.train_recipe.distillation_weight and teacher is None:
@@ -189,7 +198,10 @@ def run_task(
     for path in partial.iterdir():
         path.replace(out / path.name)
     partial.rmdir()
-    shutil.rmtree(project, ignore_errors=True)
+    # Renamed first, so that a kill leaves nothing that looks like a run.
+    shutil.rmtree(out / _FINISHED, ignore_errors=True)
+    project.rename(out / _FINISHED)
+    shutil.rmtree(out / _FINISHED, ignore_errors=True)
     return report
 
 
@@ -236,8 +248,23 @@ def _search(
     return supernet, subnets
 
 
-def _fingerprint(data: TaskData, budget: Budget, seed: int, settings: TaskSettings) -> str:
-    counts = [len(batches) for batches in (data.search, data.train, data.quantized)]
-    counts += [len(classes) for _, classes in (data.validation, data.test)]
-    told = repr((data.labels, counts, budget, seed, settings))
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+def _origin(
+    data: TaskData,
+    budget: Budget,
+    seed: int,
+    settings: TaskSettings,
+    teacher: tf_keras.Model | None,
+) -> Origin:
+    # Neither labels nor test images: what is kept does not depend on them.
+    limits = dataclasses.asdict(budget)
+    del limits["name"]
+    return {
+        "search": data_origin(data.search),
+        "train": data_origin(data.train),
+        "quantized": data_origin(data.quantized),
+        "validation": validation_origin(data.validation),
+        "budget": limits,
+        "seed": seed,
+        "settings": dataclasses.asdict(settings),
+        "teacher": None if teacher is None else weights_origin(teacher),
+    }

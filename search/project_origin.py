@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.origin import Origin, array_origin
-from mcuformer_tflm.search.resumable_oracle import START_ANEW, check_same_search, write_whole
+from mcuformer_tflm.keras_models.origin import Origin, array_origin, as_json, differences
+from mcuformer_tflm.search.resumable_oracle import START_ANEW, write_whole
 
 ORIGIN_FILE = "origin.json"
 
@@ -19,27 +20,39 @@ def validation_origin(validation_data: tuple[Any, Any]) -> Origin:
     return {"images": array_origin(images), "classes": array_origin(classes)}
 
 
-def keep_origin(project: str | Path, origin: Origin) -> None:
-    """Writes what a new project's results come from; of an old one, compares it.
+def keep_origin(folder: str | Path, origin: Mapping[str, Any], begun: bool, advice: str) -> None:
+    """Writes what a folder's results will come from; where that is written, compares it.
 
     Args:
-        project: The project's folder, which workers share.
-        origin: Of the data that the search is given.
+        folder: Holds the results; workers may share it.
+        origin: Of what they are made from now.
+        begun: Whether it holds results already.
+        advice: What to do where they came from something else.
 
     Raises:
-        ConfigError: If the project's results came from something else, or do not say from what.
+        ConfigError: If the results came from something else, or do not say from what.
     """
-    path = Path(project) / ORIGIN_FILE
+    path = Path(folder) / ORIGIN_FILE
     if not path.exists():
-        if next(Path(project).glob("trial_*"), None) is not None:
+        if begun:
             raise ConfigError(
-                f"The project in {project} does not say from which data its results came: an "
-                f"older version has written it. {START_ANEW.format(project)}"
+                f"{folder} does not say from what its results came: an older version has written "
+                f"them. {advice}"
             )
-        write_whole(path, json.dumps(origin, indent=2))
+        write_whole(path, as_json(origin, indent=2))
     # Read back where it is new, too: another worker may have been quicker.
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}). {START_ANEW.format(project)}") from error
-    check_same_search(kept, origin, str(project))
+        raise ConfigError(f"{path} is damaged ({error}). {advice}") from error
+    different = differences(kept, origin)
+    if different:
+        raise ConfigError(
+            f"The results in {folder} came from something else: {'; '.join(different)}. {advice}"
+        )
+
+
+def keep_project_origin(project: str | Path, origin: Mapping[str, Any]) -> None:
+    """As ``keep_origin``, for a tuner's project."""
+    begun = next(Path(project).glob("trial_*"), None) is not None
+    keep_origin(project, origin, begun, START_ANEW.format(project))

@@ -13,7 +13,7 @@ from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.hyperparameters import architecture_from_values
 from mcuformer_tflm.search.progress import Report
-from mcuformer_tflm.search.project_origin import keep_origin, validation_origin
+from mcuformer_tflm.search.project_origin import keep_project_origin, validation_origin
 from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
 from mcuformer_tflm.search.subnet_oracle import OBJECTIVE, SubnetOracle
 
@@ -64,7 +64,7 @@ class SubnetTuner(SearchTuner):
             ConfigError: If the project's subnets were scored on other data.
         """
         check_validation(validation_data, self.space)
-        keep_origin(self.project_dir, {"validation": validation_origin(validation_data)})
+        keep_project_origin(self.project_dir, {"validation": validation_origin(validation_data)})
         super().search(validation_data=validation_data, **kwargs)
 
     def measure(

@@ -29,7 +29,7 @@ from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Fit, Memory
 from mcuformer_tflm.search.progress import Report
-from mcuformer_tflm.search.project_origin import keep_origin, validation_origin
+from mcuformer_tflm.search.project_origin import keep_project_origin, validation_origin
 from mcuformer_tflm.search.scoring import ScoreSettings, fitting_share, mean_accuracy
 from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
 from mcuformer_tflm.search.space import SearchSpace
@@ -112,7 +112,7 @@ class SupernetTuner(SearchTuner):
         """
         check_validation(validation_data, self.space)
         check_training(train, self.space)
-        keep_origin(
+        keep_project_origin(
             self.project_dir,
             {
                 "train": data_origin(as_batches(train)),

@@ -68,7 +68,7 @@ def test_project_that_does_not_say_where_it_came_from_is_refused(finished, tmp_p
         path.unlink()
     else:
         path.write_text(path.read_text()[:-20])
-    named = {"missing": "does not say from which data", "cut": f"{ORIGIN_FILE} is damaged"}
+    named = {"missing": "does not say from what", "cut": f"{ORIGIN_FILE} is damaged"}
     with pytest.raises(ConfigError, match=named[damage]) as refusal:
         search_spaces(tuner(tmp_path / "copy"))
     assert f"Remove {tmp_path / 'copy' / 'spaces'}" in str(refusal.value)
