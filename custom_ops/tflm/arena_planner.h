@@ -39,7 +39,7 @@ class ArenaPlanner : public MicroMemoryPlanner {
   // Adds the next region of memory; its start is rounded up to 16 bytes. At most kMaxRegions.
   bool AddRegion(uint8_t* start, size_t size);
 
-  // Why the plan was refused, or nothing.
+  // Why the plan was refused: never null, and empty where it was not.
   const char* error() const { return error_; }
 
   // Where a planned tensor lies, by its index among the tensors in the arena, or null.

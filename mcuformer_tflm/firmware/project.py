@@ -52,7 +52,7 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
     graph = read_graph(content)
     check_operators(graph)
     placement = place_model(graph, target)
-    source = write_source(graph, placement.plan, set(placement.external))
+    source = write_source(content, graph, placement.plan, set(placement.external))
     if out.exists() and not (out / _MARK).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} holds other files; give a new folder with --out.")
     out.parent.mkdir(parents=True, exist_ok=True)

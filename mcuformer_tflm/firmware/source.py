@@ -14,6 +14,7 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 _ALIGNMENT = 16
 _SECTIONS = {"internal": ".mcuformer.constants", "external": ".mcuformer.external"}
+_ABSENT = "the model's constants are not as they were linked: is the external flash written?"
 _HEADERS = (
     "add", "argmax", "attention", "fully_connected", "gelu", "layer_norm", "mean_pool", "mlp",
     "patch_embed", "softmax",
@@ -63,11 +64,14 @@ def check_operators(graph: ModelGraph) -> None:
         )
 
 
-def write_source(graph: ModelGraph, plan: MemoryPlan, external: set[int]) -> ModelSource:
+def write_source(
+    model: bytes, graph: ModelGraph, plan: MemoryPlan, external: set[int]
+) -> ModelSource:
     """Writes a model as C++.
 
     Args:
-        graph: The model's graph.
+        model: The ``.tflite``.
+        graph: Its graph.
         plan: Its memory plan.
         external: Constants, by tensor, that lie in external flash.
 
@@ -83,7 +87,7 @@ def write_source(graph: ModelGraph, plan: MemoryPlan, external: set[int]) -> Mod
     bodies = [EMITTERS[step.operator.code](step) for step in steps]
     strips = graph.tensors[graph.inputs[0]].size != _image_bytes(graph)
     assembly, constants = _assemble(graph, tensors, symbols, external)
-    model = "\n".join(
+    program = "\n".join(
         [
             *_opening(plan, [(types[i], symbols[i]) for i in tensors if i in types], strips),
             *(_function(*part) for part in zip(steps, functions, bodies, strict=True)),
@@ -93,12 +97,12 @@ def write_source(graph: ModelGraph, plan: MemoryPlan, external: set[int]) -> Mod
             *_interface(graph, plan, functions, bodies, strips),
         ]
     )
-    return ModelSource(model + "\n", _shape(graph), assembly, constants)
+    return ModelSource(program + "\n", _shape(model, graph), assembly, constants)
 
 
 def _opening(plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool) -> list[str]:
     lines = ["// Written by `mcuformer firmware`; written again, it is replaced.", ""]
-    lines += ["#include <cstring>", ""]
+    lines += ["#include <cstring>", "", '#include "checksum.h"']
     lines += [f'#include "kernels/{name}.h"' for name in _HEADERS]
     lines += ['#include "mcuformer.h"', "", "// constants.S", 'extern "C" {']
     lines += [f"extern const {ctype} {symbol}[];" for ctype, symbol in constants]
@@ -149,17 +153,6 @@ def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) 
         for i in external
     ]
     return [
-        "// Fletcher's sum over bytes.",
-        "uint32_t Checksum(const void* data, uint32_t size) {",
-        "  uint32_t first = 0, second = 0;",
-        "  const uint8_t* bytes = static_cast<const uint8_t*>(data);",
-        "  for (uint32_t i = 0; i < size; ++i) {",
-        "    first += bytes[i];",
-        "    second += first;",
-        "  }",
-        "  return second ^ first << 16;",
-        "}",
-        "",
         "bool ConstantsAreThere() {",
         "  static const struct {",
         "    const void* data;",
@@ -168,7 +161,8 @@ def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) 
         *entries,
         "  };",
         "  for (const auto& constant : kConstants) {",
-        "    if (Checksum(constant.data, constant.size) != constant.sum) return false;",
+        "    const auto* data = static_cast<const uint8_t*>(constant.data);",
+        "    if (mcuformer::Checksum(data, constant.size) != constant.sum) return false;",
         "  }",
         "  return true;",
         "}",
@@ -177,7 +171,7 @@ def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) 
 
 
 def checksum(data: bytes) -> int:
-    """Returns the sum that ``mcuformer_init`` compares (32 bits)."""
+    """Returns the sum of ``support/checksum.h``, which ``mcuformer_init`` compares (32 bits)."""
     values = np.frombuffer(data, np.uint8).astype(np.uint64)
     first = int(values.sum())
     weighted = int((values * np.arange(len(values), 0, -1, dtype=np.uint64)).sum())
@@ -200,7 +194,14 @@ def _interface(
     for name, body in zip(functions, bodies, strict=True):
         calls.append(f"  if (!{name}()) return false;" if body[:6] == "return" else f"  {name}();")
     return [
-        'extern "C" bool mcuformer_init() { return ConstantsAreThere(); }',
+        'static const char* error = "";',
+        'extern "C" const char* mcuformer_error() { return error; }',
+        "",
+        'extern "C" bool mcuformer_init() {',
+        "  const bool there = ConstantsAreThere();",
+        f'  error = there ? "" : "{_ABSENT}";',
+        "  return there;",
+        "}",
         "",
         'extern "C" bool mcuformer_run_rows(mcuformer_read_rows read, void* context, '
         "int8_t* output) {",
@@ -236,7 +237,7 @@ def _image_bytes(graph: ModelGraph) -> int:
     return height * width * channels
 
 
-def _shape(graph: ModelGraph) -> str:
+def _shape(model: bytes, graph: ModelGraph) -> str:
     height, width, channels = _image_shape(graph)
     return f"""\
 /* Written by `mcuformer firmware`. */
@@ -244,6 +245,9 @@ def _shape(graph: ModelGraph) -> str:
 #define MCUFORMER_IMAGE_WIDTH {width}
 #define MCUFORMER_IMAGE_CHANNELS {channels}
 #define MCUFORMER_OUTPUT_BYTES {graph.tensors[graph.outputs[0]].size}
+/* The .tflite that it was written for. */
+#define MCUFORMER_MODEL_BYTES {len(model)}u
+#define MCUFORMER_MODEL_CHECKSUM {checksum(model)}u
 """
 
 

@@ -1,5 +1,5 @@
 // What examples/stm32_tflm/model_tflm.cc calls of TFLM, declared so that it can be compiled without
-// TFLM's sources. Nothing here is defined: it is never linked.
+// TFLM's sources. tflm_stand_in.cc defines it for the host.
 #ifndef MCUFORMER_TESTS_TFLM_DECLARED_H_
 #define MCUFORMER_TESTS_TFLM_DECLARED_H_
 
@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tflm/arena_planner.h"
 #include "tflm/register.h"
 
 struct TfLiteTensor {
@@ -19,10 +20,20 @@ struct TfLiteTensor {
 extern "C" void DebugLog(const char* format, va_list args);
 extern "C" int DebugVsnprintf(char* buffer, size_t size, const char* format, va_list args);
 
+namespace flatbuffers {
+
+class Verifier {
+ public:
+  Verifier(const uint8_t* data, size_t size);
+};
+
+}  // namespace flatbuffers
+
 namespace tflite {
 
 struct Model;
 const Model* GetModel(const void* buffer);
+bool VerifyModelBuffer(flatbuffers::Verifier& verifier);
 
 class MicroOpResolver {};
 
@@ -32,10 +43,12 @@ class MicroMutableOpResolver : public MicroOpResolver {
   TfLiteStatus AddCustom(const char* name, const TFLMRegistration* registration);
 };
 
+class SingleArenaBufferAllocator {};
+
 class MicroAllocator {
  public:
-  template <typename Planner>
-  static MicroAllocator* Create(uint8_t* arena, size_t size, Planner* planner);
+  static MicroAllocator* Create(uint8_t* arena, size_t size,
+                                mcuformer::MicroMemoryPlanner* planner);
 };
 
 class MicroInterpreter {

@@ -24,13 +24,7 @@ from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
 from mcuformer_tflm.emulator.firmware_counter import count_inference
 from mcuformer_tflm.emulator.qemu import run_firmware
-from mcuformer_tflm.emulator.toolchain import (
-    COMPILE_FLAGS,
-    COMPILER,
-    core_flags,
-    find_tool,
-    kernel_folder,
-)
+from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.fit import CODE_RESERVE, RAM_RESERVE, STACK_BYTES, place_model
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
@@ -172,7 +166,8 @@ def test_firmware_refuses_to_run_on_an_empty_external_flash(paper_model, build, 
     erased.write_bytes(content)
     run = run_firmware(erased, "cortex-m7", np.zeros(172800, np.int8), 1000)
     assert run.status == 1
-    assert "mcuformer_init failed" in run.log
+    told = "mcuformer_init failed: the model's constants are not as they were linked"
+    assert told in run.log
 
 
 @pytest.mark.parametrize(
@@ -307,31 +302,6 @@ def _run_command(model, board, out):
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     return result.returncode, " ".join((result.stdout + result.stderr).split())
-
-
-def test_the_application_with_tflm_compiles_against_declarations_of_what_it_calls(model, tmp_path):
-    export_firmware(model, "stm32f746", tmp_path / "project")
-    example = Path(__file__).parents[2] / "examples" / "stm32_tflm" / "model_tflm.cc"
-    declared = (HELPERS / "tflm_declared.h").as_posix()
-    for header in re.findall(r'#include "(tensorflow/[^"]+)"', example.read_text()):
-        (tmp_path / header).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / header).write_text(f'#include "{declared}"\n')
-    result = subprocess.run(
-        [find_tool(COMPILER), *core_flags("cortex-m7"), *COMPILE_FLAGS, "-std=c++20",
-         "-fsyntax-only", "-DMCUFORMER_ARENA_BYTES=4096", f"-I{tmp_path}",
-         f"-I{tmp_path / 'project'}", f"-I{kernel_folder().parent}", str(example)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "set(MCUFORMER_BOARD stm32f746)" in (tmp_path / "project" / "model.cmake").read_text()
-
-
-def test_the_application_with_tflm_says_what_it_lacks(tmp_path):
-    example = Path(__file__).parents[2] / "examples" / "stm32_tflm"
-    with pytest.raises(ToolchainError, match="MCUFORMER_FIRMWARE is ''"):
-        build_project(
-            example, tmp_path, CMAKE_TOOLCHAIN_FILE=SUPPORT_FOLDER / "arm-none-eabi.cmake"
-        )
 
 
 def test_every_operator_of_the_papers_schedule_gives_the_interpreters_bytes(

@@ -6,7 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "model_shape.h" /* MCUFORMER_IMAGE_HEIGHT, _WIDTH, _CHANNELS, MCUFORMER_OUTPUT_BYTES */
+/* MCUFORMER_IMAGE_HEIGHT, _WIDTH, _CHANNELS, MCUFORMER_OUTPUT_BYTES; which .tflite it is of:
+   MCUFORMER_MODEL_BYTES, MCUFORMER_MODEL_CHECKSUM */
+#include "model_shape.h"
 
 #define MCUFORMER_IMAGE_BYTES \
   (MCUFORMER_IMAGE_HEIGHT * MCUFORMER_IMAGE_WIDTH * MCUFORMER_IMAGE_CHANNELS)
@@ -23,6 +25,10 @@ typedef bool (*mcuformer_read_rows)(void* context, int row, int rows, int8_t* pi
 /* Once, before any run. False where the model cannot run: its constants are not in flash as they
    were linked (an external flash not written or not mapped), or the interpreter refuses. */
 bool mcuformer_init(void);
+
+/* Why the last call of mcuformer_init, mcuformer_run or mcuformer_run_rows failed, in one line.
+   Never null; empty where it did not fail, or failed since there was no picture. */
+const char* mcuformer_error(void);
 
 /* input: int8[MCUFORMER_IMAGE_BYTES]. output: int8[MCUFORMER_OUTPUT_BYTES] logits. False where
    the model cannot run. */

@@ -4,21 +4,30 @@
 #include "board/board.h"
 #include "mcuformer.h"
 
+namespace {
+
+int Fail(const char* what, const char* why) {
+  mcuformer::Text line;
+  line.Add(what);
+  line.Add(why);
+  mcuformer::IoWrite(line.text());
+  return 1;
+}
+
+}  // namespace
+
 int main() {
   if (!mcuformer::IoBegin()) return 1;
-  if (!mcuformer_init()) {
-    mcuformer::IoWrite("mcuformer_init failed: the model's constants are not as they were linked");
-    return 1;
-  }
+  if (!mcuformer_init()) return Fail("mcuformer_init failed: ", mcuformer_error());
   static int8_t output[MCUFORMER_OUTPUT_BYTES];
   uint32_t pictures = 0;
   while (mcuformer_run_rows(mcuformer::IoReadRows, nullptr, output)) {
     if (!mcuformer::IoWriteOutput(output, MCUFORMER_OUTPUT_BYTES)) {
-      mcuformer::IoWrite("the output could not be written");
-      return 1;
+      return Fail("the output could not be written", "");
     }
     ++pictures;
   }
+  if (mcuformer_error()[0] != '\0') return Fail("mcuformer_run_rows failed: ", mcuformer_error());
   mcuformer::Text line;
   line.AddNumber(pictures);
   line.Add(" pictures; stack: ");

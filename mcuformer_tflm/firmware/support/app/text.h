@@ -30,7 +30,7 @@ class Text {
   const char* text() const { return buffer_; }
 
  private:
-  static constexpr int kCapacity = 160;
+  static constexpr int kCapacity = 240;
   char buffer_[kCapacity] = {};
   int size_ = 0;
 };

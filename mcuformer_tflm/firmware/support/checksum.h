@@ -1,0 +1,21 @@
+// The sum by which the program tells that constants lie in flash as they were linked.
+#ifndef MCUFORMER_CHECKSUM_H_
+#define MCUFORMER_CHECKSUM_H_
+
+#include <cstdint>
+
+namespace mcuformer {
+
+// Fletcher's sum over bytes; mcuformer_tflm/firmware/source.py computes the same.
+inline uint32_t Checksum(const uint8_t* data, uint32_t size) {
+  uint32_t first = 0, second = 0;
+  for (uint32_t i = 0; i < size; ++i) {
+    first += data[i];
+    second += first;
+  }
+  return second ^ first << 16;
+}
+
+}  // namespace mcuformer
+
+#endif  // MCUFORMER_CHECKSUM_H_
