@@ -47,3 +47,7 @@ class EmulatorError(McuformerError):
 
 class QuantizationWarning(UserWarning):
     """Quantization goes on, but something about the network or the data will cost accuracy."""
+
+
+class DataWarning(UserWarning):
+    """A data set is read, but something in its files is passed over or missing."""

@@ -13,14 +13,20 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
+from mcuformer_tflm.data.class_folders import (
+    class_files,
+    data_parts,
+    find_classes,
+    warn_of_empty_classes,
+)
+from mcuformer_tflm.data.image_data import checked_labels
+from mcuformer_tflm.data.picture import MODES, PICTURE_SUFFIXES, read_picture
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
-_MODES = {1: "L", 3: "RGB"}
 # The paper resizes to 256 and cuts 240 out of that.
 _RESIZE_RATIO = 256 / 240
 _logger = logging.getLogger(__name__)
@@ -32,46 +38,61 @@ def divided(
     """Returns the images of a folder to train on, to choose by, and to test on.
 
     Args:
-        folder: Holds ``train`` and ``val``, a folder of class folders each, as ImageNet and the
-            scripts of Visual Wake Words leave them: then ``val`` is to test on, and a tenth of
-            ``train`` to choose by. Or it holds class folders: then a tenth each.
+        folder: Holds ``train`` and ``val`` or ``test``, a folder of class folders each, as ImageNet
+            and the scripts of Visual Wake Words leave them. All three are what they are called; of
+            two, the other is to test on, and a tenth of ``train`` to choose by. Or it holds class
+            folders: then a tenth each.
         image_size: As for ``ImageFolder``.
         batch_size: Training images a batch.
         **options: As for ``ImageFolder``.
 
     Raises:
         ConfigError: If a size is out of range.
-        DataError: If there are no class folders, or not the same in both.
+        DataError: If there are no class folders, or not the same in all parts.
     """
-    if all((folder / part).is_dir() for part in ("train", "val")):
-        train = ImageFolder(
-            folder / "train", image_size, batch_size, tenths=range(1, 10), **options
-        )
-        chooser = ImageFolder(folder / "train", image_size, 1, tenths=(0,), **options)
-        test = ImageFolder(folder / "val", image_size, 1, **options)
-    else:
+    parts = data_parts(folder)
+    if not parts:
         train = ImageFolder(folder, image_size, batch_size, tenths=range(2, 10), **options)
         chooser, test = (
             ImageFolder(folder, image_size, 1, tenths=(tenth,), **options) for tenth in (1, 0)
         )
-    if train.labels != test.labels:
+        return train, chooser, test
+    if "train" not in parts or len(parts) == 1:
         raise DataError(
-            f"{folder} has the classes {', '.join(train.labels)} in train and "
-            f"{', '.join(test.labels)} in val; both must have the same."
+            f"{folder} holds {', '.join(path.name for path in parts.values())} alone; it must hold "
+            "train and val or test, or a folder for each class."
         )
+    held_out = "test" if "test" in parts else "validation"
+    test = ImageFolder(parts[held_out], image_size, 1, **options)
+    if len(parts) == 3:
+        train = ImageFolder(parts["train"], image_size, batch_size, **options)
+        chooser = ImageFolder(parts["validation"], image_size, 1, **options)
+    else:
+        train = ImageFolder(parts["train"], image_size, batch_size, tenths=range(1, 10), **options)
+        chooser = ImageFolder(parts["train"], image_size, 1, tenths=(0,), **options)
+    for other in (chooser, test):
+        if train.labels != other.labels:
+            raise DataError(
+                f"{folder} has the classes {', '.join(train.labels)} in {train.folder.name} and "
+                f"{', '.join(other.labels)} in {other.folder.name}; all parts must have the same."
+            )
     return train, chooser, test
 
 
 class ImageFolder:
     """Training batches from ``folder/<class>/<image>``, for ``SupernetTrainer.train``.
 
+    Pictures are read as ``read_picture`` says: upright, 8 bits a channel, transparency on white.
     Each image's shorter side is resized (the paper: 256), and a square is cut out (240): a
     random one while training, the middle one otherwise; bytes become (byte - 128) / 128. Order,
     crops and augmentation depend on seed and epoch alone. An image that cannot be read is
-    reported once, and left out; ``skipped`` counts them.
+    reported once, and left out; ``skipped`` counts them. Hidden files and folders, and those of
+    operating systems, are neither classes nor images; of others that are passed over, and of
+    classes without an image among ``tenths``, a ``DataWarning`` tells.
 
     Args:
-        folder: Holds one folder a class; labels are their names in order.
+        folder: Holds one folder a class; labels are their names in order. The parts of a data set,
+            ``train`` and ``test`` or ``val``, are refused: ``divided`` reads those.
         image_size: Height and width of what is cut out, in pixels.
         batch_size: Images a batch; a rest is left out.
         seed: Of all choices, together with the epoch.
@@ -81,13 +102,15 @@ class ImageFolder:
         tenths: Which tenths of the images, 0 to 9; a hash of its name says where one belongs.
 
     Attributes:
+        folder: The folder.
         labels: Class names by index.
         num_classes: Their number.
         skipped: What was wrong with each image that could not be read, by path.
 
     Raises:
         ConfigError: If a size is out of range.
-        DataError: If there are no class folders, or fewer images than one batch.
+        DataError: If there are no class folders, one is empty, they are parts of a data set, or
+            there are fewer images than one batch.
     """
 
     def __init__(
@@ -110,17 +133,16 @@ class ImageFolder:
             )
         if resize < image_size:
             raise ConfigError(f"resize is {resize}; it must be at least image_size, {image_size}.")
-        checked_choice("channels", channels, tuple(_MODES))
+        checked_choice("channels", channels, tuple(MODES))
         if not tenths or not set(tenths) <= set(range(10)):
             raise ConfigError(f"tenths is {tenths}; it must hold one or more of 0 to 9.")
-        if not folder.is_dir():
-            raise DataError(f"{folder} is no folder; name one that holds a folder for each class.")
-        classes = sorted(path for path in folder.iterdir() if path.is_dir())
+        names = find_classes(folder)
+        files = class_files(folder, names, suffixes=PICTURE_SUFFIXES)
         found = [
             (str(path), index)
-            for index, class_folder in enumerate(classes)
-            for path in sorted(class_folder.rglob("*"))
-            if path.suffix.lower() in _SUFFIXES and _tenth_of(path.relative_to(folder)) in tenths
+            for index, paths in enumerate(files.values())
+            for path in paths
+            if _tenth_of(path.relative_to(folder)) in tenths
         ]
         if not found:
             few = "" if len(tenths) == 10 else f", or too few images for the tenths {list(tenths)}"
@@ -128,14 +150,22 @@ class ImageFolder:
                 f"{folder} holds no folder with images{few}; it must hold one for each class, as "
                 f"{folder}/<class>/<image>.jpg."
             )
+        empty = [name for name, paths in files.items() if not paths]
+        if empty:
+            raise DataError(
+                f"{folder} holds no image of {', '.join(empty)}; add some, or remove the folder. "
+                f"Read are {', '.join(sorted(PICTURE_SUFFIXES))}."
+            )
         if len(found) < batch_size:
             raise DataError(
                 f"{folder} holds {len(found)} images, fewer than one batch of {batch_size}; give "
                 "more images or a smaller batch_size."
             )
         self.folder = folder
-        self.labels = tuple(path.name for path in classes)
-        self.num_classes = len(classes)
+        self.labels = checked_labels(str(folder), names)
+        self.num_classes = len(names)
+        told = str(folder) if len(tenths) == 10 else f"The share {sorted(tenths)} of {folder}"
+        warn_of_empty_classes(told, names, {index for _, index in found})
         check_mixup(recipe, self.num_classes)
         self.skipped: dict[str, str] = {}
         self._content: Origin = {}
@@ -200,7 +230,10 @@ class ImageFolder:
         intact = [image for image in images if image is not None]
         if not intact:
             raise DataError(f"None of {len(order)} images could be read: {self.skipped}.")
-        return np.stack(intact), self._classes[kept]
+        classes = self._classes[kept]
+        if set(self._classes[order]) - set(classes):
+            warn_of_empty_classes(f"What could be read of {self.folder}", self.labels, set(classes))
+        return np.stack(intact), classes
 
     def _read_in_graph(
         self, index: tf.Tensor, corner: tf.Tensor
@@ -228,15 +261,11 @@ class ImageFolder:
     def _read(self, index: int, corner: np.ndarray | None) -> np.ndarray | None:
         path = self._paths[index]
         try:
-            with PIL.Image.open(path) as image:
-                # JPEG decoders can halve on the way, which saves most of the time.
-                image.draft(None, (self.resize, self.resize))
-                whole = image.convert(_MODES[self.channels])
-        # Pillow raises whatever a damaged file leads its decoders to.
-        except Exception as error:
+            whole = read_picture(path, self.channels, shorter_side=self.resize)
+        except DataError as error:
             if path not in self.skipped:
                 self.skipped[path] = str(error)
-                _logger.warning("Skipped image %d: %s (%s)", len(self.skipped), path, error)
+                _logger.warning("Skipped image %d: %s", len(self.skipped), error)
             return None
         scale = self.resize / min(whole.size)
         size = [max(self.resize, round(scale * side)) for side in whole.size]

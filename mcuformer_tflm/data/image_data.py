@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.data.class_folders import warn_of_empty_classes
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.images import to_floats, to_integers
 from mcuformer_tflm.keras_models.labels import class_names
@@ -116,6 +117,8 @@ def from_arrays(
         labels: Class names by index, bytes as UTF-8; by default the numbers of the training
             classes.
 
+    A ``DataWarning`` tells of classes that have no image in one of the splits.
+
     Raises:
         DataError: If the arrays do not belong together.
     """
@@ -125,11 +128,20 @@ def from_arrays(
         labels = [str(number) for number in range(count)]
     names = checked_labels(name, labels)
     data = ImageData(name, names, images[0], train_classes, images[1], test_classes)
-    return dataclasses.replace(
+    data = dataclasses.replace(
         data,
         train_classes=data.train_classes.astype(np.int32),
         test_classes=data.test_classes.astype(np.int32),
     )
+    warn_of_missing_classes(data)
+    return data
+
+
+def warn_of_missing_classes(data: ImageData) -> None:
+    """Warns by name of classes without an image to train on, or to test on."""
+    for split in ("train", "test"):
+        classes = set(getattr(data, f"{split}_classes").tolist())
+        warn_of_empty_classes(f"{split}_images of {data.name}", data.labels, classes)
 
 
 def checked_labels(name: str, labels: Sequence[str | bytes]) -> tuple[str, ...]:

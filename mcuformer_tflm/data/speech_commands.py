@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
+import posixpath
 import re
+import warnings
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 
-from mcuformer_tflm.data.image_data import ImageData
+from mcuformer_tflm.data.class_folders import (
+    class_files,
+    find_classes,
+    visible_files,
+    warn_of_empty_classes,
+)
+from mcuformer_tflm.data.image_data import ImageData, checked_labels
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
 from mcuformer_tflm.keras_models.checked_values import checked_choice
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
@@ -28,6 +37,8 @@ Part = Literal["training", "validation", "testing"]
 # The words of the usual task; all others together are one more class.
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 UNKNOWN, SILENCE = "unknown", "silence"
+_EXTRAS = (UNKNOWN, SILENCE)
+_SUFFIXES = frozenset({".wav"})
 _BACKGROUND_FOLDER = "_background_noise_"
 _LISTS: dict[Part, str] = {"validation": "validation_list.txt", "testing": "testing_list.txt"}
 # The data set's own rule for who is held out: a speaker's hash on a scale of this many steps.
@@ -43,33 +54,40 @@ class SpeechCommands:
     """Training batches from ``folder/<word>/<speaker>_nohash_<n>.wav``.
 
     Files are 16-bit mono at 16 kHz; one second of each is used, silence added behind shorter
-    ones. ``validation_list.txt`` and ``testing_list.txt`` say what is held out; without either,
-    a hash of the speaker does, so that nobody's voice is in two parts. Words that are not asked
-    for are the class "unknown", stretches of ``_background_noise_`` are "silence"; of each there
-    are a tenth as many as of the words, drawn anew every epoch.
+    ones. ``validation_list.txt`` and ``testing_list.txt`` say what is held out, a file a line;
+    without either, a hash of the speaker does, so that nobody's voice is in two parts. Words that
+    are not asked for are the class "unknown", stretches of ``_background_noise_`` are "silence"; of
+    each there are a tenth as many as of the words, drawn anew every epoch. Folders ``unknown`` and
+    ``silence`` are no words: their files belong to the classes of those names, those of ``silence``
+    before stretches of noise.
 
     In training, sound is moved by up to 100 ms and mixed with background noise. All of it
-    depends on seed and epoch alone. A file that cannot be read is reported once, and left out.
+    depends on seed and epoch alone. A file that cannot be read, or holds no sample, is reported
+    once, and left out. A ``DataWarning`` tells of files that are passed over, of lines of the lists
+    that name no file, and of classes without an example in a part.
 
     Args:
         folder: Holds one folder a word.
         batch_size: Examples a batch; a rest is left out.
         features: What the network sees of a second.
-        words: The classes; by default those of ``KEYWORDS`` that have a folder, or else all.
+        words: The classes; by default those of ``KEYWORDS`` that have a folder, or else all. None
+            is "unknown" or "silence", which need no asking for.
         seed: Of all choices, together with the epoch.
         recipe: How pictures are augmented besides.
         extra_share: Unknown words as a share of the words, and silence likewise.
 
     Attributes:
         labels: Class names by index: the words, then "unknown" and "silence" where there are
-            other words and background noise.
+            other words and background noise, or folders of those names.
         num_classes: Their number.
         image_size: Height and width of the pictures.
         skipped: What was wrong with each file that could not be read, by path.
 
     Raises:
-        ConfigError: If a size is out of range, or a word has no folder.
-        DataError: If there are no words, or fewer than one batch.
+        ConfigError: If a size is out of range, or a word has no folder, is twice among ``words``,
+            or is the name of another class.
+        DataError: If there are no words, one has no file, a list cannot be read, the folder holds
+            parts such as ``train`` and ``test``, or there are fewer examples than one batch.
     """
 
     def __init__(
@@ -88,36 +106,48 @@ class SpeechCommands:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
         if not 0 <= extra_share <= 1:
             raise ConfigError(f"extra_share is {extra_share}; it must lie in [0, 1].")
-        if not folder.is_dir():
-            raise DataError(f"{folder} is no folder; name one that holds a folder for each word.")
-        found = sorted(
-            path.name for path in folder.iterdir()
-            if path.is_dir() and not path.name.startswith(("_", "."))
-        )  # fmt: skip
+        found = [name for name in find_classes(folder) if not name.startswith("_")]
         if words is None:
-            words = [word for word in KEYWORDS if word in found] or found
+            spoken = [word for word in found if word not in _EXTRAS]
+            words = [word for word in KEYWORDS if word in spoken] or spoken
         for word in words:
+            if word in _EXTRAS:
+                raise ConfigError(
+                    f"words has {word!r}, which is no word but a class besides; leave it out. The "
+                    f"files of {folder / word} belong to it where extra_share is above 0."
+                )
             if word not in found:
                 raise ConfigError(
                     f"words has {word!r}, but {folder} has no such folder; it has "
                     f"{', '.join(found) or 'none at all'}."
                 )
+            if list(words).count(word) > 1:
+                raise ConfigError(f"words has {word!r} more than once; a word is one class.")
         self.folder = folder
         self.skipped: dict[str, str] = {}
         self._content: Origin = {}
-        others = [word for word in found if word not in words] if extra_share else []
-        lists = {part: _listed(folder / name) for part, name in _LISTS.items()}
-        self._words = _divided(folder, words, lists)
-        self._others = _divided(folder, others, lists)
-        paths = sorted((folder / _BACKGROUND_FOLDER).glob("*.wav")) if extra_share else []
+        files = class_files(folder, found, suffixes=_SUFFIXES)
+        lists = _read_lists(folder, files)
+        self._words = _divided(folder, [files[word] for word in words], lists)
+        others = [word for word in found if word not in words and word != SILENCE]
+        pools = {UNKNOWN: others, SILENCE: [SILENCE] if SILENCE in found else []}
+        self._extra_files = {
+            label: _divided(folder, [files[word] for word in pool if extra_share], lists)
+            for label, pool in pools.items()
+        }
+        paths = visible_files(folder / _BACKGROUND_FOLDER, _SUFFIXES) if extra_share else []
         sounds = [self._read(path) for path in paths]
-        self._background = [np.resize(sound, max(len(sound), SAMPLE_RATE + 1))
-                            for sound in sounds if sound is not None and len(sound)]  # fmt: skip
-        self.labels = (
+        self._background = [
+            np.resize(sound, max(len(sound), SAMPLE_RATE + 1))
+            for sound in sounds if sound is not None
+        ]  # fmt: skip
+        silent = self._background or any(self._extra_files[SILENCE].values())
+        names = [
             *words,
-            *([UNKNOWN] if any(self._others.values()) else []),
-            *([SILENCE] if self._background else []),
-        )
+            *([UNKNOWN] if any(self._extra_files[UNKNOWN].values()) else []),
+            *([SILENCE] if silent else []),
+        ]
+        self.labels = checked_labels(str(folder), names)
         self.num_classes = len(self.labels)
         check_mixup(recipe, self.num_classes)
         self.features = features
@@ -132,6 +162,15 @@ class SpeechCommands:
                 f"{folder} holds no words to train on; it must hold one folder for each, as "
                 f"{folder}/yes/<speaker>_nohash_0.wav."
             )
+        mute = [word for word in words if not files[word]]
+        if mute:
+            raise DataError(
+                f"{folder} holds no file of {', '.join(mute)}; add some, or leave the word out. "
+                f"Read are {', '.join(sorted(_SUFFIXES))}."
+            )
+        for part in get_args(Part):
+            heard = {label for _, label in self._draw(part, np.random.default_rng(0))}
+            warn_of_empty_classes(f"The {part} part of {folder}", self.labels, heard)
         if count < batch_size:
             raise DataError(
                 f"{folder} holds {count} examples for training, fewer than one batch of "
@@ -145,7 +184,8 @@ class SpeechCommands:
     def origin(self) -> Origin:
         """Returns what an epoch follows from; all its sounds are read once, to be hashed."""
         if not self._content:
-            heard = [*self._words["training"], *self._others["training"]]
+            extras = (parts["training"] for parts in self._extra_files.values())
+            heard = list(itertools.chain(self._words["training"], *extras))
             names = [os.path.relpath(path, self.folder) for path, _ in heard]
             self._content = {
                 "sounds": files_origin(self.folder, names),
@@ -234,17 +274,18 @@ class SpeechCommands:
         return max(1, round(self.extra_share * len(self._words[part])))
 
     def _count(self, part: Part) -> int:
-        unknown = min(self._extras(part), len(self._others[part]))
-        return len(self._words[part]) + unknown + (self._extras(part) if self._background else 0)
+        return len(self._draw(part, np.random.default_rng(0)))
 
     def _draw(self, part: Part, rng: np.random.Generator) -> list[tuple[Path | None, int]]:
-        # Path, or None for silence, and class.
+        # Path, or None for a stretch of noise, and class.
         examples: list[tuple[Path | None, int]] = list(self._words[part])
-        others = self._others[part]
-        for place in rng.permutation(len(others))[: self._extras(part)]:
-            examples.append((others[place][0], self.labels.index(UNKNOWN)))
-        if self._background:
-            examples += [(None, self.labels.index(SILENCE))] * self._extras(part)
+        extras = self._extras(part)
+        for label, parts in self._extra_files.items():
+            paths: list[Path | None] = [path for path, _ in parts[part]]
+            chosen = [paths[place] for place in rng.permutation(len(paths))[:extras]]
+            if label == SILENCE and self._background:
+                chosen += [None] * (extras - len(chosen))
+            examples += [(path, self.labels.index(label)) for path in chosen]
         return examples
 
     def _hear(
@@ -287,7 +328,7 @@ def _read_wav(path: Path) -> np.ndarray:
     Raises:
         OSError: If it cannot be read.
         EOFError: If it is cut short.
-        ValueError: If it is another kind of sound.
+        ValueError: If it is another kind of sound, or holds no sample.
         wave.Error: If it is no such file.
     """
     with wave.open(str(path), "rb") as file:
@@ -300,20 +341,53 @@ def _read_wav(path: Path) -> np.ndarray:
         content = file.readframes(file.getnframes())
         if len(content) != 2 * file.getnframes():
             raise EOFError(f"it ends after {len(content) // 2} of {file.getnframes()} samples")
+    if not content:
+        # Not silence: nothing was heard.
+        raise ValueError("it holds no sample")
     return np.frombuffer(content, "<i2").astype(np.float32) / 2**15
 
 
-def _listed(path: Path) -> frozenset[str] | None:
-    return frozenset(path.read_text(encoding="utf-8-sig").split()) if path.is_file() else None
+def _read_lists(
+    folder: Path, files: Mapping[str, Sequence[Path]]
+) -> dict[Part, frozenset[str] | None]:
+    lists: dict[Part, frozenset[str] | None] = {}
+    there = {path.relative_to(folder).as_posix() for paths in files.values() for path in paths}
+    for part, name in _LISTS.items():
+        path = folder / name
+        lists[part] = None
+        if path.is_file():
+            lists[part] = names = _listed(path)
+            missing = sorted(names - there)
+            if missing:
+                warnings.warn(
+                    f"{path} names {len(missing)} files that are not in {folder}, such as "
+                    f"{', '.join(missing[:3])}.",
+                    DataWarning,
+                    stacklevel=1,
+                )
+    return lists
+
+
+def _listed(path: Path) -> frozenset[str]:
+    """Returns the files that a list names, as paths in the folder with slashes."""
+    try:
+        # Editors put a byte order mark first.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no list in UTF-8 that can be read ({error}).") from error
+    entries = (line.strip().replace("\\", "/") for line in lines)
+    return frozenset(posixpath.normpath(entry) for entry in entries if entry)
 
 
 def _divided(
-    folder: Path, words: Iterable[str], lists: dict[Part, frozenset[str] | None]
+    folder: Path,
+    words: Iterable[Sequence[Path]],
+    lists: dict[Part, frozenset[str] | None],
 ) -> dict[Part, list[tuple[Path, int]]]:
     parts: dict[Part, list[tuple[Path, int]]] = {part: [] for part in get_args(Part)}
-    for index, word in enumerate(words):
-        for path in sorted((folder / word).glob("*.wav")):
-            parts[_part_of(f"{word}/{path.name}", lists)].append((path, index))
+    for index, paths in enumerate(words):
+        for path in paths:
+            parts[_part_of(path.relative_to(folder).as_posix(), lists)].append((path, index))
     return parts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcuformer_tflm.data.image_data import ImageData
+from mcuformer_tflm.data.image_data import ImageData, warn_of_missing_classes
 from mcuformer_tflm.keras_models.exceptions import DataError
 
 
@@ -32,6 +32,8 @@ def from_tfds(name: str) -> ImageData:
     features, splits = builder.info.features, builder.info.splits
     if "image" not in features or "label" not in features:
         raise DataError(f"tfds:{name} has no labelled images, but {sorted(features)}.")
+    if not hasattr(features["label"], "names"):
+        raise DataError(f"The labels of tfds:{name} are {features['label']}, and not classes.")
     if None in features["image"].shape:
         raise DataError(
             f"The images of tfds:{name} are {features['image'].shape}, of various sizes; write "
@@ -47,4 +49,6 @@ def from_tfds(name: str) -> ImageData:
         return whole["image"], np.asarray(whole["label"], np.int32)
 
     labels = tuple(features["label"].names)
-    return ImageData(f"tfds:{name}", labels, *read("train"), *read(held_out))
+    data = ImageData(f"tfds:{name}", labels, *read("train"), *read(held_out))
+    warn_of_missing_classes(data)
+    return data

@@ -3,6 +3,7 @@ import shutil
 import struct
 import sys
 import types
+import warnings
 
 import numpy as np
 import PIL.Image
@@ -12,7 +13,7 @@ import tensorflow as tf
 from mcuformer_tflm import datasets
 from mcuformer_tflm.data import fashion_mnist as fashion_mnist_module
 from mcuformer_tflm.data.folder import ImageFolder, divided
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
@@ -149,12 +150,129 @@ def test_train_and_val_folders_are_taken_where_there_are_some(pictures, tmp_path
         divided(both, 15, 8)
 
 
-def test_folder_without_images_is_told(tmp_path, folder):
+def test_parts_of_a_data_set_are_read_as_such_and_never_as_classes(pictures, tmp_path_factory):
+    for names in (("train", "test"), ("Train", "Validation"), ("training", "testing")):
+        both = tmp_path_factory.mktemp("both")
+        for name in names:
+            shutil.copytree(pictures, both / name)
+        # Ten more, which are in the other part alone.
+        for number in range(10):
+            image = PIL.Image.new("L", (16, 16), 200 + number)
+            image.save(both / names[1] / "person" / f"more{number}.png")
+        (both / "annotations").mkdir()
+        with pytest.raises(DataError, match=f"holds .*{names[0]}.*no classes.* {both / names[0]}"):
+            ImageFolder(both, 15, 8)
+        train, chooser, test = divided(both, 15, 8, channels=1)
+        assert train.labels == ("notperson", "person")
+        seen = [set(part.arrays()[0].ravel().tolist()) for part in (train, chooser, test)]
+        assert seen[0] | seen[1] == set(range(120))
+        assert not seen[0] & seen[1]
+        assert seen[2] == set(range(120)) | set(range(200, 210))
+        assert datasets.load(f"images-15x15x1:{both}").labels == ("notperson", "person")
+
+
+def test_three_parts_are_what_they_are_called(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("three")
+    for number, part in enumerate(("train", "val", "test")):
+        for label in ("notperson", "person"):
+            (folder / part / label).mkdir(parents=True)
+            for path in sorted((pictures / label).iterdir())[number::3]:
+                shutil.copy(path, folder / part / label)
+    parts = divided(folder, 15, 8, channels=1)
+    assert [len(part.arrays()[0]) for part in parts] == [40, 40, 40]
+    assert set.union(*(set(p.arrays()[0].ravel().tolist()) for p in parts)) == set(range(120))
+    shutil.rmtree(folder / "val" / "person")
+    with pytest.raises(DataError, match="notperson, person in train and notperson in val"):
+        divided(folder, 15, 8)
+
+
+def test_parts_that_cannot_be_told_apart_or_lack_one_are_refused(pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("parts")
+    shutil.copytree(pictures, folder / "test")
+    for read in (lambda: ImageFolder(folder, 15, 8), lambda: divided(folder, 15, 8)):
+        with pytest.raises(DataError, match=r"holds test"):
+            read()
+    shutil.copytree(pictures, folder / "train")
+    shutil.copytree(pictures, folder / "testing")
+    with pytest.raises(DataError, match="test and testing and train, some of which are the same"):
+        divided(folder, 15, 8)
+    # Parts within a class would be trained on and tested on alike.
+    inner = tmp_path_factory.mktemp("inner")
+    for part in ("train", "val"):
+        shutil.copytree(pictures / "person", inner / "person" / part)
+    with pytest.raises(DataError, match=r"person holds train, val.*lay them out"):
+        divided(inner, 15, 8)
+    # A train is a class where there is no part beside it.
+    vehicles = tmp_path_factory.mktemp("vehicles")
+    for name in ("bus", "train"):
+        shutil.copytree(pictures / "person", vehicles / name)
+    assert ImageFolder(vehicles, 15, 8).labels == ("bus", "train")
+    (vehicles / "train").rename(vehicles / "test")
+    (vehicles / "bus").rename(vehicles / "testing")
+    shutil.copytree(pictures / "person", vehicles / "yes")
+    assert ImageFolder(vehicles, 15, 8).labels == ("test", "testing", "yes")
+
+
+def test_what_systems_and_editors_leave_behind_is_no_class_and_no_image(folder):
+    for hidden in (".ipynb_checkpoints", "__MACOSX", "@eaDir", "cat/.ipynb_checkpoints"):
+        (folder / hidden).mkdir()
+        shutil.copy(folder / "cat" / "2.jpg", folder / hidden / "2-checkpoint.jpg")
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._2.jpg"):
+        (folder / "cat" / name).write_bytes(b"no image")
+        (folder / name).write_bytes(b"no image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        data = ImageFolder(folder, 24, 9)
+        images, _ = data.arrays()
+    assert data.labels == ("ant", "bee", "cat")
+    assert len(images) == 9
+    assert not data.skipped
+
+
+def test_images_are_found_by_any_usual_suffix_and_others_are_counted_aloud(folder):
+    shutil.rmtree(folder / "ant")
+    (folder / "ant").mkdir()
+    image = PIL.Image.new("RGB", (30, 30))
+    suffixes = ["tif", "TIFF", "webp", "GIF", "Bmp", "JPG", "jpeg", "PNG", "ppm"]
+    for suffix in suffixes:
+        image.save(folder / "ant" / f"one.{suffix}")
+    for name in ("a.heic", "b.HEIC", "notes.txt", "noname"):
+        (folder / "bee" / name).write_bytes(b"")
+    image.save(folder / "beside.png")
+    with pytest.warns(DataWarning) as warned:
+        data = ImageFolder(folder, 24, 1)
+    assert data.arrays()[1].tolist().count(0) == len(suffixes)
+    texts = [str(one.message) for one in warned]
+    assert len(texts) == 2
+    assert "4 are passed over for their suffix" in texts[0]
+    for told in ("1 .heic", "1 .HEIC", "1 .txt", "1 of none"):
+        assert told in texts[0]
+    assert texts[1].startswith("1 files are passed over")
+    assert "beside.png" in texts[1]
+
+
+def test_a_class_without_an_image_is_told_by_name(pictures):
+    (pictures / "dog").mkdir()
+    with pytest.raises(DataError, match="holds no image of dog"):
+        divided(pictures, 15, 8)
+    shutil.copy(pictures / "person" / "0.png", pictures / "dog")
+    with pytest.warns(DataWarning) as warned:
+        parts = divided(pictures, 15, 8)
+    # One image is in one part.
+    assert sum("dog" in str(one.message) for one in warned) == 2
+    assert {part.labels for part in parts} == {("dog", "notperson", "person")}
+    (pictures / "dog" / "0.png").write_bytes(b"damaged")
+    with pytest.warns(DataWarning, match="could be read of .* holds no example of dog"):
+        ImageFolder(pictures, 15, 8).arrays()
+
+
+def test_folder_without_images_is_told(tmp_path_factory, folder):
     with pytest.raises(DataError, match="no folder"):
-        ImageFolder(tmp_path / "missing", 24, 1)
-    (tmp_path / "empty" / "class").mkdir(parents=True)
+        ImageFolder(folder / "missing", 24, 1)
+    empty = tmp_path_factory.mktemp("empty")
+    (empty / "class").mkdir()
     with pytest.raises(DataError, match="no folder with images"):
-        ImageFolder(tmp_path / "empty", 24, 1)
+        ImageFolder(empty, 24, 1)
     with pytest.raises(DataError, match="9 images, fewer than one batch of 10"):
         ImageFolder(folder, 24, 10)
 
@@ -197,6 +315,16 @@ def test_arrays_in_a_file_are_a_data_set_by_its_path(tmp_path):
         datasets.load(str(path))
 
 
+def test_classes_without_an_image_in_a_split_are_told_by_name():
+    given = arrays(train_classes=np.array([0, 0, 0, 2, 2, 2]), test_classes=np.array([0, 1, 1]))
+    with pytest.warns(DataWarning) as warned:
+        datasets.from_arrays("mine", **given, labels=["ant", "bee", "cat"])
+    assert [str(one.message) for one in warned] == [
+        "train_images of mine holds no example of bee.",
+        "test_images of mine holds no example of cat.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -232,7 +360,8 @@ class Builder:
 
     def __init__(self, name):
         shape = (None, None, 3) if name == "various" else (8, 8, 1)
-        image, label = types.SimpleNamespace(shape=shape), types.SimpleNamespace(names=["a", "b"])
+        image = types.SimpleNamespace(shape=shape)
+        label = "numbers" if name == "numbers" else types.SimpleNamespace(names=["a", "b"])
         features = {"text": 0} if name == "texts" else {"image": image, "label": label}
         splits = {"train": 4} if name == "whole" else {"train": 4, "test": 2}
         self.info = types.SimpleNamespace(features=features, splits=splits)
@@ -257,6 +386,7 @@ def test_tensorflow_datasets_are_read_where_installed(monkeypatch):
     assert data.labels == ("a", "b")
     assert data.train_classes.tolist() == [0, 1, 0, 1]
     for name, named in (("various", "various sizes"), ("texts", "no labelled images"),
+                        ("numbers", "labels of tfds:numbers are numbers, and not classes"),
                         ("whole", "train and test are needed")):  # fmt: skip
         with pytest.raises(DataError, match=named):
             datasets.load(f"tfds:{name}")

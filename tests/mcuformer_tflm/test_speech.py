@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+import warnings
 import wave
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from mcuformer_tflm import datasets
 from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.data.speech_features import LOG_MEL_98X40, MFCC_49X10
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
 
 RATE = 16_000
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,6 +104,120 @@ def test_lists_in_the_folder_decide_instead(folder):
     assert sorted(data.arrays("validation")[1].tolist()) == [0, 1]
     assert data.arrays("testing")[1].tolist() == [2]
     assert len(data.arrays("training")[1]) == 3 * 17 - 3
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda name: f"{name}\n".encode(),
+        lambda name: f"{name}\r\n".encode(),
+        lambda name: f"./{name}\n\n".encode(),
+        lambda name: b"\xef\xbb\xbf" + f"{name}\n".encode(),
+        lambda name: name.replace("/", "\\").encode(),
+        lambda name: f".\\{name}  \r".replace("/", "\\").encode(),
+    ],
+    ids=["plain", "crlf", "dot", "byte_order_mark", "back_slashes", "all_of_it"],
+)
+def test_lists_hold_out_their_files_however_they_are_written(folder, write):
+    # A blank in a name, and letters that take several bytes.
+    (folder / "go").rename(folder / "turn on, größe")
+    (folder / "validation_list.txt").write_bytes(write("turn on, größe/s1_nohash_0.wav"))
+    (folder / "testing_list.txt").write_bytes(write("yes/s5_nohash_0.wav"))
+    words = ["yes", "turn on, größe"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "The .* part of")
+        data = SpeechCommands(folder, 4, extra_share=0.0, words=words)
+    parts = {part: [(path.parent.name, path.name) for path, _ in files]
+             for part, files in data._words.items()}  # fmt: skip
+    assert parts["validation"] == [("turn on, größe", "s1_nohash_0.wav")]
+    assert parts["testing"] == [("yes", "s5_nohash_0.wav")]
+    assert len(parts["training"]) == 2 * 17 - 2
+
+
+def test_lines_of_a_list_that_name_no_file_are_told(folder):
+    lines = ["yes/s1_nohash_0.wav", "yes/nobody.wav", "maybe/s1_nohash_0.wav", "../yes/x.wav"]
+    (folder / "testing_list.txt").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.warns(DataWarning, match=r"names 3 files .* \.\./yes/x.wav, maybe"):
+        SpeechCommands(folder, 4)
+    (folder / "testing_list.txt").write_text(lines[0], encoding="utf-16")
+    with pytest.raises(DataError, match=r"testing_list.txt is no list in UTF-8"):
+        SpeechCommands(folder, 4)
+
+
+def test_a_sound_without_a_sample_is_no_example_of_its_word(folder, caplog):
+    write_wav(folder / "yes" / "s0_nohash_1.wav", [])
+    write_wav(folder / "_background_noise_" / "nothing.wav", [])
+    data = SpeechCommands(folder, 1)
+    assert len(data._background) == 1
+    heard = sum(len(classes) for _, classes in data.epoch(0))
+    assert heard == len(data) - 1
+    assert {Path(path).name for path in data.skipped} == {"s0_nohash_1.wav", "nothing.wav"}
+    assert "holds no sample" in caplog.text
+
+
+@pytest.mark.parametrize("words", [None, ["go", "yes"]])
+def test_folders_named_unknown_and_silence_are_those_classes_once(folder, words):
+    for name, hertz in (("unknown", 700), ("silence", 50)):
+        for speaker in (*TRAINED, *HELD_OUT):
+            write_wav(folder / name / f"{speaker}_nohash_0.wav", sine(hertz))
+    data = SpeechCommands(folder, 1, words=words, extra_share=1.0)
+    plain = tuple(words or ("yes", "no", "go"))
+    assert data.labels == (*plain, "unknown", "silence")
+    by_class = {label: set() for label in data.labels}
+    for epoch in range(3):
+        for path, label in data._draw("training", np.random.default_rng(epoch)):
+            by_class[data.labels[label]].add(path and path.parent.name)
+    others = {"marvin", "unknown", "yes", "no", "go"} - set(plain)
+    # Files of the folder come first, then stretches of noise.
+    assert by_class == {**{w: {w} for w in plain}, "unknown": others, "silence": {"silence", None}}
+    shutil.rmtree(folder / "_background_noise_")
+    quiet = SpeechCommands(folder, 1, words=words)
+    assert quiet.labels == data.labels
+    assert len(quiet) == len(quiet._draw("training", np.random.default_rng(0)))
+    assert SpeechCommands(folder, 1, words=words, extra_share=0.0).labels == plain
+
+
+def test_where_no_word_is_a_keyword_unknown_and_silence_are_still_no_words(folder):
+    for old, new in (("yes", "ja"), ("no", "nein"), ("go", "silence"), ("marvin", "unknown")):
+        (folder / old).rename(folder / new)
+    assert SpeechCommands(folder, 1).labels == ("ja", "nein", "unknown", "silence")
+    for word in ("silence", "unknown"):
+        with pytest.raises(ConfigError, match=f"'{word}', which is no word but a class besides"):
+            SpeechCommands(folder, 1, words=["ja", word])
+    with pytest.raises(ConfigError, match="'ja' more than once"):
+        SpeechCommands(folder, 1, words=["ja", "ja"])
+
+
+def test_sounds_are_found_by_suffix_and_others_are_counted_aloud(folder):
+    shutil.copy(folder / "yes" / "s0_nohash_0.wav", folder / "yes" / "s90_nohash_0.WAV")
+    for name in ("a.mp3", "b.mp3", "c.flac", "._s1_nohash_0.wav"):
+        (folder / "yes" / name).write_bytes(b"")
+    (folder / "__MACOSX").mkdir()
+    shutil.copy(folder / "yes" / "s0_nohash_0.wav", folder / "beside.wav")
+    with pytest.warns(DataWarning) as warned:
+        data = SpeechCommands(folder, 1, extra_share=0.0)
+    names = {path.name for part in data._words.values() for path, _ in part}
+    assert "s90_nohash_0.WAV" in names
+    assert not any(name.startswith(".") for name in names)
+    texts = " ".join(str(one.message) for one in warned)
+    assert "3 are passed over for their suffix: 2 .mp3, 1 .flac" in texts
+    assert "beside.wav" in texts
+
+
+def test_words_without_a_sound_are_told_by_name_and_part(folder):
+    (folder / "maybe").mkdir()
+    with pytest.raises(DataError, match="holds no file of maybe"):
+        SpeechCommands(folder, 1, words=["yes", "maybe"])
+    for speaker, part in HELD_OUT.items():
+        if part == "testing":
+            (folder / "go" / f"{speaker}_nohash_0.wav").unlink()
+    with pytest.warns(DataWarning, match="The testing part of .* holds no example of go"):
+        SpeechCommands(folder, 1)
+    for part in ("train", "test"):
+        shutil.copytree(folder / "yes", folder / part / "yes")
+    with pytest.raises(DataError, match="holds test, train: the parts of a data set"):
+        SpeechCommands(folder, 1)
 
 
 def test_an_epoch_repeats_itself_and_no_other(folder):
