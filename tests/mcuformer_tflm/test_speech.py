@@ -294,7 +294,7 @@ def test_impossible_requests_are_refused_with_what_is_there(folder, tmp_path):
         SpeechCommands(folder, 40)
     with pytest.raises(DataError, match="no folder"):
         SpeechCommands(tmp_path / "missing", 4)
-    with pytest.raises(ConfigError, match="training, validation, testing"):
+    with pytest.raises(ConfigError, match="'training', 'validation' and 'testing'"):
         SpeechCommands(folder, 4).arrays("test")
     empty = tmp_path / "empty"
     (empty / "yes").mkdir(parents=True)
