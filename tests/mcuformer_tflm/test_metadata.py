@@ -1,7 +1,10 @@
 import dataclasses
 import json
+import runpy
+import shutil
 import zipfile
 from io import BytesIO
+from pathlib import Path
 
 import hypothesis.strategies as st
 import numpy as np
@@ -22,6 +25,7 @@ from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.search.model_file import model_bytes
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo import catalogue as zoo
+from mcuformer_tflm.zoo.card import digest
 
 SHIPPED = [
     path
@@ -177,3 +181,21 @@ def test_writing_metadata_again_changes_nothing_but_what_is_new(model, architect
     assert before.metadata == after.metadata
     assert [t.data for t in before.tensors] == [t.data for t in after.tensors]
     assert write_metadata(other, read_labels(model, 10), architecture) == model
+
+
+def test_the_script_that_refreshes_metadata_keeps_files_and_cards_together(tmp_path):
+    shipped = [zoo.SHIPPED / "fashion_mnist_16k", baselines.SHIPPED / "fixed_vit_16k",
+               baselines.SHIPPED / "depthwise_cnn_16k"]  # fmt: skip
+    folders = [tmp_path / folder.parent.parent.name / folder.name for folder in shipped]
+    for source, folder in zip(shipped, folders, strict=True):
+        shutil.copytree(source, folder)
+        path, card = folder / zoo.MODEL_FILE, folder / zoo.CARD_FILE
+        other = path.read_bytes().replace(b"Logits of the labels", b"Ligots of the labels")
+        text = card.read_text(encoding="utf-8").replace(digest(path.read_bytes()), digest(other))
+        path.write_bytes(other)
+        card.write_text(text, encoding="utf-8")
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "refresh_metadata.py"))
+    script["main"](folders[0].parent, folders[1].parent)
+    for source, folder in zip(shipped, folders, strict=True):
+        for path in source.iterdir():
+            assert (folder / path.name).read_bytes() == path.read_bytes(), path
