@@ -25,6 +25,10 @@ class DivergedError(McuformerError):
     """Training reached a loss that is no number."""
 
 
+class SearchError(McuformerError):
+    """Every trial of a search failed."""
+
+
 class ModelError(McuformerError):
     """A ``.tflite`` file is damaged, foreign, or not one that this package can run."""
 

@@ -12,7 +12,7 @@ from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import Batches
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
-from mcuformer_tflm.search.search_tuner import Validation
+from mcuformer_tflm.search.fit_arguments import Validation
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,11 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError, SearchError
 from mcuformer_tflm.keras_models.origin import differences
 
 START_ANEW = "Remove {}, choose another project_name, or give overwrite=True to start anew."
+_REASONS_TOLD = 3
 
 
 class ResumableOracle(keras_tuner.Oracle):
@@ -63,6 +64,7 @@ class ResumableOracle(keras_tuner.Oracle):
         self._clock = clock
         self._heard: dict[str, float] = {}
         self._in_step = False
+        self._ended_before = 0
 
     def configuration(self) -> dict[str, Any]:
         """Returns the arguments that a resumed search must share, ready for JSON."""
@@ -80,6 +82,44 @@ class ResumableOracle(keras_tuner.Oracle):
         """Takes in a trial that is ``COMPLETED``, with a score, or ``FAILED`` for good."""
         raise NotImplementedError
 
+    def forget_failures(self) -> None:
+        """Lets what was given up be proposed again."""
+        raise NotImplementedError
+
+    def begin_search(self) -> None:
+        """Goes on from what is on disk, and lets what was given up be tried again."""
+        if Path(self._get_oracle_fname()).exists():
+            self.reload()
+        self._ended_before = len(self.end_order)
+        self.forget_failures()
+
+    def require_success(self) -> None:
+        """Checks that some trial since ``begin_search`` did not fail, if there was any.
+
+        Where others have been completed before, what failed then may fail again.
+
+        Raises:
+            SearchError: If all failed; DivergedError where each did with such an error.
+        """
+        ended = [self.trials[name] for name in self.end_order]
+        before, now = ended[: self._ended_before], ended[self._ended_before :]
+        if not now or any(trial.status == TrialStatus.COMPLETED for trial in now):
+            return
+        known = [trial.hyperparameters.values for trial in before
+                 if trial.status == TrialStatus.FAILED]  # fmt: skip
+        if any(trial.status == TrialStatus.COMPLETED for trial in before) and all(
+            trial.hyperparameters.values in known for trial in now
+        ):
+            return
+        reasons = dict.fromkeys(map(failure, now))
+        told = " ".join(list(reasons)[:_REASONS_TOLD])
+        more = f" {len(reasons) - _REASONS_TOLD} more." if len(reasons) > _REASONS_TOLD else ""
+        diverged = all(reason.startswith(DivergedError.__name__) for reason in reasons)
+        raise (DivergedError if diverged else SearchError)(
+            f"Every trial of this search failed, {len(now)} in all: {told}{more} Nothing is lost: "
+            "the next search tries them again."
+        )
+
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Trial:
         """Hands out a trial; first one whose worker has fallen silent."""
@@ -87,14 +127,33 @@ class ResumableOracle(keras_tuner.Oracle):
         with self._step():
             trial = super().create_trial(tuner_id)
             self._heard[trial.trial_id] = self._clock()
+            if trial.trial_id in self.trials and trial.trial_id not in self._display.trial_start:
+                self._display.on_trial_begin(trial)  # of one that a search without tables began
         return trial
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Trial) -> None:
-        """Takes in a trial's result, once, whoever brings it."""
+        """Takes in a trial's result, once, whoever brings it.
+
+        ``INVALID`` is what a worker brings that stops at an error of the program: the trial is no
+        failure, and waits for the next worker.
+        """
+        holders = [tuner_id for tuner_id, held in self.ongoing_trials.items()
+                   if held.trial_id == trial.trial_id]  # fmt: skip
         if trial.trial_id in self.end_order:
-            return  # a worker that was taken for dead, and whose trial another has finished
+            # A worker that was taken for dead, and whose trial another has finished.
+            for tuner_id in holders:
+                del self.ongoing_trials[tuner_id]
+            return
         with self._step():
+            if trial.status == TrialStatus.INVALID:
+                for tuner_id in holders:
+                    print(
+                        f"Worker {tuner_id} stopped at an error, which it tells; its trial "
+                        f"{trial.trial_id} waits for the next worker."
+                    )
+                    self._take_back(tuner_id)
+                return
             if trial.trial_id in self._retry_queue:
                 self._retry_queue.remove(trial.trial_id)
             super().end_trial(trial)
@@ -162,14 +221,32 @@ class ResumableOracle(keras_tuner.Oracle):
                     f"Worker {tuner_id} has been silent for {now - heard:.0f} s; its trial "
                     f"{trial.trial_id} is handed out again."
                 )
-                del self.ongoing_trials[tuner_id]
-                self.tuner_ids.discard(tuner_id)
-                self._forget_result(trial.trial_id)
-                self._retry_queue.append(trial.trial_id)
+                self._take_back(tuner_id)
+
+    def _take_back(self, tuner_id: str) -> None:
+        trial_id = self.ongoing_trials.pop(tuner_id).trial_id
+        self.tuner_ids.discard(tuner_id)
+        self._forget_result(trial_id)
+        self._retry_queue.append(trial_id)
+
+    def _check_consecutive_failures(self) -> None:
+        """Does nothing: what fails is left out, and ``require_success`` tells of all failures.
+
+        keras-tuner's raises in the middle of ``end_trial``, and the trial never ends.
+        """
 
     def _forget_result(self, trial_id: str) -> None:
         values = self.trials[trial_id].hyperparameters
         self.trials[trial_id] = Trial(values, trial_id, TrialStatus.RUNNING)
+
+
+def failure(trial: Trial) -> str:
+    """Returns why a trial failed, in one sentence."""
+    if trial.message:
+        return trial.message if trial.message.endswith(".") else f"{trial.message}."
+    if trial.score is not None:  # keras-tuner's verdict
+        return "Its score is no number."
+    return "The worker that ran it tells why."
 
 
 def check_same_search(there: dict[str, Any], here: dict[str, Any], project: str) -> None:

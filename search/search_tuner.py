@@ -1,4 +1,4 @@
-"""What our tuners share: errors that stop, signs of life, progress, logs, whole files."""
+"""What our tuners share: failures, errors that stop, signs of life, progress, logs, whole files."""
 
 from __future__ import annotations
 
@@ -11,32 +11,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from keras_tuner.engine.base_tuner import BaseTuner
-from keras_tuner.engine.trial import Trial
-from keras_tuner.errors import FatalError
+from keras_tuner.engine.trial import Trial, TrialStatus
+from keras_tuner.errors import FailedTrialError
 
-from mcuformer_tflm.keras_models.batches import check_classes
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
-from mcuformer_tflm.keras_models.images import check_images
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError
 from mcuformer_tflm.search.progress import Report, progress_bars
 from mcuformer_tflm.search.resumable_oracle import (
     ResumableOracle,
     check_same_search,
     write_whole,
 )
-from mcuformer_tflm.search.space import SearchSpace
 
+_VERBOSE = (0, 1, 2, "auto", False, True)
 _IDLE_SECONDS = 0.5
 # Several signs of life within an oracle's worker_timeout, so that one may come late.
 _SIGNS_OF_LIFE = 6
 
-Validation = tuple[np.ndarray, np.ndarray]
-
-
-class _StopError(FatalError):
-    """Carries an error of ours through keras-tuner, which would go on after any other."""
+# What says something of one trial only. Any other error would be met by the next one too.
+_FAILURES = (DivergedError, FailedTrialError, MemoryError, tf.errors.ResourceExhaustedError)
 
 
 class SearchTuner(BaseTuner):
@@ -95,40 +90,68 @@ class SearchTuner(BaseTuner):
         """Returns how many trials there will be, and in words the best so far."""
         raise NotImplementedError
 
-    def search(self, *args: Any, **kwargs: Any) -> None:
-        """Runs trials until the oracle stops, going on where an interrupted search was.
+    def begin_search(self, verbose: int | str | None = None) -> None:
+        """Goes on from what is on disk, and lets what was given up be tried again.
 
         Args:
-            *args: As for ``measure``.
-            **kwargs: As for ``measure``.
+            verbose: As for ``run_trials``.
 
         Raises:
-            McuformerError: If a trial meets bad input, or a loss that is no number.
+            ConfigError: If ``verbose`` is none of its values.
         """
-        try:
-            with contextlib.ExitStack() as stack:
-                if self._report is None:
-                    report = stack.enter_context(progress_bars())
-                else:
-                    report = self._report
-                super().search(*args, report=report, **kwargs)
-                if not self._is_worker():
-                    self._tell(report, done=True)
-        except _StopError as stop:
-            raise (stop.__cause__ or stop) from None
+        if verbose is not None:
+            checked_choice("verbose", verbose, _VERBOSE)
+        if not self._is_worker():
+            self.local_oracle.begin_search()
+
+    def run_trials(self, *, verbose: int | str | None = None, **arguments: Any) -> None:
+        """Runs trials until the oracle stops, going on where an interrupted search was.
+
+        A trial fails where its loss is no number, memory runs out, or it raises
+        ``keras_tuner.errors.FailedTrialError``; the search goes on without it, and the next one
+        tries it again. Any other error is raised at once, and its trial counts as never run.
+
+        Args:
+            verbose: 0 shows nothing, 1 keras-tuner's tables beside the bars, None the bars alone.
+            **arguments: As for ``measure``.
+
+        Raises:
+            SearchError: If every trial failed; DivergedError where each did with a loss that is
+                no number.
+        """
+        with contextlib.ExitStack() as stack:
+            report = self._report
+            if report is None:
+                report = _nothing if verbose == 0 else stack.enter_context(progress_bars())
+            super().search(report=report, verbose=verbose or 0, **arguments)
+            if not self._is_worker():
+                self._tell(report, done=True)
+        if not self._is_worker():
+            self.local_oracle.require_success()
 
     def run_trial(
-        self, trial: Trial, *args: Any, report: Report, **kwargs: Any
+        self, trial: Trial, *, report: Report, verbose: int | str, **arguments: Any
     ) -> dict[str, float]:
-        """Runs a trial; an error of ours ends the search, which keras-tuner's would survive."""
-        kwargs.pop("verbose", None)  # keras-tuner has heeded it
+        """Runs a trial; keras-tuner has heeded ``verbose``."""
         if not self._is_worker():
             self._tell(report)
+        with self._signs_of_life(trial.trial_id):
+            return self.measure(trial, report, **arguments)
+
+    def _try_run_and_update_trial(self, trial: Trial, *args: Any, **kwargs: Any) -> None:
+        """Runs a trial, and survives its own failures; keras-tuner's survives any error."""
         try:
-            with self._signs_of_life(trial.trial_id):
-                return self.measure(trial, report, *args, **kwargs)
-        except McuformerError as error:
-            raise _StopError from error
+            self._run_and_update_trial(trial, *args, **kwargs)
+            trial.status = TrialStatus.COMPLETED
+        except _FAILURES as error:
+            trial.status = TrialStatus.FAILED
+            trial.message = f"{type(error).__name__}: {error}"
+        except BaseException:
+            if self._is_worker():
+                trial.status = TrialStatus.INVALID
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    self.oracle.end_trial(trial)
+            raise
 
     def pre_create_trial(self) -> None:
         """Rests a moment where the oracle had nothing to do: it is asked again at once."""
@@ -198,14 +221,5 @@ class SearchTuner(BaseTuner):
             speaker.join()
 
 
-def check_validation(validation_data: Validation, space: SearchSpace) -> None:
-    """Checks that validation images and classes are those of a space.
-
-    Raises:
-        DataError: If they are not.
-    """
-    images, classes = validation_data
-    check_images(images, space.image_shape, "validation images")
-    if len(images) != len(classes):
-        raise DataError(f"There are {len(images)} validation images, but {len(classes)} classes.")
-    check_classes(classes, space.num_classes)
+def _nothing(label: str, done: int, total: int, info: str = "") -> None:
+    """Shows no progress."""

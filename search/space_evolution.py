@@ -10,7 +10,13 @@ import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_choice,
+    checked_real,
+    checked_whole,
+    entries,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.search.evolution_step import (
     Point,
@@ -21,10 +27,11 @@ from mcuformer_tflm.search.evolution_step import (
     look_around,
     neighbourhood,
 )
-from mcuformer_tflm.search.resumable_oracle import ResumableOracle
+from mcuformer_tflm.search.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.space import SearchSpace
 
 OBJECTIVE = "score"
+_EPOCHS = 30
 # A space that fails so often is given up; its walker looks elsewhere.
 _MAX_FAILURES = 2
 
@@ -59,7 +66,7 @@ class SpaceEvolution(ResumableOracle):
         space: What to search.
         starts: Number of walkers, n.
         steps: Trials of each walker.
-        epochs: Epochs of one step, t.
+        epochs: Epochs of one step, t: 30, unless ``SupernetTuner.search(epochs=)`` says otherwise.
         k: Neighbours of the plane.
         thresholds: h1, h2: slope of S, which lies in [0, 1 + eta], per step of patch size and
             rank ratio that moves one step.
@@ -77,7 +84,7 @@ class SpaceEvolution(ResumableOracle):
         starts: int = 5,
         *,
         steps: int = 6,
-        epochs: int = 30,
+        epochs: int | None = None,
         k: int = 5,
         thresholds: tuple[float, float] = (0.01, 0.01),
         update: Update = "ascend",
@@ -85,22 +92,29 @@ class SpaceEvolution(ResumableOracle):
         worker_timeout: float = 60.0,
     ) -> None:
         """Draws the starting pairs."""
-        for field, value in (("starts", starts), ("steps", steps), ("epochs", epochs), ("k", k)):
-            if value < 1:
-                raise ConfigError(f"{field} is {value}; it must be at least 1.")
-        if len(thresholds) != 2 or not all(threshold > 0 for threshold in thresholds):
-            raise ConfigError(f"thresholds is {thresholds}; it must be two positive numbers.")
+        self.space = space
+        self.starts, self.steps = checked_whole("starts", starts), checked_whole("steps", steps)
+        self.k = checked_whole("k", k)
+        self._epochs_are_open = epochs is None
+        self.epochs = checked_whole("epochs", _EPOCHS if epochs is None else epochs)
+        try:
+            first, second = (
+                checked_real("thresholds", value, open_below=True)
+                for value in entries(thresholds) or ()
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"thresholds is {shown(thresholds)}; it must be two positive numbers."
+            ) from error
+        self.thresholds = first, second
         checked_choice("update", update, get_args(Update))
-        if seed < 0:
-            raise ConfigError(f"seed is {seed}; it must be at least 0.")
+        self.update = update
+        seed = checked_whole("seed", seed, least=0)
         hp = keras_tuner.HyperParameters()
         hp.Choice("patch_size", list(space.patch_size))
         hp.Choice("rank_ratio", list(space.rank_ratio))
-        hp.Int("epochs", 1, max(2, starts * steps * epochs))
+        hp.Int("epochs", 1, max(2, self.starts * self.steps * self.epochs))
         super().__init__(OBJECTIVE, hp, seed, worker_timeout=worker_timeout)
-        self.space = space
-        self.starts, self.steps, self.epochs, self.k = starts, steps, epochs, k
-        self.thresholds, self.update = thresholds, update
         self._limits = (len(space.patch_size), len(space.rank_ratio))
         chosen = np.random.default_rng(seed).permutation(self._limits[0] * self._limits[1])
         self._order = [divmod(int(index), self._limits[1]) for index in chosen]
@@ -112,6 +126,27 @@ class SpaceEvolution(ResumableOracle):
     def history(self) -> list[Visit]:
         """All scored visits, in the order in which their trials ended."""
         return list(self._history)
+
+    def set_epochs(self, epochs: int) -> None:
+        """Sets the epochs of one step, where the constructor left them open.
+
+        Raises:
+            ConfigError: If the constructor or the trials so far have other epochs.
+        """
+        epochs = checked_whole("epochs", epochs)
+        if epochs == self.epochs:
+            return
+        if not self._epochs_are_open:
+            raise ConfigError(
+                f"epochs is {epochs} in search and {self.epochs} in SpaceEvolution; leave one out."
+            )
+        if self.trials:
+            raise ConfigError(
+                f"epochs is {epochs}, but the trials of this search have {self.epochs}: scores "
+                "after unequal training cannot be compared. Choose another project_name, or "
+                "overwrite=True to start anew."
+            )
+        self.epochs = epochs
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Hands out the trial of the free walker that has taken the fewest steps."""
@@ -148,7 +183,12 @@ class SpaceEvolution(ResumableOracle):
             f"Trial {trial.trial_id} (patch_size {self.space.patch_size[point[0]]}, rank_ratio "
             f"{self.space.rank_ratio[point[1]]}) failed; "
             + ("the search goes on without that pair." if given_up else "it is tried once more.")
+            + f" {failure(trial)}"
         )
+
+    def forget_failures(self) -> None:
+        """Lets walkers go to pairs again that were given up."""
+        self._failures = {}
 
     def best_space(self, accept: Callable[[SearchSpace], bool] | None = None) -> SearchSpace:
         """Returns the pair visited most often, ties broken by its best score.
@@ -198,6 +238,12 @@ class SpaceEvolution(ResumableOracle):
             "space": dataclasses.asdict(self.space),
             **{field: getattr(self, field) for field in fields},
         }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from ``get_state``, with its epochs where the constructor left them open."""
+        if self._epochs_are_open:
+            self.epochs = state["configuration"].get("epochs", self.epochs)
+        super().set_state(state)
 
     def decisions(self) -> dict[str, Any]:
         """Returns what the next answer depends on, ready for JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_whole
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Memory
 from mcuformer_tflm.search.space import SearchSpace
@@ -39,10 +39,8 @@ class RandomSubnets(SubnetOracle):
         worker_timeout: float = 60.0,
     ) -> None:
         """Checks the number."""
-        if subnets < 1:
-            raise ConfigError(f"subnets is {subnets}; it must be at least 1.")
+        self.total = checked_whole("subnets", subnets)
         super().__init__(space, budget, memory=memory, seed=seed, worker_timeout=worker_timeout)
-        self.total = subnets
 
     def more(self) -> list[str]:
         """Returns all subnets at once."""

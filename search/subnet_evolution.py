@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_real, checked_whole
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Memory
 from mcuformer_tflm.search.space import SearchSpace
@@ -56,32 +56,23 @@ class SubnetEvolution(SubnetOracle):
         worker_timeout: float = 60.0,
     ) -> None:
         """Checks the numbers."""
-        for field, value, least in (
-            ("population", population, 2),
-            ("parents", parents, 1),
-            ("generations", generations, 0),
-        ):
-            if value < least:
-                raise ConfigError(f"{field} is {value}; it must be at least {least}.")
-        for field, share in (
-            ("whole_probability", whole_probability),
-            ("block_probability", block_probability),
-        ):
-            if not 0 <= share <= 1:
-                raise ConfigError(f"{field} is {share}; it must lie in [0, 1].")
+        self.population = checked_whole("population", population, least=2)
+        self.parents = checked_whole("parents", parents)
+        self.generations = checked_whole("generations", generations, least=0)
+        self.whole_probability = checked_real("whole_probability", whole_probability, high=1)
+        self.block_probability = checked_real("block_probability", block_probability, high=1)
         super().__init__(space, budget, memory=memory, seed=seed, worker_timeout=worker_timeout)
-        self.population, self.parents, self.generations = population, parents, generations
-        self.whole_probability, self.block_probability = whole_probability, block_probability
-        self.total = population * (generations + 1)
+        self.total = self.population * (self.generations + 1)
         self._generation = -1
 
     def more(self) -> list[str]:
         """Returns the next generation."""
-        if self._generation >= self.generations:
+        started = self._generation >= 0
+        if self._generation >= self.generations or (started and not self._scores):
             return []
         self._generation += 1
-        if not self._scores:
-            return self.draw_random(self.population) if self._generation == 0 else []
+        if not started:
+            return self.draw_random(self.population)
         best = [Architecture.from_json(text) for text in self.ranking()[: self.parents]]
 
         def parent() -> Architecture:

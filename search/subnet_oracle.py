@@ -10,11 +10,12 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_whole
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Fit, Memory
 from mcuformer_tflm.search.hyperparameters import declare_subnets, values_from_architecture
-from mcuformer_tflm.search.resumable_oracle import ResumableOracle
+from mcuformer_tflm.search.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.space import SearchSpace
 
 OBJECTIVE = "accuracy"
@@ -53,8 +54,7 @@ class SubnetOracle(ResumableOracle):
         worker_timeout: float = 60.0,
     ) -> None:
         """Checks that something fits."""
-        if seed < 0:
-            raise ConfigError(f"seed is {seed}; it must be at least 0.")
+        seed = checked_whole("seed", seed, least=0)
         self.space, self.fit = space, Fit(budget, memory)
         self.fit.require(space)
         super().__init__(OBJECTIVE, declare_subnets(space), seed, worker_timeout=worker_timeout)
@@ -63,6 +63,7 @@ class SubnetOracle(ResumableOracle):
         self._pending: list[str] = []
         self._running: dict[str, str] = {}
         self._scores: dict[str, float] = {}
+        self._failed: list[str] = []
 
     def more(self) -> list[str]:
         """Returns the next subnets, as JSON from ``propose``; none ends the search.
@@ -95,7 +96,15 @@ class SubnetOracle(ResumableOracle):
         if trial.status == TrialStatus.COMPLETED:
             self._scores[text] = trial.score
         else:
-            print(f"Trial {trial.trial_id} failed; its subnet is left out: {text}")
+            self._failed.append(text)
+            print(
+                f"Trial {trial.trial_id} failed; its subnet is left out: {text}. {failure(trial)}"
+            )
+
+    def forget_failures(self) -> None:
+        """Proposes subnets that failed once more."""
+        self._pending = self._failed + self._pending
+        self._failed = []
 
     def best_architecture(self) -> Architecture:
         """Returns the most accurate subnet so far.
@@ -160,6 +169,7 @@ class SubnetOracle(ResumableOracle):
             "pending": self._pending,
             "running": self._running,
             "scores": self._scores,
+            "failed": self._failed,
         }
 
     def set_decisions(self, decisions: dict[str, Any]) -> None:
@@ -169,6 +179,7 @@ class SubnetOracle(ResumableOracle):
         self._pending = list(decisions["pending"])
         self._running = dict(decisions["running"])
         self._scores = dict(decisions["scores"])
+        self._failed = list(decisions.get("failed", ()))
 
     def _shrunken(self) -> Architecture:
         architecture = self.space.sample(self._rng)

@@ -11,10 +11,11 @@ from mcuformer_tflm.keras_models.origin import weights_origin
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
+from mcuformer_tflm.search.fit_arguments import Validation, checked_validation
 from mcuformer_tflm.search.hyperparameters import architecture_from_values
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.project_origin import keep_project_origin, validation_origin
-from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
+from mcuformer_tflm.search.search_tuner import SearchTuner
 from mcuformer_tflm.search.subnet_oracle import OBJECTIVE, SubnetOracle
 
 
@@ -51,21 +52,36 @@ class SubnetTuner(SearchTuner):
         self._weights = weights_origin(supernet)
         super().__init__(oracle, report, **kwargs)
 
-    def search(self, validation_data: Validation, **kwargs: Any) -> None:
+    def search(
+        self,
+        validation_data: Validation | None = None,
+        *,
+        verbose: int | str | None = None,
+        **others: Any,
+    ) -> None:
         """Scores subnets until the oracle stops.
 
         Args:
             validation_data: float32[n, height, width, channels] in [-1, 1) and int32[n], held
                 out of training.
-            **kwargs: ``verbose=1`` prints keras-tuner's tables too.
+            verbose: As for ``SearchTuner.run_trials``.
+            **others: None: what ``SupernetTuner.search`` takes for training is refused.
 
         Raises:
             DataError: If the data are not those of the space.
             ConfigError: If the project's subnets were scored on other data.
+            SearchError: If every trial failed.
+            TypeError: If there are other arguments.
         """
-        check_validation(validation_data, self.space)
-        keep_project_origin(self.project_dir, {"validation": validation_origin(validation_data)})
-        super().search(validation_data=validation_data, **kwargs)
+        if others:
+            raise TypeError(
+                f"SubnetTuner.search() takes no {', '.join(others)}: it trains nothing, and scores "
+                "subnets with the supernet's weights. Give validation_data=(images, classes) alone."
+            )
+        data = checked_validation(validation_data, self.space)
+        self.begin_search(verbose)
+        keep_project_origin(self.project_dir, {"validation": validation_origin(data)})
+        self.run_trials(validation_data=data, verbose=verbose)
 
     def measure(
         self, trial: Trial, report: Report, validation_data: Validation

@@ -14,12 +14,7 @@ import tensorflow as tf
 import tf_keras
 from keras_tuner.engine.trial import Trial
 
-from mcuformer_tflm.keras_models.batches import (
-    Batches,
-    as_batches,
-    as_trained_on,
-    check_num_classes,
-)
+from mcuformer_tflm.keras_models.batches import Batches, as_batches
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.origin import Origin, data_origin
@@ -28,10 +23,11 @@ from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Fit, Memory
+from mcuformer_tflm.search.fit_arguments import Validation, fit_data
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.project_origin import keep_project_origin, validation_origin
 from mcuformer_tflm.search.scoring import ScoreSettings, fitting_share, mean_accuracy
-from mcuformer_tflm.search.search_tuner import SearchTuner, Validation, check_validation
+from mcuformer_tflm.search.search_tuner import SearchTuner
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.space_evolution import OBJECTIVE, SpaceEvolution
 
@@ -41,7 +37,7 @@ __all__ = ["ScoreSettings", "SupernetTuner"]
 class SupernetTuner(SearchTuner):
     """Trains and scores the supernets that ``SpaceEvolution`` asks for.
 
-    ``tuner.search(train, validation_data=(images, classes))``, as in keras-tuner. Each
+    ``tuner.search(x, y, validation_data=(images, classes))``, as in keras-tuner. Each
     supernet's state is kept in the project's folder ``supernets`` after every epoch, and gone on
     with when its space is visited again or the search was interrupted: what is lost is the
     epoch under way. Each visit has a warm-up and a cosine of its own.
@@ -88,38 +84,56 @@ class SupernetTuner(SearchTuner):
 
     def search(
         self,
-        train: Batches | tf.data.Dataset,
-        validation_data: Validation,
+        x: Batches | tf.data.Dataset | np.ndarray,
+        y: np.ndarray | None = None,
         *,
-        callbacks: Sequence[tf_keras.callbacks.Callback] = (),
-        **kwargs: Any,
+        validation_data: Validation | None = None,
+        validation_split: float = 0.0,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        steps_per_epoch: int | None = None,
+        callbacks: Sequence[tf_keras.callbacks.Callback] | None = None,
+        verbose: int | str | None = None,
     ) -> None:
-        """Evolves the space.
+        """Evolves the space; arguments mean what they do in Keras' ``fit``.
 
         Args:
-            train: From ``batches`` or a loader; or a ``tf.data.Dataset`` of one epoch's
-                batches, which is only gone on with exactly if its order never changes.
-            validation_data: float32[n, height, width, channels] in [-1, 1) and int32[n], held
-                out of training.
+            x: Images, uint8 or float32[n, height, width, channels] in [-1, 1). Or batches of
+                images and classes: from ``batches``, a loader, or a ``tf.data.Dataset`` of one
+                epoch, which is only gone on with exactly if its order never changes.
+            y: int32[n] classes, where ``x`` is images.
+            validation_data: Images and classes as ``x`` and ``y``, held out of training.
+            validation_split: Share of ``x`` and ``y`` that is held out instead, from their end.
+            epochs: Epochs of one trial, which are the oracle's ``epochs`` by default.
+            batch_size: Images a batch, where ``x`` is images; 32 by default.
+            steps_per_epoch: Batches an epoch, by default all. A dataset need not end then; each
+                epoch takes its next ones.
             callbacks: tf_keras callbacks; each trial gets copies. Their ``logs`` hold ``loss``
                 and ``val_accuracy``, that of the largest subnet.
-            **kwargs: ``verbose=1`` prints keras-tuner's tables too.
+            verbose: As for ``SearchTuner.run_trials``.
 
         Raises:
+            ConfigError: If arguments contradict each other or are out of range, or the project's
+                supernets were trained or scored on other data.
             DataError: If the data are not those of the space.
-            ConfigError: If the project's supernets were trained or scored on other data.
-            DivergedError: If a loss is no number; the last checkpoint stays.
+            SearchError: If every trial failed; DivergedError where each did with a loss that is
+                no number.
         """
-        check_validation(validation_data, self.space)
-        check_training(train, self.space)
+        train, validation = fit_data(
+            self.space, self.recipe, seed=self.seed, x=x, y=y, batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch, validation_data=validation_data,
+            validation_split=validation_split,
+        )  # fmt: skip
+        self.begin_search(verbose)
+        if epochs is not None:
+            self.local_oracle.set_epochs(epochs)
         keep_project_origin(
             self.project_dir,
-            {
-                "train": data_origin(as_batches(train)),
-                "validation": validation_origin(validation_data),
-            },
+            {"train": data_origin(train), "validation": validation_origin(validation)},
         )
-        super().search(train=train, validation_data=validation_data, callbacks=callbacks, **kwargs)
+        self.run_trials(
+            train=train, validation_data=validation, callbacks=callbacks or (), verbose=verbose
+        )
 
     def measure(
         self,
@@ -187,7 +201,7 @@ class SupernetTuner(SearchTuner):
 
         Args:
             space: Of one supernet; ``best_space`` of the oracle.
-            train: As for ``search``.
+            train: Batches, as ``x`` of ``search``.
             validation_data: As for ``search``.
             epochs: Epochs after those of the search.
             report: Called with (what is being done, done, total, what came out).
@@ -306,17 +320,6 @@ class SupernetTuner(SearchTuner):
     def _checkpoint(self, space: SearchSpace) -> Path:
         name = f"patch{space.patch_size[0]}-rank{space.rank_ratio[0]}.npz"
         return Path(self.project_dir) / "supernets" / name
-
-
-def check_training(train: Batches | tf.data.Dataset, space: SearchSpace) -> None:
-    """Checks that training data are those of a space.
-
-    Raises:
-        DataError: If they are not.
-    """
-    data = as_batches(train)
-    check_num_classes(data, space.num_classes)
-    as_trained_on(data.epoch(0), space.image_shape)
 
 
 def _averaged(path: Path) -> Path:

@@ -16,8 +16,11 @@ import tiny_search
 WORKER_TIMEOUT = 6.0
 
 
-def fork_tuner(folder, tuner_id, port, reports):
-    """Runs one of the three processes; writes a byte to ``reports`` at each report."""
+def fork_tuner(folder, tuner_id, port, reports, prepare=lambda: None):
+    """Runs one of the processes; writes a byte to ``reports`` at each report.
+
+    ``prepare`` is called first, in the new process.
+    """
     child = os.fork()
     if child:
         return child
@@ -29,6 +32,7 @@ def fork_tuner(folder, tuner_id, port, reports):
         os.write(reports, b".")
 
     try:
+        prepare()
         tuner = tiny_search.space_tuner(
             folder, starts=2, steps=2, epochs=2, worker_timeout=WORKER_TIMEOUT, report=report
         )
@@ -50,11 +54,16 @@ def fork_tuner(folder, tuner_id, port, reports):
     return None
 
 
-def main(folder):
-    """Starts all three, kills the first worker, waits for the others."""
+def free_port():
+    """Returns a port that nobody listens at."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def main(folder):
+    """Starts all three, kills the first worker, waits for the others."""
+    port = free_port()
     read, write = os.pipe()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     chief = fork_tuner(folder, "chief", port, nowhere)

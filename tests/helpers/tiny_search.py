@@ -29,10 +29,12 @@ def data(count=96):
     return np.clip(images, -1, 0.99), classes
 
 
-def space_tuner(folder, starts=2, steps=2, epochs=2, worker_timeout=60.0, report=None, **options):
+def space_tuner(
+    folder, starts=2, steps=2, epochs=2, worker_timeout=60.0, report=None, space=SPACE, **options
+):
     """Returns a tuner of the tiny space."""
     oracle = SpaceEvolution(
-        SPACE, starts, steps=steps, epochs=epochs, worker_timeout=worker_timeout
+        space, starts, steps=steps, epochs=epochs, worker_timeout=worker_timeout
     )
     settings = ScoreSettings(accuracy_samples=2, fit_samples=10)
     return SupernetTuner(

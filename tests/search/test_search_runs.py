@@ -45,3 +45,13 @@ def test_chief_and_workers_lose_nothing_when_a_worker_is_killed(tmp_path):
     assert set(chief["statuses"]) == {"COMPLETED"}
     assert len(chief["visits"]) == 2 * 2
     assert chief["best"]["patch_size"] == 4
+
+
+def test_worker_that_stops_at_an_error_gives_its_trial_back_and_failures_reach_the_chief(tmp_path):
+    result = _run("failing_workers.py", tmp_path)
+    told = json.loads(result.splitlines()[-1])
+    assert told["slip"] == 1, "the worker raises"
+    assert (told["whole"], told["chief"]) == (0, 0)
+    assert told["trials"] == ["COMPLETED"] * 4
+    assert "Worker worker-0 stopped at an error" in result
+    assert (told["failing"], told["failing_chief"]) == (0, 1)

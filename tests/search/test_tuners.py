@@ -215,7 +215,7 @@ def test_nan_loss_stops_the_search_and_keeps_the_checkpoint(finished, tmp_path):
     folder, _, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
     images, classes = data()
-    tuner = space_tuner(tmp_path / "fresh", starts=1, steps=2, epochs=1)
+    tuner = space_tuner(tmp_path / "fresh", starts=1, steps=2, epochs=1, space=SPACE.at(4, 0.5))
     with pytest.raises(DivergedError, match="No checkpoint was saved"):
         tuner.search(
             batches(images, classes, 16), validation_data=(images, classes), callbacks=[Spoil()]
