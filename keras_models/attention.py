@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tf_keras
 
 from mcuformer_tflm.custom_ops.reference.attention import (
     PROBABILITY_ONE,
@@ -26,6 +27,7 @@ from mcuformer_tflm.keras_models.fixed_point import (
 from mcuformer_tflm.keras_models.integer_matrix import rescale
 from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantizers import (
+    PACKAGE,
     CalibratedQuantizer,
     FixedRangeQuantizer,
     QuantizableLayer,
@@ -37,6 +39,7 @@ LOGIT_STEP = 0.05
 _LOGIT_LIMIT = LOGIT_STEP * (2**15 - 1)
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class Attention(QuantizableLayer):
     """softmax(q k^T / sqrt(head_dim)) v for every head.
 

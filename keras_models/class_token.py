@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import PACKAGE, QuantizableLayer
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class ClassToken(QuantizableLayer):
     """Puts one learned token before the patches' tokens.
 
@@ -30,6 +32,7 @@ class ClassToken(QuantizableLayer):
         return tf.concat([tf.tile(token, [tf.shape(inputs)[0], 1, 1]), inputs], axis=1)
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class ClassTokenPool(QuantizableLayer):
     """float[batch, 1 + tokens, width] to the class token's float[batch, width]."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
 from mcuformer_tflm.keras_models.integer_matrix import (
     column_scales,
@@ -16,6 +17,7 @@ from mcuformer_tflm.keras_models.integer_matrix import (
 from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantization_config import INT8
 from mcuformer_tflm.keras_models.quantizers import (
+    PACKAGE,
     CalibratedQuantizer,
     QuantizableLayer,
     residual_quantizer,
@@ -23,6 +25,7 @@ from mcuformer_tflm.keras_models.quantizers import (
 )
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class FullyConnected(QuantizableLayer):
     """``x @ kernel + bias``, then the residual added if one is given.
 

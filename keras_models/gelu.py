@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
 from mcuformer_tflm.keras_models.fixed_point import constant_function, integer_function, saturate
 from mcuformer_tflm.keras_models.quantization import integers, real_values
-from mcuformer_tflm.keras_models.quantizers import CalibratedQuantizer, QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import PACKAGE, CalibratedQuantizer, QuantizableLayer
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class Gelu(QuantizableLayer):
     """x * sigmoid(1.702 x) (paper, Eq. 7 as intended); any shape.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
 from mcuformer_tflm.custom_ops.reference.integer_sqrt import MAX_ITERATIONS
 from mcuformer_tflm.custom_ops.reference.layer_norm import (
@@ -23,11 +24,12 @@ from mcuformer_tflm.keras_models.fixed_point import (
 )
 from mcuformer_tflm.keras_models.quantization import integers, real_values
 from mcuformer_tflm.keras_models.quantization_config import INT8
-from mcuformer_tflm.keras_models.quantizers import CalibratedQuantizer, QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import PACKAGE, CalibratedQuantizer, QuantizableLayer
 
 EPSILON = 1e-6
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class LayerNorm(QuantizableLayer):
     """Normalises each token; float[batch, tokens, width] in and out.
 

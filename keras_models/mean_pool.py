@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
 from mcuformer_tflm.keras_models.fixed_point import quantize_multiplier
 from mcuformer_tflm.keras_models.integer_matrix import rescale
 from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
-from mcuformer_tflm.keras_models.quantizers import CalibratedQuantizer, QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import PACKAGE, CalibratedQuantizer, QuantizableLayer
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class MeanPool(QuantizableLayer):
     """float[batch, tokens, width] to float[batch, width].
 

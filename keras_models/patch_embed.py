@@ -6,6 +6,7 @@ import functools
 from typing import Any
 
 import tensorflow as tf
+import tf_keras
 
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.integer_matrix import (
@@ -15,6 +16,7 @@ from mcuformer_tflm.keras_models.integer_matrix import (
 )
 from mcuformer_tflm.keras_models.quantization import Quantization, integers, real_values
 from mcuformer_tflm.keras_models.quantizers import (
+    PACKAGE,
     FixedRangeQuantizer,
     QuantizableLayer,
     residual_quantizer,
@@ -24,6 +26,7 @@ from mcuformer_tflm.keras_models.quantizers import (
 IMAGE_QUANTIZATION = Quantization(IMAGE_SCALE)
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class PatchEmbed(QuantizableLayer):
     """A convolution of stride ``patch_size``, plus a position embedding.
 

@@ -16,6 +16,9 @@ from mcuformer_tflm.keras_models.fixed_point import constant_function
 from mcuformer_tflm.keras_models.quantization import Quantization
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 
+# What Keras registers our classes under, since it has an `Attention` of its own.
+PACKAGE = "mcuformer"
+
 # TF-MOT's decay of 0.999 suits runs of many thousand steps; ranges here start calibrated.
 _EMA_DECAY = 0.99
 

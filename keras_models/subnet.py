@@ -22,7 +22,7 @@ from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import PACKAGE, QuantizableLayer
 
 
 def block_layers(
@@ -113,13 +113,17 @@ def build_subnet(
         float[batch, num_classes] logits.
 
     Raises:
-        ConfigError: If it shall be quantized, and has an option without int8 operators.
+        ConfigError: If an argument is none of those, or it shall be quantized, and has an option
+            without int8 operators.
     """
+    return Subnet(architecture, quantization)
+
+
+def _tensors(
+    architecture: Architecture, quantization: QuantizationConfig | None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    # The symbolic input and output of a functional model.
     arch = architecture
-    checked_type("architecture", arch, Architecture)
-    if quantization is not None:
-        checked_type("quantization", quantization, QuantizationConfig)
-        arch.check_exportable()
     image = tf_keras.Input(arch.image_shape, name="image")
     patch_embed = PatchEmbed(
         arch.embed_dim, arch.patch_size, quantization=quantization, name="patch_embed"
@@ -133,15 +137,20 @@ def build_subnet(
     x = pooling_layer(arch, quantization)(x)
     # The head's few weights decide alone between classes: 4 bits would cost much to save little.
     head = quantization and dataclasses.replace(quantization, weight_bits=8)
-    logits = FullyConnected(arch.num_classes, quantization=head, name="head")(x)
-    model = Subnet(image, logits, name="subnet")
-    model.architecture = arch
-    model.quantization = quantization
-    return model
+    return image, FullyConnected(arch.num_classes, quantization=head, name="head")(x)
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class Subnet(ImageNetwork, tf_keras.Model):
     """A tf_keras functional model that knows its ``architecture``.
+
+    It is saved, loaded, cloned, copied and pickled as any; ranges of quantizers, and whether they
+    are frozen, are part of its weights. ``mcuformer_tflm.load_model`` loads it in every format.
+
+    Args:
+        architecture: As for ``build_subnet``.
+        quantization: As for ``build_subnet``.
+        name: Keras' name of the model.
 
     Attributes:
         architecture: What the network is.
@@ -150,6 +159,41 @@ class Subnet(ImageNetwork, tf_keras.Model):
 
     architecture: Architecture
     quantization: QuantizationConfig | None
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        quantization: QuantizationConfig | None = None,
+        *,
+        name: str = "subnet",
+    ) -> None:
+        """Builds all layers."""
+        checked_type("architecture", architecture, Architecture)
+        if quantization is not None:
+            checked_type("quantization", quantization, QuantizationConfig)
+            architecture.check_exportable()
+        super().__init__(*_tensors(architecture, quantization), name=name)
+        self.architecture = architecture
+        self.quantization = quantization
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns Keras' configuration of the model."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture.to_json(),
+            "quantization": self.quantization and dataclasses.asdict(self.quantization),
+            "frozen": [layer.name for layer in self.layers if not layer.trainable],
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Subnet:
+        """Builds the model of ``get_config``, with fresh weights."""
+        quantization = config["quantization"] and QuantizationConfig(**config["quantization"])
+        architecture = Architecture.from_json(config["architecture"])
+        subnet = cls(architecture, quantization, name=config["name"])
+        for name in config["frozen"]:
+            subnet.get_layer(name).trainable = False
+        return subnet
 
     @property
     def quantized(self) -> bool:
@@ -170,9 +214,10 @@ class Subnet(ImageNetwork, tf_keras.Model):
 
     def _copy_weights(self, other: Subnet) -> None:
         for source, target in zip(self.operators(), other.operators(), strict=True):
-            for variable in source.trainable_weights:
+            # Not the source's: layers that are frozen have no trainable weights.
+            for variable in target.trainable_weights:
                 name = variable.name.split("/")[-1].removesuffix(":0")
-                getattr(target, name).assign(variable)
+                variable.assign(getattr(source, name))
 
     def quantized_copy(
         self, calibration: Iterable[np.ndarray], config: QuantizationConfig | None = None
@@ -214,3 +259,7 @@ class Subnet(ImageNetwork, tf_keras.Model):
         """Takes the ranges of all weights from the weights as they are now."""
         for layer in self.operators():
             layer.update_weight_ranges()
+
+
+# Keras' HDF5 and JSON forms name a model by its class without the package.
+tf_keras.utils.get_custom_objects()[Subnet.__name__] = Subnet

@@ -18,7 +18,7 @@ from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.quantizers import PACKAGE, QuantizableLayer
 from mcuformer_tflm.keras_models.recipe import Precision
 from mcuformer_tflm.keras_models.subnet import (
     Subnet,
@@ -29,6 +29,7 @@ from mcuformer_tflm.keras_models.subnet import (
 )
 
 
+@tf_keras.utils.register_keras_serializable(PACKAGE)
 class Supernet(ImageNetwork, tf_keras.Model):
     """The largest network's weights, run at any smaller size without retracing.
 
@@ -89,6 +90,19 @@ class Supernet(ImageNetwork, tf_keras.Model):
         self.pool.build(tf.TensorShape([*tokens, dim]))
         self.head.build(tf.TensorShape([None, dim]))
         self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns Keras' configuration of the model."""
+        return {
+            "name": self.name,
+            "largest": self.largest.to_json(),
+            "precision": self.dtype_policy.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Supernet:
+        """Builds the model of ``get_config``, with fresh weights."""
+        return cls(**{**config, "largest": Architecture.from_json(config["largest"])})
 
     def encode(self, architecture: Architecture) -> np.ndarray:
         """Returns the sizes that slicing needs: int32[3 + 2 * depth of the largest].
@@ -187,6 +201,9 @@ class Supernet(ImageNetwork, tf_keras.Model):
             for full, part in zip(source.weights, target.weights, strict=True):
                 part.assign(_leading(full.numpy(), part.shape, parts))
         return subnet
+
+
+tf_keras.utils.get_custom_objects()[Supernet.__name__] = Supernet
 
 
 def _leading(weight: np.ndarray, shape: Any, parts: int) -> np.ndarray:

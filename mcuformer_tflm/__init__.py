@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcuformer_tflm.keras_models.exceptions import McuformerError
     from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
     from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+    from mcuformer_tflm.keras_models.saved_model import load_model
+    from mcuformer_tflm.keras_models.subnet import build_subnet
     from mcuformer_tflm.plan.memory_plan import MemoryPlan
     from mcuformer_tflm.plan.planner import plan_memory
     from mcuformer_tflm.qat import quantize
@@ -53,9 +55,11 @@ _HOMES = {
     "SearchSpace": "search.space",
     "SpeechCommands": "data.speech_commands",
     "TrainingRecipe": "keras_models.recipe",
+    "build_subnet": "keras_models.subnet",
     "build_supernet": "build",
     "convert": "convert.converter",
     "get_board": "search.board",
+    "load_model": "keras_models.saved_model",
     "normalise": "datasets",
     "plan_memory": "plan.planner",
     "quantization_report": "sqnr",
@@ -80,9 +84,11 @@ __all__ = [
     "SearchSpace",
     "SpeechCommands",
     "TrainingRecipe",
+    "build_subnet",
     "build_supernet",
     "convert",
     "get_board",
+    "load_model",
     "normalise",
     "plan_memory",
     "quantization_report",

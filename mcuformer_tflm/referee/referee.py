@@ -10,7 +10,7 @@ import tensorflow as tf
 from mcuformer_tflm.convert.builtin import convert_builtin
 from mcuformer_tflm.keras_models.batches import check_classes
 from mcuformer_tflm.keras_models.images import check_images, to_floats, to_integers
-from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.referee.stock_network import stock_network
@@ -53,7 +53,7 @@ class Referee:
     ) -> None:
         """Converts the network twice."""
         tell = progress or _nothing
-        self._subnet = _float_copy(subnet) if subnet.quantized else subnet
+        self._subnet = subnet.float_copy() if subnet.quantized else subnet
         stock = stock_network(subnet)
         tell("convert with TFLite", 0, 2)
         self.int8_model = convert_builtin(stock, calibration)
@@ -141,15 +141,6 @@ def _quantized(images: np.ndarray, source: dict) -> np.ndarray:
     scale, zero_point = source["quantization"]
     integers = np.round(images / np.float32(scale)) + zero_point
     return np.clip(integers, -128, 127).astype(np.int8)
-
-
-def _float_copy(subnet: Subnet) -> Subnet:
-    copy = build_subnet(subnet.architecture)
-    for source, target in zip(subnet.operators(), copy.operators(), strict=True):
-        for variable in target.trainable_weights:
-            name = variable.name.split("/")[-1].removesuffix(":0")
-            variable.assign(getattr(source, name))
-    return copy
 
 
 def _nothing(label: str, done: int, total: int) -> None:
