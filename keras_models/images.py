@@ -60,7 +60,7 @@ def check_pixels(images: np.ndarray, what: str = "images") -> None:
 
 
 def check_images(
-    images: np.ndarray, image_shape: Sequence[int | None], what: str = "images"
+    images: np.ndarray, image_shape: Sequence[int | None], *, what: str = "images"
 ) -> None:
     """Checks that images are a network's: at least one, of its shape, bytes or floats in [-1, 1).
 
@@ -74,12 +74,12 @@ def check_images(
     """
     if images.ndim == 0 or len(images) == 0:
         raise DataError(f"There are no {what}; give some hundred.")
-    check_shape(images.shape[1:], image_shape, what)
+    check_shape(images.shape[1:], image_shape, what=what)
     check_pixels(images, what)
 
 
 def check_shape(
-    shape: Sequence[int | None], image_shape: Sequence[int | None], what: str = "images"
+    shape: Sequence[int | None], image_shape: Sequence[int | None], *, what: str = "images"
 ) -> None:
     """Checks that images have a network's height, width and channels.
 

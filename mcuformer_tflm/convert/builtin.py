@@ -36,7 +36,7 @@ def convert_builtin(model: tf_keras.Model, calibration: np.ndarray | None = None
     """
     shape = [1, *model.input_shape[1:]]
     if calibration is not None:
-        check_images(calibration, shape[1:], "calibration images")
+        check_images(calibration, shape[1:], what="calibration images")
         calibration = to_floats(calibration)
     if calibration is not None and len(calibration) < MIN_CALIBRATION_IMAGES:
         raise DataError(
