@@ -114,6 +114,7 @@ class _Trainer:
         self.steps = steps
         self.seed = seed
         self.epoch = 0
+        self.mean_loss = 0.0  # of the epoch's steps so far
         self.teacher = teacher
         if model.dtype_policy.name != self.recipe.precision:
             raise ConfigError(
@@ -238,6 +239,7 @@ class _Trainer:
                 f"replicas; choose a batch_size that is a multiple of {replicas}."
             )
         losses = []
+        self.mean_loss = 0.0
         self._whole_epoch = False
         shared = self.strategy.experimental_distribute_dataset(dataset)
         for done, (images, classes) in enumerate(shared, 1):
@@ -246,6 +248,7 @@ class _Trainer:
             if not math.isfinite(loss):
                 raise DivergedError(self._divergence(done, loss))
             losses.append(loss)
+            self.mean_loss += (loss - self.mean_loss) / done
             if progress is not None:
                 progress(done, total)
         if not losses:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.callbacks import TrialCallbacks, checked_callbacks
 from mcuformer_tflm.search.fit import Fit, Memory
 from mcuformer_tflm.search.fit_arguments import Validation, fit_data
 from mcuformer_tflm.search.progress import Report
@@ -92,7 +92,7 @@ class SupernetTuner(SearchTuner):
         epochs: int | None = None,
         batch_size: int | None = None,
         steps_per_epoch: int | None = None,
-        callbacks: Sequence[tf_keras.callbacks.Callback] | None = None,
+        callbacks: Sequence[Any] | None = None,
         verbose: int | str | None = None,
     ) -> None:
         """Evolves the space; arguments mean what they do in Keras' ``fit``.
@@ -108,17 +108,19 @@ class SupernetTuner(SearchTuner):
             batch_size: Images a batch, where ``x`` is images; 32 by default.
             steps_per_epoch: Batches an epoch, by default all. A dataset need not end then; each
                 epoch takes its next ones.
-            callbacks: tf_keras callbacks; each trial gets copies. Their ``logs`` hold ``loss``
-                and ``val_accuracy``, that of the largest subnet.
+            callbacks: Callbacks of tf_keras or Keras 3; each trial gets copies. Their ``logs``
+                hold ``loss`` and ``val_accuracy``, that of the largest subnet. Those that would
+                stop training or change the learning rate are refused (``checked_callbacks``).
             verbose: As for ``SearchTuner.run_trials``.
 
         Raises:
-            ConfigError: If arguments contradict each other or are out of range, or the project's
-                supernets were trained or scored on other data.
+            ConfigError: If arguments contradict each other or are out of range, a callback
+                cannot be heeded, or the project's supernets were trained or scored on other data.
             DataError: If the data are not those of the space.
             SearchError: If every trial failed; DivergedError where each did with a loss that is
                 no number.
         """
+        heeded = checked_callbacks(callbacks)
         train, validation = fit_data(
             self.space, self.recipe, seed=self.seed, x=x, y=y, batch_size=batch_size,
             steps_per_epoch=steps_per_epoch, validation_data=validation_data,
@@ -131,9 +133,7 @@ class SupernetTuner(SearchTuner):
             self.project_dir,
             {"train": data_origin(train), "validation": validation_origin(validation)},
         )
-        self.run_trials(
-            train=train, validation_data=validation, callbacks=callbacks or (), verbose=verbose
-        )
+        self.run_trials(train=train, validation_data=validation, callbacks=heeded, verbose=verbose)
 
     def measure(
         self,
@@ -142,7 +142,7 @@ class SupernetTuner(SearchTuner):
         train: Batches | tf.data.Dataset,
         validation_data: Validation,
         *,
-        callbacks: Sequence[tf_keras.callbacks.Callback] = (),
+        callbacks: Sequence[Any] = (),
     ) -> dict[str, float]:
         """Trains one supernet up to the trial's epochs and returns its score and parts.
 
@@ -155,7 +155,7 @@ class SupernetTuner(SearchTuner):
         with self.summaries(trial.trial_id).as_default():
             trainer = self._train(
                 space, self._checkpoint(space), target - self.local_oracle.epochs, target, train,
-                validation_data, callbacks, report,
+                validation_data, callbacks, report, trial_id=trial.trial_id,
             )  # fmt: skip
             seed = [self.seed, *self._pair(space), target]
             averaged = self.recipe.ema_decay is not None
@@ -217,7 +217,7 @@ class SupernetTuner(SearchTuner):
             save_weights(supernet, path, epochs=start)
         trainer = self._train(
             space, path, start, start + epochs, train, validation_data, (), report,
-            {"train": data_origin(as_batches(train)), "epochs": epochs},
+            origin={"train": data_origin(as_batches(train)), "epochs": epochs},
         )  # fmt: skip
         if self.recipe.ema_decay is not None:
             with trainer.averaged_weights():
@@ -265,9 +265,11 @@ class SupernetTuner(SearchTuner):
         target: int,
         train: Batches | tf.data.Dataset,
         validation_data: Validation,
-        callbacks: Sequence[tf_keras.callbacks.Callback],
+        callbacks: Sequence[Any],
         report: Report,
+        *,
         origin: Origin | None = None,
+        trial_id: str = "",
     ) -> SupernetTrainer:
         """Trains from ``start`` epochs to ``target``, or on from wherever between it was."""
         # The first weights of a space are the same whatever was trained before it.
@@ -290,16 +292,18 @@ class SupernetTuner(SearchTuner):
             trainer.restore(path, origin)
         trainer.epoch = there
         patch, rank = space.patch_size[0], space.rank_ratio[0]
-        hooks = tf_keras.callbacks.CallbackList(
-            [copy.deepcopy(callback) for callback in callbacks], model=supernet,
-            epochs=target, steps=len(as_batches(train)),
+        hooks = TrialCallbacks(
+            callbacks, supernet, trainer.optimizer, trial_id=trial_id, epochs=target,
+            steps=len(as_batches(train)),
         )  # fmt: skip
-        hooks.on_train_begin()
+        hooks.call("on_train_begin", {})
+        logs: dict[str, float] = {}
         info = ""
         for epoch in range(there, target):
             label = f"train patch {patch}, rank {rank}, epoch {epoch + 1}"
-            hooks.on_epoch_begin(epoch)
-            loss = trainer.train(train, space, progress=_each_batch(hooks, report, label, info))
+            hooks.call("on_epoch_begin", epoch, {})
+            progress = _each_batch(hooks, trainer, report, label, info)
+            loss = trainer.train(train, space, progress=progress)
             trainer.save(path, origin)
             logs = {"loss": loss, "val_accuracy": trainer.accuracy(
                 supernet.largest, *validation_data)}  # fmt: skip
@@ -307,8 +311,8 @@ class SupernetTuner(SearchTuner):
                 tf.summary.scalar(name, value, step=epoch + 1)
             info = f"loss {loss:.3f}, accuracy {logs['val_accuracy']:.3f}"
             report(label, len(as_batches(train)), len(as_batches(train)), info)
-            hooks.on_epoch_end(epoch, logs)
-        hooks.on_train_end()
+            hooks.call("on_epoch_end", epoch, dict(logs))
+        hooks.call("on_train_end", dict(logs))
         return trainer
 
     def _pair(self, space: SearchSpace) -> tuple[int, int]:
@@ -331,13 +335,13 @@ def _mixed(parts: list[int]) -> int:
 
 
 def _each_batch(
-    hooks: tf_keras.callbacks.CallbackList, report: Report, label: str, info: str
+    hooks: TrialCallbacks, trainer: SupernetTrainer, report: Report, label: str, info: str
 ) -> Callable[[int, int], None]:
     def progress(done: int, total: int) -> None:
         report(label, done, total, info)
-        hooks.on_train_batch_end(done - 1, {})
+        hooks.batch_ended(done - 1, trainer.mean_loss)
         if done < total:
-            hooks.on_train_batch_begin(done, {})
+            hooks.call("on_train_batch_begin", done, {})
 
-    hooks.on_train_batch_begin(0, {})
+    hooks.call("on_train_batch_begin", 0, {})
     return progress
