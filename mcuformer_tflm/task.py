@@ -12,6 +12,7 @@ import tf_keras
 from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -129,9 +130,11 @@ def run_task(
 
     Raises:
         BudgetError: If no subnet fits.
-        ConfigError: If a teacher is given and the recipe does not distil, or ``out`` holds an
-            unfinished run of other data or options.
+        ConfigError: If the labels are not one name for each class of the space, a teacher is given
+            and the recipe does not distil, or ``out`` holds an unfinished run of other data or
+            options.
     """
+    labels = class_names(data.labels, settings.space.num_classes)
     if teacher is not None and not settings.train_recipe.distillation_weight:
         raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")
     start = time.monotonic()
@@ -168,7 +171,7 @@ def run_task(
         teacher=teacher,
         checkpoint=project / "quantized.npz",
     )
-    model = convert(quantized, data.labels)
+    model = convert(quantized, labels)
 
     interpreter = MicroInterpreter(model)
     test_images, test_classes = data.test

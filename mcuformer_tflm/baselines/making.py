@@ -19,6 +19,7 @@ from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import train_subnet
 from mcuformer_tflm.progress import Report as Progress
@@ -56,9 +57,11 @@ def make_baseline(
 
     Raises:
         BudgetError: If the arena exceeds the recipe's.
+        ConfigError: If the labels are not one name for each class of the network.
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
+    class_names(data.labels, recipe.network.num_classes)
     _check_arena(recipe, _arena_before_training(recipe, data))
     teacher = train_teacher(recipe.like, data, work / "teachers", progress)
     train = _train_cnn if isinstance(recipe.network, DepthwiseCnn) else _train_transformer

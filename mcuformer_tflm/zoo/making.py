@@ -13,6 +13,7 @@ from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
@@ -44,9 +45,11 @@ def make_model(
 
     Raises:
         BudgetError: If the model's arena exceeds the recipe's.
+        ConfigError: If the labels are not one name for each class of the network.
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
+    labels = class_names(data.labels, recipe.architecture.num_classes)
     budget, needed = recipe.arena_budget, arena_bytes(recipe.architecture)
     if needed > budget:
         raise BudgetError(
@@ -58,7 +61,7 @@ def make_model(
     folder = out / recipe.name
     save_halves(subnet, folder / FLOAT_FILE, epochs=recipe.float_training.epochs)
     quantized = train_quantized(recipe, data, subnet, teacher, work / recipe.name, progress)
-    model = convert(quantized, data.labels, arena_budget=budget)
+    model = convert(quantized, labels, arena_budget=budget)
     # As shipped: weights of 16 bits.
     shipped = build_subnet(recipe.architecture)
     load_weights(shipped, folder / FLOAT_FILE)

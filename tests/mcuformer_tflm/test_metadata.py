@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mcuformer_tflm import convert, datasets
+from mcuformer_tflm import FASHION_MNIST_SPACE, convert, datasets
 from mcuformer_tflm.baselines import catalogue as baselines
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
@@ -23,6 +23,8 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, Model
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.search.model_file import model_bytes
+from mcuformer_tflm.task import TaskSettings, run_task
+from mcuformer_tflm.task_data import TaskData
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo import catalogue as zoo
 from mcuformer_tflm.zoo.card import digest
@@ -110,6 +112,18 @@ def test_labels_that_are_not_one_name_a_class_are_refused_by_every_door(
     images, classes = np.zeros((3, 4, 4), np.uint8), np.arange(3)
     with pytest.raises(DataError, match=f"labels of mine are wrong: .*{named}"):
         datasets.from_arrays("mine", images, classes, images, classes, labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [(("a", "b"), "has 2 entries; the network has 10"), (("a",) * 10, r"\[1\] is 'a', as")],
+)
+def test_a_task_of_wrong_labels_is_refused_before_its_search(tmp_path, labels, named):
+    data = TaskData(labels, None, None, None, None, None)
+    settings = TaskSettings(FASHION_MNIST_SPACE, starts=1, steps=1)
+    with pytest.raises(ConfigError, match=named):
+        run_task(data, None, tmp_path / "out", pytest.fail, 0, settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_with_another_number_of_labels_than_classes_is_refused(model, architecture):

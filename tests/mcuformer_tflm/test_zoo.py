@@ -163,3 +163,10 @@ def test_an_arena_that_is_too_small_is_told_before_any_training(tmp_path, small_
     with pytest.raises(BudgetError, match="arena_kib allows 1,024"):
         making.make_model(cramped, small_data, tmp_path / "out", tmp_path / "work", pytest.fail)
     assert not (tmp_path / "work").exists()
+
+
+def test_labels_of_another_number_are_told_before_any_training(tmp_path, small_recipe, small_data):
+    more = dataclasses.replace(small_data, labels=(*small_data.labels, "one more"))
+    with pytest.raises(ConfigError, match="labels has 11 entries; the network has 10 classes"):
+        making.make_model(small_recipe, more, tmp_path / "out", tmp_path / "work", pytest.fail)
+    assert not (tmp_path / "work").exists()
