@@ -63,8 +63,9 @@ firmware: setup $(OUT)/model.tflite
 $(OUT)/model.tflite: | $(VENV)/.ready
 	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
 
+# A process a core, but no more than memory bears; a file's tests share what its fixtures made.
 test: setup
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # The operators' tests with ASan and UBSan in our library; TFLM's own is not instrumented.
 sanitize: setup
