@@ -43,6 +43,8 @@ def read_picture(path: str | Path, channels: int, *, shorter_side: int) -> PIL.I
             image.draft(None, (shorter_side, shorter_side))
             PIL.ImageOps.exif_transpose(image, in_place=True)
             return _opaque(_eight_bits(image)).convert(MODES[channels])
+    except PIL.UnidentifiedImageError as error:
+        raise DataError(f"{path} is no picture of a kind that Pillow knows.") from error
     # Pillow raises whatever a damaged file leads its decoders to.
     except Exception as error:
         raise DataError(f"{path} is no picture that can be read ({error}).") from error

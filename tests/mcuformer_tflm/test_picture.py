@@ -174,5 +174,5 @@ def test_a_damaged_picture_is_named(tmp_path, ramp, suffix):
     whole = path.read_bytes()
     for content in (b"", b"no picture", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=f"damaged.{suffix} is no picture that can be read"):
+        with pytest.raises(DataError, match=f"damaged.{suffix} is no picture "):
             _read(path)
