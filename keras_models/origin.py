@@ -43,6 +43,26 @@ def weights_origin(model: Any) -> str:
     return f"{sum(weight.size for weight in weights)} weights {told}"
 
 
+def layers_origin(model: Any) -> str:
+    """Returns the number of a tf_keras model's layers and a hash of their options, names apart."""
+
+    def unnamed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: unnamed(part) for key, part in value.items() if key != "name"}
+        if isinstance(value, list | tuple):
+            return [unnamed(part) for part in value]
+        return value if isinstance(value, str | int | float | None) else type(value).__name__
+
+    told = []
+    for layer in model.layers:
+        try:
+            options = unnamed(layer.get_config())
+        except NotImplementedError:  # a layer of the user's own
+            options = None
+        told.append([type(layer).__name__, options])
+    return f"{len(told)} layers {digest([as_json({'layers': told}).encode()])}"
+
+
 def files_origin(folder: Path, names: Sequence[str]) -> str:
     """Returns the number of files and a hash of their names and contents, whatever their dates.
 

@@ -37,6 +37,7 @@ from mcuformer_tflm.keras_models.origin import (
     as_json,
     data_origin,
     differences,
+    layers_origin,
     weights_origin,
 )
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -628,4 +629,5 @@ def _described(model: tf_keras.Model) -> dict[str, Any]:
         "input_shape": list(model.input_shape[1:]),
         "num_classes": int(model.output_shape[-1]),
         "parameters": model.count_params(),
+        "layers": layers_origin(model),
     }

@@ -12,6 +12,7 @@ from mcuformer_tflm.keras_models.origin import Origin, array_origin, as_json, di
 from mcuformer_tflm.search.resumable_oracle import START_ANEW, write_whole
 
 ORIGIN_FILE = "origin.json"
+_RESULTS = ("trial_*", "supernets/*")
 
 
 def validation_origin(validation_data: tuple[Any, Any]) -> Origin:
@@ -54,5 +55,5 @@ def keep_origin(folder: str | Path, origin: Mapping[str, Any], begun: bool, advi
 
 def keep_project_origin(project: str | Path, origin: Mapping[str, Any]) -> None:
     """As ``keep_origin``, for a tuner's project."""
-    begun = next(Path(project).glob("trial_*"), None) is not None
+    begun = any(True for kept in _RESULTS for _ in Path(project).glob(kept))
     keep_origin(project, origin, begun, START_ANEW.format(project))

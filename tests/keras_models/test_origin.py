@@ -167,6 +167,24 @@ def test_supernet_of_another_teacher_is_refused(tmp_path):
         SupernetTrainer(supernet, recipe, teacher=network(2)).restore(tmp_path / "state.npz")
 
 
+def convolutions(strides=2, activation="relu"):
+    tf_keras.utils.set_random_seed(1)
+    layers = [
+        tf_keras.layers.Conv2D(4, 3, strides, activation=activation),
+        tf_keras.layers.GlobalAveragePooling2D(),
+        tf_keras.layers.Dense(4),
+    ]
+    return tf_keras.Sequential([tf_keras.Input((8, 8, 1)), *layers], name="convolutions")
+
+
+def test_networks_of_equal_weights_and_other_layers_are_told_apart(tmp_path):
+    SubnetTrainer(convolutions()).save(tmp_path / "state.npz")
+    SubnetTrainer(convolutions()).restore(tmp_path / "state.npz")
+    for change in ({"strides": 1}, {"activation": "gelu"}):
+        with pytest.raises(CheckpointError, match=r"layers is .* there and .* here"):
+            SubnetTrainer(convolutions(**change)).restore(tmp_path / "state.npz")
+
+
 ARRAYS = st_numpy.arrays(
     st.sampled_from([np.uint8, np.int32, np.int64, np.float32]),
     st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm.datasets import normalise, quantize_images
-from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError
+from mcuformer_tflm.keras_models.exceptions import (
+    BudgetError,
+    CheckpointError,
+    ConfigError,
+    ModelError,
+)
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.zoo import making
@@ -146,6 +151,9 @@ def test_an_interrupted_recipe_goes_on_to_the_model_that_it_would_have_made(
     arguments = (small_recipe, small_data, tmp_path / "out", tmp_path / "work")
     with pytest.raises(StoppedError):
         making.make_model(*arguments, interrupt)
+    other = dataclasses.replace(small_data, train_classes=small_data.train_classes[::-1].copy())
+    with pytest.raises(CheckpointError, match=r"data\.classes is .* there and .* here"):
+        making.make_model(small_recipe, other, *arguments[2:], interrupt)
     seen: set[str] = set()
     resumed = making.make_model(*arguments, watch)
     assert not {"train the teacher", "train the network"} & seen, "those were done"

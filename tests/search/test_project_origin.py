@@ -60,16 +60,22 @@ def test_search_on_other_data_is_refused_by_the_field_that_differs(finished, cha
     assert tuner(finished).oracle.history == before
 
 
-@pytest.mark.parametrize("damage", ["missing", "cut"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "supernets alone"])
 def test_project_that_does_not_say_where_it_came_from_is_refused(finished, tmp_path, damage):
     shutil.copytree(finished, tmp_path / "copy")
     path = tmp_path / "copy" / "spaces" / ORIGIN_FILE
-    if damage == "missing":
-        path.unlink()
-    else:
+    if damage == "cut":
         path.write_text(path.read_text()[:-20])
-    named = {"missing": "does not say from what", "cut": f"{ORIGIN_FILE} is damaged"}
-    with pytest.raises(ConfigError, match=named[damage]) as refusal:
+    else:
+        path.unlink()
+    if damage == "supernets alone":
+        for kept in path.parent.iterdir():
+            if kept.name.startswith("trial_"):
+                shutil.rmtree(kept)
+            elif kept.is_file():
+                kept.unlink()
+    named = f"{ORIGIN_FILE} is damaged" if damage == "cut" else "does not say from what"
+    with pytest.raises(ConfigError, match=named) as refusal:
         search_spaces(tuner(tmp_path / "copy"))
     assert f"Remove {tmp_path / 'copy' / 'spaces'}" in str(refusal.value)
 
