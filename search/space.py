@@ -97,6 +97,14 @@ class SearchSpace:
                 raise ConfigError(f"{field} is {value}; allowed are {getattr(self, field)}.")
         return dataclasses.replace(self, patch_size=(patch_size,), rank_ratio=(rank_ratio,))
 
+    def pairs(self) -> list[SearchSpace]:
+        """Returns the parts that are one supernet each."""
+        return [
+            self.at(patch_size, rank_ratio)
+            for patch_size in self.patch_size
+            for rank_ratio in self.rank_ratio
+        ]
+
     def largest(self) -> Architecture:
         """Returns the largest network at the smallest patch and the highest rank."""
         return self._extreme(-1, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, get_args
 
 import keras_tuner
@@ -121,11 +121,25 @@ class SpaceEvolution(ResumableOracle):
         self._history: list[Visit] = []
         self._running: dict[str, tuple[int, Point]] = {}
         self._failures: dict[Point, int] = {}
+        self._left_out: set[Point] = set()
 
     @property
     def history(self) -> list[Visit]:
         """All scored visits, in the order in which their trials ended."""
         return list(self._history)
+
+    def leave_out(self, pairs: Collection[SearchSpace]) -> None:
+        """Keeps walkers from pairs that cannot win, such as those without a network that fits.
+
+        Args:
+            pairs: Parts of the space, from ``SearchSpace.pairs``, but not all.
+        """
+        self._left_out = {
+            (self.space.patch_size.index(patch), self.space.rank_ratio.index(rank))
+            for pair in pairs
+            for patch, rank in zip(pair.patch_size, pair.rank_ratio, strict=True)
+        }
+        self._order = [point for point in self._order if point not in self._left_out]
 
     def set_epochs(self, epochs: int) -> None:
         """Sets the epochs of one step, where the constructor left them open.
@@ -277,6 +291,7 @@ class SpaceEvolution(ResumableOracle):
     def _next_point(self, walker: int, busy: set[Point]) -> Point | None:
         """Returns where a walker goes, or None if it must wait or has nowhere to go."""
         failed = {point for point, count in self._failures.items() if count >= _MAX_FAILURES}
+        failed |= self._left_out
         own = [visit for visit in self._history if visit.walker == walker]
         first = [visit for visit in self._history if visit.epochs == self.epochs]
         scores = {visit.point: visit.score for visit in first}
@@ -292,4 +307,6 @@ class SpaceEvolution(ResumableOracle):
             known = point in scores or point in failed or point in busy
             if self.update == "ascend" and known:
                 point = look_around(scores, self._limits, self.k, taken=failed | busy)
+            elif point in self._left_out:
+                point = last.point
         return None if point in failed | busy else point

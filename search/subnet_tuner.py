@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_tuner.engine.trial import Trial
 
 from mcuformer_tflm.keras_models.origin import weights_origin
+from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training import SupernetTrainer
@@ -31,8 +32,8 @@ class SubnetTuner(SearchTuner):
         **kwargs: ``directory``, ``project_name`` and ``overwrite``, as for keras-tuner.
 
     Raises:
-        ConfigError: If the project is another search's, such as one with other weights, or
-            cannot be written.
+        ConfigError: If the supernet does not hold every network of the space, or the project is
+            another search's, such as one with other weights, or cannot be written.
     """
 
     title = "subnets scored"
@@ -48,7 +49,10 @@ class SubnetTuner(SearchTuner):
         """Makes the tuner, resuming the project's state if there is one."""
         self.space, self.fit = oracle.space, oracle.fit
         self.supernet = supernet
-        self._trainer = SupernetTrainer(supernet)
+        for extreme in (oracle.space.smallest(), oracle.space.largest()):
+            supernet.encode(extreme)  # refuses what it does not hold
+        recipe = TrainingRecipe(precision=supernet.dtype_policy.name)
+        self._trainer = SupernetTrainer(supernet, recipe)
         self._weights = weights_origin(supernet)
         super().__init__(oracle, report, **kwargs)
 

@@ -40,7 +40,8 @@ class SupernetTuner(SearchTuner):
     ``tuner.search(x, y, validation_data=(images, classes))``, as in keras-tuner. Each
     supernet's state is kept in the project's folder ``supernets`` after every epoch, and gone on
     with when its space is visited again or the search was interrupted: what is lost is the
-    epoch under way. Each visit has a warm-up and a cosine of its own.
+    epoch under way. Each visit has a warm-up and a cosine of its own. Pairs without a subnet that
+    fits the budget are not visited.
 
     Args:
         oracle: A ``SpaceEvolution``.
@@ -76,6 +77,7 @@ class SupernetTuner(SearchTuner):
         """Makes the tuner, resuming the project's state if there is one."""
         self.space, self.fit = oracle.space, Fit(budget, memory)
         self.fit.require(oracle.space)
+        oracle.leave_out([pair for pair in oracle.space.pairs() if not self.fit(pair.smallest())])
         self.settings = settings or ScoreSettings()
         self.recipe = recipe or TrainingRecipe()
         self.seed = seed

@@ -1,5 +1,6 @@
 """The tuners as keras-tuner users know them, and what they refuse."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -262,6 +263,50 @@ def test_worker_may_not_overwrite_the_chiefs_project(tmp_path, monkeypatch):
 def test_budget_that_nothing_fits_is_refused_before_training(tmp_path):
     with pytest.raises(BudgetError, match="exceeds arena by"):
         SupernetTuner(SpaceEvolution(SPACE), Budget(100, 10**6, "tiny"), directory=tmp_path)
+
+
+@pytest.mark.parametrize("update", ["ascend", "paper"])
+def test_pair_without_a_subnet_that_fits_is_never_trained(tmp_path, monkeypatch, update):
+    space = dataclasses.replace(SPACE, patch_size=(1, 4))
+    needed = [Fit(BUDGET).memory_bytes(pair.smallest()) for pair in space.pairs()]
+    budget = Budget(min(needed[:2]) - 1, 10**6, "small")
+    assert max(needed[2:]) <= budget.arena, "patch 4 fits, patch 1 does not"
+
+    def measure(self, trial, report, **arguments):
+        values = trial.hyperparameters.values
+        names = ("score", "accuracy", "share_that_fits", "median_margin")
+        return dict.fromkeys(names, values["rank_ratio"] / values["epochs"])
+
+    monkeypatch.setattr(SupernetTuner, "measure", measure)
+    oracle = SpaceEvolution(space, starts=3, steps=4, epochs=1, update=update)
+    tuner = SupernetTuner(oracle, budget, directory=tmp_path, report=tiny_search.quiet)
+    search_spaces(tuner)
+    visited = {visit.point[0] for visit in oracle.history}
+    assert visited == {1}, "patch 4 alone"
+    assert len(oracle.history) == 3 * 4
+    assert oracle.best_space(lambda found: budget.fits(found.smallest())).patch_size == (4,)
+
+
+def test_subnets_that_the_supernet_does_not_hold_are_refused_before_any_is_scored(tmp_path):
+    pair = SPACE.at(4, 0.5)
+    for space, message in (
+        (SPACE, r"rank_ratio is 1\.0, but this supernet was built with 0\.5"),
+        (dataclasses.replace(pair, num_classes=4), "num_classes is 4"),
+        (dataclasses.replace(pair, depth=(1, 2)), "depth 2 exceed"),
+        (dataclasses.replace(pair, num_heads=(1, 2, 3)), "num_heads"),
+    ):
+        oracle = RandomSubnets(space, BUDGET, subnets=2)
+        with pytest.raises(ConfigError, match=message):
+            SubnetTuner(oracle, Supernet(pair.largest()), directory=tmp_path)
+
+
+def test_subnets_of_a_supernet_of_16_bits_are_scored(tmp_path):
+    pair = SPACE.at(4, 0.5)
+    oracle = RandomSubnets(pair, BUDGET, subnets=1)
+    supernet = Supernet(pair.largest(), precision="mixed_bfloat16")
+    tuner = SubnetTuner(oracle, supernet, directory=tmp_path, report=tiny_search.quiet)
+    tuner.search(validation_data=data(8))
+    assert len(oracle.scores) == 1
 
 
 @pytest.mark.parametrize("field", ["accuracy_samples", "fit_samples", "eta"])
