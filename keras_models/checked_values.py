@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+
+# A path as users give it.
+AnyPath = str | os.PathLike[str]
 
 _SHOWN = 80
 _Kind = TypeVar("_Kind")
@@ -101,6 +106,18 @@ def checked_type(field: str, value: Any, kind: type[_Kind]) -> _Kind:
     if not isinstance(value, kind):
         raise ConfigError(f"{field} is {shown(value)}; it must be of the type {kind.__name__}.")
     return value
+
+
+def checked_path(field: str, value: AnyPath) -> Path:
+    """Returns a path as pathlib's.
+
+    Raises:
+        ConfigError: If it is none: empty, bytes, or no path at all.
+    """
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ConfigError(f"{field} is {shown(value)}; it must be a path: a str or a pathlib.Path.")
+    return Path(text)
 
 
 def entries(value: Any) -> tuple[Any, ...] | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import tf_keras
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 
 
-def save_weights(model: tf_keras.Model, path: Path, *, epochs: int = 0) -> None:
+def save_weights(model: tf_keras.Model, path: AnyPath, *, epochs: int = 0) -> None:
     """Writes a model's weights, and the epochs behind them, to an ``.npz`` file.
 
     Raises:
@@ -22,7 +22,7 @@ def save_weights(model: tf_keras.Model, path: Path, *, epochs: int = 0) -> None:
     write_arrays(path, {"epochs": np.asarray(epochs), **numbered("weight", model.get_weights())})
 
 
-def save_halves(model: tf_keras.Model, path: Path, *, epochs: int = 0) -> None:
+def save_halves(model: tf_keras.Model, path: AnyPath, *, epochs: int = 0) -> None:
     """Writes a model's weights in 16 bits each, to be shipped; ``load_weights`` reads them.
 
     Raises:
@@ -32,7 +32,7 @@ def save_halves(model: tf_keras.Model, path: Path, *, epochs: int = 0) -> None:
     write_arrays(path, {"epochs": np.asarray(epochs), **numbered("weight", halves)})
 
 
-def load_weights(model: tf_keras.Model, path: Path) -> int:
+def load_weights(model: tf_keras.Model, path: AnyPath) -> int:
     """Sets a model's weights from ``save_weights`` or ``SupernetTrainer.save``.
 
     Returns:
@@ -53,7 +53,7 @@ def numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def fitting(
-    path: Path, saved: Mapping[str, np.ndarray], kind: str, variables: Sequence
+    path: AnyPath, saved: Mapping[str, np.ndarray], kind: str, variables: Sequence
 ) -> list[np.ndarray]:
     """Returns the arrays of one kind, one for each variable.
 
@@ -76,12 +76,13 @@ def fitting(
     return arrays
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes arrays to an ``.npz`` file, which is old or new at any moment, never half.
 
     Raises:
         CheckpointError: If the file cannot be written.
     """
+    path = checked_path("path", path)
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         ) from error
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
+def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
     """Reads what ``write_arrays`` has written.
 
     Raises:

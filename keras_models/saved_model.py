@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import tf_keras
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 
 
-def load_model(path: str | os.PathLike[str]) -> Subnet | Supernet:
+def load_model(path: AnyPath) -> Subnet | Supernet:
     """Loads a network that was saved by ``save``.
 
     ``tf_keras.models.load_model`` does the same where our classes are known to Keras already;
@@ -22,9 +21,11 @@ def load_model(path: str | os.PathLike[str]) -> Subnet | Supernet:
 
     Raises:
         CheckpointError: If there is no such file, it is damaged, or of another kind of network.
+        ConfigError: If it is no path.
     """
+    path = checked_path("path", path)
     try:
-        model = tf_keras.models.load_model(os.fspath(path))
+        model = tf_keras.models.load_model(path)
     # Keras raises whatever a damaged file leads its many readers to.
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]

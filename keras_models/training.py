@@ -24,6 +24,7 @@ from mcuformer_tflm.keras_models.batches import (
     check_classes,
     check_num_classes,
 )
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.checkpoint import fitting, numbered, read_arrays, write_arrays
 from mcuformer_tflm.keras_models.exceptions import (
     CheckpointError,
@@ -157,7 +158,7 @@ class _Trainer:
             for variable, value in zip(variables, kept, strict=True):
                 variable.assign(value)
 
-    def save(self, path: Path, origin: Mapping[str, Any] | None = None) -> None:
+    def save(self, path: AnyPath, origin: Mapping[str, Any] | None = None) -> None:
         """Writes weights, optimizer, moving average and epoch to an ``.npz`` file.
 
         The file is whole at any moment. ``load_weights`` reads it too. Its entry ``state`` is
@@ -171,6 +172,7 @@ class _Trainer:
         Raises:
             CheckpointError: If the file cannot be written, or an epoch was broken off.
         """
+        path = checked_path("path", path)
         if not self._whole_epoch:
             raise CheckpointError(
                 f"Epoch {self.epoch + 1} was broken off, and a training state cannot be saved "
@@ -184,7 +186,7 @@ class _Trainer:
             write_arrays(path, arrays)
         self._last_checkpoint = path
 
-    def restore(self, path: Path, origin: Mapping[str, Any] | None = None) -> None:
+    def restore(self, path: AnyPath, origin: Mapping[str, Any] | None = None) -> None:
         """Goes back to the state that ``save`` has written; training goes on bit by bit.
 
         Args:
@@ -195,6 +197,7 @@ class _Trainer:
             CheckpointError: If the file is missing, damaged, or of another network, recipe,
                 seed, teacher or length of training, or has another origin.
         """
+        path = checked_path("path", path)
         saved = read_arrays(path)
         if "state" not in saved:
             raise CheckpointError(f"{path} holds weights, but no state of training.")
@@ -553,7 +556,7 @@ def train_subnet(
     recipe: TrainingRecipe | None = None,
     progress: Progress | None = None,
     teacher: tf_keras.Model | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: AnyPath | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Trains one network, float or quantization-aware, in place.
@@ -577,6 +580,8 @@ def train_subnet(
         DivergedError: If a loss is no number.
         CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
+    if checkpoint is not None:
+        checkpoint = checked_path("checkpoint", checkpoint)
     data = as_batches(data)
     total = max(1, epochs * len(data))
     trainer = SubnetTrainer(subnet, recipe, steps=total, teacher=teacher)

@@ -181,12 +181,12 @@ def plan(
     from mcuformer_tflm.plan.schedule import describe_schedule
     from mcuformer_tflm.plan.terminal import buffer_table, plan_map
     from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
-    from mcuformer_tflm.runtime.micro_interpreter import read_model_file, read_our_graph
+    from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
     from mcuformer_tflm.search.board import get_board
 
     target = get_board(board)
     _picture(picture)
-    graph = read_our_graph(read_model_file(model))
+    graph = read_our_graph(model)
     memory_map = read_plan(graph)
     console = results()
     console.print(f"{model}: {memory_map.head_bytes:,} bytes of arena head", soft_wrap=True)

@@ -18,6 +18,7 @@ from mcuformer_tflm.data.image_data import (
     quantize_images,
 )
 from mcuformer_tflm.data.tfds import from_tfds
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 __all__ = [
@@ -39,7 +40,7 @@ _SPEECH = re.compile(r"speech-commands(?:-(49x10|98x40))?:(.+)")
 _FOLDER = re.compile(r"images-(\d+)x(\d+)x(\d+):(.+)")
 
 
-def load(name: str, folder: Path | None = None) -> ImageData:
+def load(name: str, folder: AnyPath | None = None) -> ImageData:
     """Loads a data set by name.
 
     Args:
@@ -81,7 +82,7 @@ def load(name: str, folder: Path | None = None) -> ImageData:
     )
 
 
-def from_folder(folder: Path, image_size: int, *, channels: int = 3) -> ImageData:
+def from_folder(folder: AnyPath, image_size: int, *, channels: int = 3) -> ImageData:
     """Reads a folder of class folders to memory, the middle of each image.
 
     Args:
@@ -93,6 +94,7 @@ def from_folder(folder: Path, image_size: int, *, channels: int = 3) -> ImageDat
         ConfigError: If a size is out of range.
         DataError: If there are no class folders, or no image can be read.
     """
+    folder = checked_path("folder", folder)
     from mcuformer_tflm.data.folder import divided
 
     train, _, test = divided(folder, image_size, 1, channels=channels)

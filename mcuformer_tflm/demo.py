@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from mcuformer_tflm.datasets import ImageData, normalise
 from mcuformer_tflm.keras_models.batches import batches
+from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.report import Report
@@ -58,7 +58,7 @@ class DemoSettings:
 def run_demo(
     data: ImageData,
     budget: Budget,
-    out: Path,
+    out: AnyPath,
     progress: Progress,
     seed: int = 0,
     settings: DemoSettings | None = None,

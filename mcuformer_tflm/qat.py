@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +18,7 @@ from mcuformer_tflm.keras_models.batches import (
     check_num_classes,
 )
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.origin import Origin, weights_origin
@@ -49,7 +49,7 @@ def quantize(
     frozen_epochs: float | None = None,
     recipe: TrainingRecipe | None = None,
     teacher: tf_keras.Model | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: AnyPath | None = None,
 ) -> Subnet:
     """Returns a quantized copy of a trained network, trained on with its rounding in place.
 
@@ -102,6 +102,8 @@ def quantize(
         )
     arch = subnet.architecture
     arch.check_exportable()
+    if checkpoint is not None:
+        checkpoint = checked_path("checkpoint", checkpoint)
     for field, number, least in (
         ("epochs", epochs, 0),
         ("batch_size", batch_size, 1),

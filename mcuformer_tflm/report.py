@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 from rich.table import Table
+
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Report:
     seconds: float
     seed: int
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Writes the report as JSON."""
+        path = checked_path("path", path)
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
 
     def table(self) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 from rich.table import Table
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
@@ -86,13 +86,14 @@ class QuantizationReport:
             )  # fmt: skip
         return table
 
-    def draw(self, path: Path, title: str = "") -> None:
+    def draw(self, path: AnyPath, title: str = "") -> None:
         """Draws a bar for each layer, the worst at the top.
 
         Args:
             path: Where to, ``.png`` or ``.svg``.
             title: Above the picture.
         """
+        path = checked_path("path", path)
         from matplotlib.figure import Figure
 
         names = [row.layer for row in self.layers]

@@ -11,6 +11,7 @@ import tf_keras
 
 from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.origin import Origin, data_origin, weights_origin
@@ -102,7 +103,7 @@ class TaskSettings:
 def run_task(
     data: TaskData,
     budget: Budget,
-    out: Path,
+    out: AnyPath,
     progress: Progress,
     seed: int,
     settings: TaskSettings,
@@ -134,6 +135,7 @@ def run_task(
             and the recipe does not distil, or ``out`` holds an unfinished run of other data or
             options.
     """
+    out = checked_path("out", out)
     labels = class_names(data.labels, settings.space.num_classes)
     if teacher is not None and not settings.train_recipe.distillation_weight:
         raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from mcuformer_tflm.data.folder import divided
 from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import Batches
+from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.search.fit_arguments import Validation
 
@@ -37,7 +37,7 @@ class TaskData:
 
 
 def folder_task(
-    folder: Path,
+    folder: AnyPath,
     image_size: int,
     channels: int,
     batch_size: int,
@@ -69,7 +69,7 @@ def folder_task(
 
 
 def speech_task(
-    folder: Path,
+    folder: AnyPath,
     batch_size: int,
     recipe: TrainingRecipe,
     *,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.search.evolution_step import Visit
 from mcuformer_tflm.search.space import SearchSpace
 
 
-def draw_evolution(space: SearchSpace, history: Sequence[Visit], path: Path) -> None:
+def draw_evolution(space: SearchSpace, history: Sequence[Visit], path: AnyPath) -> None:
     """Draws each walker's way over the pairs of patch size and rank ratio.
 
     A disc is a pair that was scored, the larger the more often; a ring around it is a walker that
@@ -22,6 +22,7 @@ def draw_evolution(space: SearchSpace, history: Sequence[Visit], path: Path) -> 
         history: Of ``SpaceEvolution``.
         path: A ``.png`` or ``.svg``.
     """
+    path = checked_path("path", path)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")

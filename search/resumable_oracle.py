@@ -13,6 +13,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError, SearchError
 from mcuformer_tflm.keras_models.origin import differences
 
@@ -263,12 +264,13 @@ def check_same_search(there: dict[str, Any], here: dict[str, Any], project: str)
         )
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: AnyPath, text: str) -> None:
     """Replaces a file at once: at any moment it holds the old text or the new.
 
     Raises:
         ConfigError: If the folder cannot be written to.
     """
+    path = checked_path("path", path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

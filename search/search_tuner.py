@@ -16,7 +16,7 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.errors import FailedTrialError
 
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError
 from mcuformer_tflm.search.progress import Report, progress_bars
 from mcuformer_tflm.search.resumable_oracle import (
@@ -58,7 +58,7 @@ class SearchTuner(BaseTuner):
         oracle: ResumableOracle,
         report: Report | None = None,
         *,
-        directory: str | Path = ".",
+        directory: AnyPath = ".",
         project_name: str = "search",
         overwrite: bool = False,
     ) -> None:
@@ -72,7 +72,8 @@ class SearchTuner(BaseTuner):
                 "overwrite is True in a worker, which would remove the chief's project; pass it "
                 "to the chief alone, or remove the folder before all are started."
             )
-        write_whole(Path(directory) / project_name / ".writable", "")
+        directory = checked_path("directory", directory)
+        write_whole(directory / project_name / ".writable", "")
         super().__init__(
             oracle, directory=str(directory), project_name=project_name, overwrite=overwrite
         )

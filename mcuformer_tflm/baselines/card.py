@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
 
 
@@ -48,17 +48,19 @@ class BaselineCard:
     flash_bytes: int
 
     @classmethod
-    def read(cls, path: Path) -> BaselineCard:
+    def read(cls, path: AnyPath) -> BaselineCard:
         """Reads a card that ``write`` has written.
 
         Raises:
             ModelError: If the file is missing, damaged, or no card.
         """
+        path = checked_path("path", path)
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ModelError(f"{path} is no card of a baseline ({error}).") from error
 
-    def write(self, path: Path) -> None:
+    def write(self, path: AnyPath) -> None:
         """Writes the card as JSON."""
+        path = checked_path("path", path)
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from mcuformer_tflm.baselines.recipe import BaselineRecipe
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.labels import class_names
@@ -37,7 +38,7 @@ _CALIBRATION_IMAGES = 1024
 
 
 def make_baseline(
-    recipe: BaselineRecipe, data: ImageData, out: Path, work: Path, progress: Progress
+    recipe: BaselineRecipe, data: ImageData, out: AnyPath, work: AnyPath, progress: Progress
 ) -> BaselineCard:
     """Trains, quantizes, converts and measures a baseline, and writes its files.
 
@@ -61,6 +62,8 @@ def make_baseline(
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
+    out = checked_path("out", out)
+    work = checked_path("work", work)
     class_names(data.labels, recipe.network.num_classes)
     _check_arena(recipe, _arena_before_training(recipe, data))
     teacher = train_teacher(recipe.like, data, work / "teachers", progress)
@@ -85,12 +88,13 @@ def make_baseline(
     return card
 
 
-def load_float(network: DepthwiseCnn | Architecture, folder: Path) -> tf_keras.Model:
+def load_float(network: DepthwiseCnn | Architecture, folder: AnyPath) -> tf_keras.Model:
     """Returns a baseline's float network, its weights as they are shipped, in 16 bits.
 
     Raises:
         CheckpointError: If its weights are missing or damaged.
     """
+    folder = checked_path("folder", folder)
     model = network.build() if isinstance(network, DepthwiseCnn) else build_subnet(network)
     load_weights(model, folder / FLOAT_FILE)
     return model

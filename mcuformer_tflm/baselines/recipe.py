@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.baselines.fixed_vit import fixed_vit
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.zoo.recipe import ZooRecipe, check_name, read_tables
 
@@ -30,13 +30,14 @@ class BaselineRecipe:
     network: DepthwiseCnn | Architecture
 
     @classmethod
-    def read(cls, path: Path) -> BaselineRecipe:
+    def read(cls, path: AnyPath) -> BaselineRecipe:
         """Reads a TOML file: ``name``, ``like`` (a recipe's path, from this file on), a network.
 
         Raises:
             ConfigError: If the file is missing or no TOML, or a field is missing, unknown or out
                 of range.
         """
+        path = checked_path("path", path)
         content = read_tables(path)
         kinds = [kind for kind in _KINDS if kind in content]
         if set(content) - {"name", "like", *_KINDS} or len(kinds) != 1:

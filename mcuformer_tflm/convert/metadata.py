@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ModelError
-from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
+from mcuformer_tflm.tflite.file import Model, add_metadata, model_content, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 ARCHITECTURE_NAME = "McuformerArchitecture"
@@ -62,7 +62,7 @@ def write_metadata(content: bytes, labels: Sequence[str], architecture: Architec
     return pack(unpack(populated), read_files(populated))
 
 
-def rewrite_metadata(content: bytes) -> bytes:
+def rewrite_metadata(model: Model) -> bytes:
     """Returns a model of ours with its metadata as ``write_metadata`` writes it today.
 
     Weights, operators and the memory plan stay as they are.
@@ -70,21 +70,22 @@ def rewrite_metadata(content: bytes) -> bytes:
     Raises:
         ModelError: If the model was not written by this package, or is damaged.
     """
+    content = model_content(model)
     architecture = read_architecture(read_graph(content))
     return write_metadata(content, read_labels(content, architecture.num_classes), architecture)
 
 
-def read_labels(content: bytes, num_classes: int) -> tuple[str, ...]:
+def read_labels(model: Model, num_classes: int) -> tuple[str, ...]:
     """Returns the class names from a model's metadata.
 
     Args:
-        content: The model.
+        model: Path of a ``.tflite``, or its bytes.
         num_classes: How many there must be.
 
     Raises:
         ModelError: If the model carries none, or another number of them.
     """
-    written = read_files(content).get(_LABEL_FILE)
+    written = read_files(model).get(_LABEL_FILE)
     if written is None:
         raise ModelError(
             "The model carries no labels. They are written by convert(..., labels=...); "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.data.image_data import ImageData
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import DataError
 
 FASHION_MNIST_LABELS = (
@@ -19,7 +20,7 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 KERAS_FASHION_MNIST = Path("~/.keras/datasets/fashion-mnist")
 
 
-def fashion_mnist(folder: Path | None = None) -> ImageData:
+def fashion_mnist(folder: AnyPath | None = None) -> ImageData:
     """Loads Fashion-MNIST: 60,000 + 10,000 grey images of 28x28, 10 classes.
 
     Args:
@@ -33,6 +34,7 @@ def fashion_mnist(folder: Path | None = None) -> ImageData:
         keras = KERAS_FASHION_MNIST.expanduser()
         installed = DEBIAN_FASHION_MNIST.is_dir() or not keras.is_dir()
         folder = DEBIAN_FASHION_MNIST if installed else keras
+    folder = checked_path("folder", folder)
     return ImageData(
         "fashion-mnist",
         FASHION_MNIST_LABELS,

@@ -22,7 +22,7 @@ from mcuformer_tflm.data.class_folders import (
 from mcuformer_tflm.data.image_data import checked_labels
 from mcuformer_tflm.data.picture import MODES, PICTURE_SUFFIXES, read_picture
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 
 
 def divided(
-    folder: Path, image_size: int, batch_size: int, **options: Any
+    folder: AnyPath, image_size: int, batch_size: int, **options: Any
 ) -> tuple[ImageFolder, ImageFolder, ImageFolder]:
     """Returns the images of a folder to train on, to choose by, and to test on.
 
@@ -50,6 +50,7 @@ def divided(
         ConfigError: If a size is out of range.
         DataError: If there are no class folders, or not the same in all parts.
     """
+    folder = checked_path("folder", folder)
     parts = data_parts(folder)
     if not parts:
         train = ImageFolder(folder, image_size, batch_size, tenths=range(2, 10), **options)
@@ -115,7 +116,7 @@ class ImageFolder:
 
     def __init__(
         self,
-        folder: Path,
+        folder: AnyPath,
         image_size: int,
         batch_size: int,
         *,
@@ -126,6 +127,7 @@ class ImageFolder:
         tenths: Collection[int] = range(10),
     ) -> None:
         """Lists the folder; no image is opened yet."""
+        folder = checked_path("folder", folder)
         resize = round(_RESIZE_RATIO * image_size) if resize is None else resize
         if image_size < 1 or batch_size < 1:
             raise ConfigError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from mcuformer_tflm.data.class_folders import warn_of_empty_classes
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.images import to_floats, to_integers
 from mcuformer_tflm.keras_models.labels import class_names
@@ -69,7 +69,7 @@ class ImageData:
                 )
 
 
-def from_npz(path: Path) -> ImageData:
+def from_npz(path: AnyPath) -> ImageData:
     """Loads arrays from an ``.npz`` file.
 
     Args:
@@ -79,6 +79,7 @@ def from_npz(path: Path) -> ImageData:
     Raises:
         DataError: If the file is missing or damaged, or the arrays do not belong together.
     """
+    path = checked_path("path", path)
     try:
         with np.load(path, allow_pickle=False) as saved:
             arrays = {key: saved[key] for key in (*_ARRAYS, "labels") if key in saved}

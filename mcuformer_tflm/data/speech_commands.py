@@ -27,7 +27,7 @@ from mcuformer_tflm.data.class_folders import (
 from mcuformer_tflm.data.image_data import ImageData, checked_labels
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -92,7 +92,7 @@ class SpeechCommands:
 
     def __init__(
         self,
-        folder: Path,
+        folder: AnyPath,
         batch_size: int,
         *,
         features: SpeechFeatures = MFCC_49X10,
@@ -102,6 +102,7 @@ class SpeechCommands:
         extra_share: float = 0.1,
     ) -> None:
         """Lists the folder; only background noise is read."""
+        folder = checked_path("folder", folder)
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
         if not 0 <= extra_share <= 1:

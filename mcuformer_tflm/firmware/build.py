@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.toolchain import COMPILER, find_tool
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
 _CONSTANTS = (".constants", ".external")
@@ -36,7 +37,7 @@ class FirmwareImage:
     variable_bytes: int
 
 
-def build_project(project: Path, build: Path, **options: str | Path | bool) -> FirmwareImage:
+def build_project(project: AnyPath, build: AnyPath, **options: AnyPath | bool) -> FirmwareImage:
     """Configures and builds a project.
 
     Args:
@@ -48,22 +49,25 @@ def build_project(project: Path, build: Path, **options: str | Path | bool) -> F
         ToolchainError: If the cross compiler or CMake is missing, or the build fails: a model
             that does not fit is named by the linker with the bytes that it is over.
     """
+    project = checked_path("project", project)
+    build = checked_path("build", build)
     find_tool(COMPILER)
     cmake = _find_cmake()
     toolchain = project.resolve() / "arm-none-eabi.cmake"
-    chosen: dict[str, str | Path | bool] = {"CMAKE_TOOLCHAIN_FILE": toolchain, **options}
+    chosen: dict[str, AnyPath | bool] = {"CMAKE_TOOLCHAIN_FILE": toolchain, **options}
     entries = [f"-D{name}={_cmake_value(value)}" for name, value in chosen.items()]
     _run(cmake, "-S", str(project), "-B", str(build), *entries)
     _run(cmake, "--build", str(build), "--parallel", str(os.cpu_count() or 1))
     return read_image(build / "firmware.elf")
 
 
-def read_image(elf: Path) -> FirmwareImage:
+def read_image(elf: AnyPath) -> FirmwareImage:
     """Reads the sizes of a linked image.
 
     Raises:
         ToolchainError: If the extra ``emulator`` is not installed.
     """
+    elf = checked_path("elf", elf)
     with emulator_extra():
         from elftools.elf.elffile import ELFFile
 
@@ -94,8 +98,8 @@ def _find_cmake() -> str:
     return found
 
 
-def _cmake_value(value: str | Path | bool) -> str:
-    return ("ON" if value else "OFF") if isinstance(value, bool) else str(value)
+def _cmake_value(value: AnyPath | bool) -> str:
+    return ("ON" if value else "OFF") if isinstance(value, bool) else os.fspath(value)
 
 
 def _run(*command: str) -> str:

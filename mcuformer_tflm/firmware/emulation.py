@@ -14,7 +14,8 @@ from mcuformer_tflm.firmware.build import FirmwareImage, build_project
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
-from mcuformer_tflm.search.board import Board
+from mcuformer_tflm.search.board import Board, get_board
+from mcuformer_tflm.tflite.file import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Emulation:
         return int((self.run.outputs == self.expected).all(axis=1).sum())
 
 
-def emulate_firmware(model: str | Path | bytes, board: Board, pictures: np.ndarray) -> Emulation:
+def emulate_firmware(model: Model, board: Board | str, pictures: np.ndarray) -> Emulation:
     """Exports, builds and runs a model's firmware.
 
     Args:
         model: Path of a ``.tflite``, or its bytes.
-        board: Whose memory it is linked for.
+        board: Whose memory it is linked for, or its name.
         pictures: int8[n, height, width, channels].
 
     Raises:
@@ -51,12 +52,13 @@ def emulate_firmware(model: str | Path | bytes, board: Board, pictures: np.ndarr
     """
     with emulator_extra():  # told before anything is built
         import elftools  # noqa: F401
+    target = get_board(board)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
-        export_firmware(model, board, project)
+        export_firmware(model, target, project)
         expected = MicroInterpreter(model).run(pictures)
         image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
-        run = run_firmware(image.elf, board.core, pictures, expected.shape[1])
+        run = run_firmware(image.elf, target.core, pictures, expected.shape[1])
     if run.status != 0 or run.outputs.shape != expected.shape:
         raise EmulatorError(f"The firmware stopped with status {run.status}: {run.log.strip()}")
     return Emulation(image, run, expected)

@@ -10,16 +10,19 @@ from pathlib import Path
 from mcuformer_tflm.emulator.toolchain import kernel_folder
 from mcuformer_tflm.firmware.fit import Placement, place_model
 from mcuformer_tflm.firmware.source import check_operators, write_source
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
+from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 SUPPORT_FOLDER = Path(__file__).parent / "support"
 _MARK = ".mcuformer-firmware"
 
 
-def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) -> Placement:
+def export_firmware(model: Model, board: Board | str, out: AnyPath) -> Placement:
     """Writes a converted model as a C++ project without an interpreter.
 
     The project holds the model's constants, an arena of exactly the planned size, straight-line
@@ -41,6 +44,7 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
         ModelError: If the model is damaged or foreign; names foreign operators.
         PlanError: If its memory plan does not hold.
     """
+    out = checked_path("out", out)
     target = get_board(board)
     if not (SUPPORT_FOLDER / "board" / f"{target.name}.ld").exists():
         known = ", ".join(sorted(path.stem for path in SUPPORT_FOLDER.glob("board/stm32*.ld")))
@@ -48,9 +52,12 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
             f"There is no linker script for {target.name}; there are {known}. Write one beside "
             f"{SUPPORT_FOLDER / 'board'}/stm32f746.ld."
         )
-    content = model if isinstance(model, bytes) else _read_file(Path(model))
+    content = model_content(model)
     graph = read_graph(content)
     check_operators(graph)
+    if isinstance(model, str | os.PathLike):
+        # A file may be anybody's: TFLM, in a child process, lets every operator check its inputs.
+        MicroInterpreter(content)
     placement = place_model(graph, target)
     source = write_source(content, graph, placement.plan, set(placement.external))
     if out.exists() and not (out / _MARK).exists() and (not out.is_dir() or any(out.iterdir())):
@@ -73,16 +80,6 @@ def export_firmware(model: str | Path | bytes, board: Board | str, out: Path) ->
         (project / _MARK).touch()
         _move(project, out)
     return placement
-
-
-def _read_file(path: Path) -> bytes:
-    # Opens it in TFLM too, in a child process, so that every operator has checked its inputs.
-    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter, read_model_file
-
-    content = read_model_file(path)
-    check_operators(read_graph(content))
-    MicroInterpreter(content)
-    return content
 
 
 def _values(graph: ModelGraph, board: Board, placement: Placement) -> dict[str, str]:

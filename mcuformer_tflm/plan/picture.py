@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 
 _COLOURS = {"tensor": "#4c78a8", "overwrites its input": "#f58518", "scratch": "#b8b8b8"}
@@ -16,7 +16,9 @@ _UPRIGHT_SHARE = 0.08
 _NEAR = 3
 
 
-def draw_plan(plan: MemoryPlan, path: Path, *, title: str = "", budget: int | None = None) -> None:
+def draw_plan(
+    plan: MemoryPlan, path: AnyPath, *, title: str = "", budget: int | None = None
+) -> None:
     """Draws buffers over time: operators to the right, addresses upwards.
 
     An output that overwrites its input has the colour and a hatched edge at the operator that
@@ -29,6 +31,7 @@ def draw_plan(plan: MemoryPlan, path: Path, *, title: str = "", budget: int | No
         title: Above the picture.
         budget: Bytes of the board's SRAM.
     """
+    path = checked_path("path", path)
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 

@@ -19,14 +19,18 @@ from mcuformer_tflm.plan.memory_plan import (
 from mcuformer_tflm.plan.placement import Place, place_buffers
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.search.board import Board, all_boards, get_board
-from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
+from mcuformer_tflm.tflite.file import Model, add_metadata, model_content, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import ModelGraph, check_graph, read_graph
 
 _LARGEST_OPERATORS = 3
 
 
 def plan_memory(
-    model: bytes | ModelGraph, board: Board | str | None = None, *, reserve: int = 0, seed: int = 0
+    model: Model | ModelGraph,
+    board: Board | str | None = None,
+    *,
+    reserve: int = 0,
+    seed: int = 0,
 ) -> MemoryPlan:
     """Plans the arena of a converted model.
 
@@ -37,7 +41,7 @@ def plan_memory(
     it is returned.
 
     Args:
-        model: Bytes of a ``.tflite``, or its graph.
+        model: Path of a ``.tflite``, its bytes, or its graph.
         board: Whose SRAM must hold the plan. Its first region is used alone where that is
             enough; otherwise all of them, and no buffer straddles two.
         reserve: Bytes of the board's first region that are kept free, such as for TFLM's
@@ -51,7 +55,7 @@ def plan_memory(
         ModelError: If the model is damaged.
         PlanError: If the plan does not hold, which would be an error of this package.
     """
-    graph = read_graph(model) if isinstance(model, bytes) else model
+    graph = model if isinstance(model, ModelGraph) else read_graph(model)
     check_graph(graph)
     if not isinstance(reserve, int) or reserve < 0:
         raise ConfigError(f"reserve is {reserve!r}; it must be a whole number from 0 on.")
@@ -69,12 +73,13 @@ def plan_memory(
     raise BudgetError(_no_room(graph, plan, target, reserve, seed))
 
 
-def write_plan(content: bytes, plan: MemoryPlan) -> bytes:
+def write_plan(model: Model, plan: MemoryPlan) -> bytes:
     """Returns the model with the plan in its metadata, in TFLM's form and in ours."""
-    model = unpack(content)
-    add_metadata(model, METADATA_NAME, plan.to_metadata())
-    add_metadata(model, RECORD_NAME, plan.to_record())
-    return pack(model, read_files(content))
+    content = model_content(model)
+    editable = unpack(content)
+    add_metadata(editable, METADATA_NAME, plan.to_metadata())
+    add_metadata(editable, RECORD_NAME, plan.to_record())
+    return pack(editable, read_files(content))
 
 
 def read_plan(graph: ModelGraph) -> MemoryPlan:

@@ -16,6 +16,7 @@ from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.referee.stock_network import stock_network
 from mcuformer_tflm.referee.verdict import Opinion, Verdict
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.tflite.file import Model, model_content
 
 
 class Referee:
@@ -63,7 +64,7 @@ class Referee:
 
     def judge(
         self,
-        model: bytes,
+        model: Model,
         images: np.ndarray,
         classes: np.ndarray,
         *,
@@ -72,7 +73,7 @@ class Referee:
         """Runs all four networks over images.
 
         Args:
-            model: Bytes from ``convert``, which are run in TFLM.
+            model: From ``convert``, or the path of its file; it is run in TFLM.
             images: uint8[n, height, width, channels], or floats in [-1, 1).
             classes: Integers [n].
             progress: Called with (what is being done, done, total).
@@ -106,7 +107,7 @@ class Referee:
         )
 
 
-def run_tflite(model: bytes, images: np.ndarray) -> np.ndarray:
+def run_tflite(model: Model, images: np.ndarray) -> np.ndarray:
     """Runs a model in TFLite (not TFLM), one image at a time.
 
     Args:
@@ -120,7 +121,7 @@ def run_tflite(model: bytes, images: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         # TensorFlow names the package that replaces this class from its next release on.
         warnings.simplefilter("ignore")
-        interpreter = tf.lite.Interpreter(model_content=model)
+        interpreter = tf.lite.Interpreter(model_content=model_content(model))
     interpreter.allocate_tensors()
     (source,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
     logits = []

@@ -12,6 +12,7 @@ from mcuformer_tflm.runtime.classifier import Classifier
 from mcuformer_tflm.runtime.cortex_m import builtin_arena_bytes
 from mcuformer_tflm.runtime.probe import measure, standard_error, tflm_messages
 from mcuformer_tflm.runtime.tflm import open_interpreter
+from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 _MAX_ARENA = 1 << 24
@@ -25,7 +26,7 @@ class BuiltinInterpreter:
     one; each image waits for the one before.
 
     Args:
-        model: Bytes of a ``.tflite`` from ``convert_builtin``, one image in, logits out.
+        model: Path or bytes of a ``.tflite`` from ``convert_builtin``, one image in, logits out.
 
     Attributes:
         graph: Tensors and operators.
@@ -42,9 +43,10 @@ class BuiltinInterpreter:
     head_bytes: int
     arena_bytes_host: int
 
-    def __init__(self, model: bytes) -> None:
+    def __init__(self, model: Model) -> None:
         """Opens the model."""
-        self.graph = read_graph(model)
+        content = model_content(model)
+        self.graph = read_graph(content)
         ends = [self.graph.tensors[i] for i in (*self.graph.inputs, *self.graph.outputs)]
         if [tensor.dtype for tensor in ends] != ["int8", "int8"]:
             raise ModelError(
@@ -55,7 +57,7 @@ class BuiltinInterpreter:
         self._input, self._output = ends
         try:
             with standard_error() as record:
-                interpreter = open_interpreter(model, _MAX_ARENA)
+                interpreter = open_interpreter(content, _MAX_ARENA)
         except RuntimeError as error:
             reason = (tflm_messages(record[0]) or [f"{error}."])[0]
             raise ModelError(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from mcuformer_tflm.convert.metadata import read_architecture, read_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_choice,
+    checked_whole,
+)
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.images import check_integers
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
@@ -20,6 +22,7 @@ from mcuformer_tflm.runtime.input_source import reads_strips
 from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned
 from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName, tflm_arena
+from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 OPERATORS = (
@@ -77,14 +80,14 @@ class MicroInterpreter:
 
     def __init__(
         self,
-        model: str | Path | bytes,
+        model: Model,
         arena_size: int | None = None,
         *,
         planner: PlannerName = "mcuformer",
     ) -> None:
         """Checks the file, tries it in a child process, then opens it here."""
         checked_choice("planner", planner, PLANNERS)
-        content = model if isinstance(model, bytes) else read_model_file(Path(model))
+        content = model_content(model)
         self.graph = read_our_graph(content)
         self.architecture = read_architecture(self.graph)
         self.labels = read_labels(content, self.architecture.num_classes)
@@ -147,28 +150,13 @@ class MicroInterpreter:
         return self._classifier.run(images, progress)
 
 
-def read_model_file(path: Path) -> bytes:
-    """Returns a model file's bytes.
-
-    Raises:
-        ModelError: If it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"The model {path} cannot be read ({error.strerror}). `make demo` writes "
-            "build/demo/model.tflite."
-        ) from error
-
-
-def read_our_graph(content: bytes) -> ModelGraph:
+def read_our_graph(model: Model) -> ModelGraph:
     """Returns a model's graph.
 
     Raises:
         ModelError: If the file is damaged, or has operators that are not ours.
     """
-    graph = read_graph(content)
+    graph = read_graph(model)
     foreign = sorted({op.code for op in graph.operators} - set(OPERATORS))
     if foreign:
         raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from io import BytesIO
@@ -10,7 +11,34 @@ import flatbuffers
 import numpy as np
 from tensorflow_lite_support.metadata import schema_py_generated as schema
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, shown
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
+
+# A model as users give it: the path of a file, or its bytes.
+Model = AnyPath | bytes | bytearray | memoryview
+
 _ALIGNMENT = 16
+
+
+def model_content(model: Model) -> bytes:
+    """Returns a model's bytes, read from its file where a path is given.
+
+    Raises:
+        ConfigError: If it is neither a path nor bytes.
+        ModelError: If the file cannot be read.
+    """
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    if not isinstance(model, str | os.PathLike):
+        raise ConfigError(f"model is {shown(model)}; it must be a .tflite file's path or bytes.")
+    path = checked_path("model", model)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"The model {path} cannot be read ({error.strerror}). `make demo` writes "
+            "build/demo/model.tflite."
+        ) from error
 
 
 def add_metadata(model: schema.ModelT, name: str, content: bytes) -> None:
@@ -34,10 +62,10 @@ def unpack(content: bytes) -> schema.ModelT:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
 
 
-def read_files(content: bytes) -> dict[str, bytes]:
+def read_files(model: Model) -> dict[str, bytes]:
     """Returns the files that tflite-support's metadata has appended to a model, by name."""
     try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
+        with zipfile.ZipFile(BytesIO(model_content(model))) as archive:
             return {name: archive.read(name) for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError):
         return {}

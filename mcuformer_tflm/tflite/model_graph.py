@@ -12,6 +12,7 @@ from flatbuffers import flexbuffers
 from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.tflite.file import Model, model_content
 
 _DTYPES = {
     schema.TensorType.INT8: "int8",
@@ -122,15 +123,17 @@ def check_graph(graph: ModelGraph) -> None:
             raise ModelError(f"Nobody writes the model's output, tensor {index}.")
 
 
-def read_graph(content: bytes) -> ModelGraph:
+def read_graph(model: Model) -> ModelGraph:
     """Reads a model.
 
     Args:
-        content: Bytes of a ``.tflite`` file.
+        model: Path of a ``.tflite`` file, or its bytes.
 
     Raises:
-        ModelError: If the file is damaged, or has not exactly one subgraph.
+        ConfigError: If it is neither.
+        ModelError: If the file cannot be read, is damaged, or has not exactly one subgraph.
     """
+    content = model_content(model)
     if content[4:8] != b"TFL3":
         raise ModelError(
             "This is no TensorFlow Lite model: the identifier TFL3 is missing at byte 4. "

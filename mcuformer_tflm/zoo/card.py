@@ -6,9 +6,9 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
 
 
@@ -80,12 +80,13 @@ class ModelCard:
     boards: Mapping[str, BoardFigures]
 
     @classmethod
-    def read(cls, path: Path) -> ModelCard:
+    def read(cls, path: AnyPath) -> ModelCard:
         """Reads a card that ``write`` has written.
 
         Raises:
             ModelError: If the file is missing, damaged, or no card.
         """
+        path = checked_path("path", path)
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             fields["boards"] = {
@@ -95,8 +96,9 @@ class ModelCard:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{path} is no model card ({error}).") from error
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: AnyPath) -> None:
         """Writes ``card.json``, and ``card.md`` for people."""
+        folder = checked_path("folder", folder)
         text = json.dumps(dataclasses.asdict(self), indent=1)
         (folder / "card.json").write_text(text + "\n", encoding="utf-8")
         (folder / "card.md").write_text(self.markdown(), encoding="utf-8")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
 from mcuformer_tflm.zoo.card import ModelCard, digest
 
@@ -18,24 +19,26 @@ CARD_FILE = "card.json"
 SHIPPED = Path(__file__).parent / "models"
 
 
-def model_names(folder: Path = SHIPPED) -> tuple[str, ...]:
+def model_names(folder: AnyPath = SHIPPED) -> tuple[str, ...]:
     """Returns the names of the models in a folder, by default the shipped ones."""
+    folder = checked_path("folder", folder)
     return tuple(sorted(path.parent.name for path in folder.glob(f"*/{CARD_FILE}")))
 
 
-def model_path(name: str, folder: Path = SHIPPED) -> Path:
+def model_path(name: str, folder: AnyPath = SHIPPED) -> Path:
     """Returns where a model's ``.tflite`` lies, for ``MicroInterpreter``.
 
     Raises:
         ConfigError: If there is no model of that name.
     """
+    folder = checked_path("folder", folder)
     if name not in model_names(folder):
         known = ", ".join(model_names(folder)) or "none"
         raise ConfigError(f"There is no model {name!r} in the zoo; there are {known}.")
     return folder / name / MODEL_FILE
 
 
-def model_card(name: str, folder: Path = SHIPPED) -> ModelCard:
+def model_card(name: str, folder: AnyPath = SHIPPED) -> ModelCard:
     """Returns a model's card.
 
     Raises:
@@ -53,7 +56,7 @@ def model_card(name: str, folder: Path = SHIPPED) -> ModelCard:
     return card
 
 
-def float_model(name: str, folder: Path = SHIPPED) -> Subnet:
+def float_model(name: str, folder: AnyPath = SHIPPED) -> Subnet:
     """Returns the float network that a model was quantized from.
 
     Raises:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 
 from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.labels import class_names
@@ -28,7 +28,7 @@ from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teac
 
 
 def make_model(
-    recipe: ZooRecipe, data: ImageData, out: Path, work: Path, progress: Progress
+    recipe: ZooRecipe, data: ImageData, out: AnyPath, work: AnyPath, progress: Progress
 ) -> ModelCard:
     """Trains, quantizes, converts and measures a model, and writes its files.
 
@@ -49,6 +49,8 @@ def make_model(
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
+    out = checked_path("out", out)
+    work = checked_path("work", work)
     labels = class_names(data.labels, recipe.architecture.num_classes)
     budget, needed = recipe.arena_budget, arena_bytes(recipe.architecture)
     if needed > budget:

@@ -7,10 +7,10 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
@@ -69,7 +69,7 @@ class ZooRecipe:
     quantized_training: Training
 
     @classmethod
-    def read(cls, path: Path) -> ZooRecipe:
+    def read(cls, path: AnyPath) -> ZooRecipe:
         """Reads a recipe.
 
         Raises:
@@ -125,12 +125,13 @@ class ZooRecipe:
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def read_tables(path: Path) -> dict[str, Any]:
+def read_tables(path: AnyPath) -> dict[str, Any]:
     """Returns what a recipe's file holds.
 
     Raises:
         ConfigError: If it is missing or no TOML.
     """
+    path = checked_path("path", path)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import tf_keras
 
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.keras_models.attention_start import initialise_attention
 from mcuformer_tflm.keras_models.batches import ArrayBatches, batches
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training import train_subnet
 from mcuformer_tflm.progress import Report as Progress
@@ -19,7 +19,7 @@ from mcuformer_tflm.zoo.teacher import convolutional_teacher
 
 
 def train_teacher(
-    recipe: ZooRecipe, data: ImageData, folder: Path, progress: Progress
+    recipe: ZooRecipe, data: ImageData, folder: AnyPath, progress: Progress
 ) -> tf_keras.Model:
     """Trains the recipe's teacher, or loads it where another recipe has trained the same.
 
@@ -29,6 +29,7 @@ def train_teacher(
         folder: Where teachers are kept.
         progress: Called with (what is being done, done, total).
     """
+    folder = checked_path("folder", folder)
     tf_keras.utils.set_random_seed(recipe.seed)
     size, _, channels = data.train_images.shape[1:]
     teacher = convolutional_teacher(size, channels, len(data.labels), recipe.teacher_width)
@@ -44,7 +45,7 @@ def train_teacher(
 
 
 def train_float(
-    recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: Path, progress: Progress
+    recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: AnyPath, progress: Progress
 ) -> Subnet:
     """Trains the recipe's network in float; goes on where an interrupted run was.
 
@@ -55,6 +56,7 @@ def train_float(
         folder: Where the state after each epoch is kept.
         progress: Called with (what is being done, done, total).
     """
+    folder = checked_path("folder", folder)
     tf_keras.utils.set_random_seed(recipe.seed)
     subnet = build_subnet(recipe.architecture)
     initialise_attention(subnet, recipe.seed)
@@ -77,7 +79,7 @@ def train_quantized(
     data: ImageData,
     subnet: Subnet,
     teacher: tf_keras.Model,
-    folder: Path,
+    folder: AnyPath,
     progress: Progress,
 ) -> Subnet:
     """Trains the float network on with TF-MOT's rounding; goes on where it was interrupted.
@@ -90,6 +92,7 @@ def train_quantized(
         folder: Where the state after each epoch is kept.
         progress: Called with (what is being done, done, total).
     """
+    folder = checked_path("folder", folder)
     training = recipe.quantized_training
     fields = [field.name for field in dataclasses.fields(recipe)]
     fields = [field for field in fields if field not in ("name", "arena_kib")]

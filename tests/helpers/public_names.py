@@ -24,8 +24,13 @@ def public_values(package=None):
 
 
 def public_functions(package=None):
+    """Yields the functions of ``public_values`` as ``functions_of`` does."""
+    return functions_of(public_values(package))
+
+
+def functions_of(values):
     """Yields functions, constructors and methods by the name that users write."""
-    for name, value in public_values(package).items():
+    for name, value in values.items():
         if inspect.isfunction(value):
             yield name, value
         elif inspect.isclass(value):
