@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+
 Origin = dict[str, Any]
 
 # Eight bytes: equal only by accident once in 10^19, and short enough for a message.
@@ -107,12 +109,19 @@ def data_origin(data: Any) -> Origin:
 
 
 def as_json(origin: Mapping[str, Any], indent: int | None = None) -> str:
-    """Returns an origin as JSON; numpy's numbers become Python's."""
+    """Returns an origin as JSON; numpy's numbers become Python's.
+
+    Raises:
+        ConfigError: If it holds what JSON cannot.
+    """
 
     def plain(value: Any) -> Any:
         if isinstance(value, np.generic):
             return value.item()
-        raise TypeError(f"{value!r} cannot be told in an origin")
+        raise ConfigError(
+            f"An origin holds a {type(value).__name__}; give numbers, text, lists and "
+            "dictionaries, and array_origin(array) for an array."
+        )
 
     return json.dumps(origin, default=plain, indent=indent)
 

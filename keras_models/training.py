@@ -201,7 +201,12 @@ class _Trainer:
         saved = read_arrays(path)
         if "state" not in saved:
             raise CheckpointError(f"{path} holds weights, but no state of training.")
-        there, here = json.loads(str(saved["state"])), self._state()
+        try:
+            there, here = json.loads(str(saved["state"])), self._state()
+        except ValueError as error:
+            raise CheckpointError(
+                f"{path} is no intact checkpoint ({error}); remove it to start anew."
+            ) from error
         different = differences(there, here)
         if origin is not None:
             kept = there.get(_ORIGIN)
@@ -572,9 +577,10 @@ def train_subnet(
             from there. It must have come from the same data, starting weights and options: a
             network with fresh weights is built after ``tf_keras.utils.set_random_seed``.
         origin: What else decides what the network becomes, to be told in the checkpoint and
-            compared; by default its weights at the start.
+            compared beside its weights at the start, the data and the options.
 
     Raises:
+        ConfigError: If ``origin`` holds what JSON cannot.
         DataError: If the data's shapes or classes are not the network's, or images are neither
             bytes nor floats in [-1, 1); no step is taken on a batch that holds such.
         DivergedError: If a loss is no number.
@@ -587,8 +593,13 @@ def train_subnet(
     trainer = SubnetTrainer(subnet, recipe, steps=total, teacher=teacher)
     came_from: Origin = {}
     if checkpoint is not None:
-        origin = {"starting_weights": weights_origin(subnet)} if origin is None else origin
-        came_from = {**origin, "data": data_origin(data), "epochs": epochs}
+        came_from = {
+            "starting_weights": weights_origin(subnet),
+            **(origin or {}),
+            "data": data_origin(data),
+            "epochs": epochs,
+        }
+        as_json(came_from)  # rather now than after an epoch
         if checkpoint.exists():
             trainer.restore(checkpoint, came_from)
 

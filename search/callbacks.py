@@ -91,15 +91,29 @@ class TrialCallbacks:
             *arguments: What it takes, ``logs`` as a dictionary.
 
         Raises:
-            ConfigError: If a callback asks for training to stop.
+            ConfigError: If a callback asks for training to stop, or for another learning rate.
         """
         for callback in self._callbacks:
-            getattr(callback, hook)(*arguments)
+            name, before = type(callback).__name__, self._rate()
+            try:
+                getattr(callback, hook)(*arguments)
+            except TypeError as error:
+                # So tf_keras refuses a number for the rate of an optimizer that has a schedule.
+                if "LearningRateSchedule" not in str(error):
+                    raise
+                raise ConfigError(_not_heeded(name, "learning_rate", _SCHEDULE)) from error
+            if self._rate() != before:
+                raise ConfigError(_not_heeded(name, "learning_rate", _SCHEDULE))
             if self._model.stop_training:
-                raise ConfigError(
-                    f"The callback {type(callback).__name__} sets stop_training, which cannot be "
-                    f"heeded: {_EQUAL_EPOCHS}."
-                )
+                raise ConfigError(_not_heeded(name, "stop_training", _EQUAL_EPOCHS))
+
+    def _rate(self) -> tuple[Any, float]:
+        optimizer = self._model.optimizer
+        return optimizer._learning_rate, float(optimizer.learning_rate)
+
+
+def _not_heeded(name: str, what: str, reason: str) -> str:
+    return f"The callback {name} sets {what}, which cannot be heeded: {reason}."
 
 
 def checked_callbacks(callbacks: Any) -> list[Any]:

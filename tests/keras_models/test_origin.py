@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as st_numpy
 from mcuformer_tflm.data.folder import ImageFolder
 from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.keras_models.batches import DatasetBatches, batches
-from mcuformer_tflm.keras_models.exceptions import CheckpointError
+from mcuformer_tflm.keras_models.exceptions import CheckpointError, ConfigError
 from mcuformer_tflm.keras_models.origin import array_origin, data_origin, differences
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -185,6 +185,29 @@ def test_networks_of_equal_weights_and_other_layers_are_told_apart(tmp_path):
             SubnetTrainer(convolutions(**change)).restore(tmp_path / "state.npz")
 
 
+def test_origin_of_ones_own_is_compared_beside_the_rest(trained, tmp_path):
+    trainer, path = SubnetTrainer(network()), tmp_path / "state.npz"
+    trainer.save(path, {"camera": np.int64(3)})
+    trainer.restore(path, {"camera": 3})
+    with pytest.raises(CheckpointError, match=r": camera is 3 there and 4 here\. Give"):
+        trainer.restore(path, {"camera": 4})
+    with pytest.raises(CheckpointError, match=r"starting_weights is .* camera is not said there"):
+        train(trained, start=9, origin={"camera": 3})
+
+
+def test_origin_that_cannot_be_told_is_refused_before_training(tmp_path):
+    options = {"origin": {"camera": np.zeros(3)}, "progress": pytest.fail}
+    with pytest.raises(ConfigError, match=r"holds a ndarray.*array_origin\(array\)"):
+        train(tmp_path / "state.npz", **options)
+
+
+def test_state_that_is_no_json_is_no_intact_checkpoint(trained, tmp_path):
+    with np.load(trained) as saved:
+        np.savez(tmp_path / "state.npz", **{**saved, "state": np.asarray("{")})
+    with pytest.raises(CheckpointError, match="no intact checkpoint"):
+        train(tmp_path / "state.npz")
+
+
 ARRAYS = st_numpy.arrays(
     st.sampled_from([np.uint8, np.int32, np.int64, np.float32]),
     st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
@@ -282,6 +305,7 @@ def write_sound(path, value):
         file.writeframes(np.full(16_000, value, "<i2").tobytes())
 
 
+@pytest.mark.filterwarnings("ignore:.*(holds no example|names 1 files)")
 def test_a_folder_of_words_is_told_by_content_names_and_options(tmp_path):
     for part in ("one", "other"):
         for place, word in enumerate(("yes", "no", "cat")):

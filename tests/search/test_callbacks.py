@@ -221,6 +221,26 @@ def test_tensorboard_progress_bars_and_functions_are_called(kind, supernet, tmp_
     assert list((tmp_path / "0").rglob("events.*"))
 
 
+RATES = {
+    "assigned": lambda optimizer: setattr(optimizer, "learning_rate", 0.1),
+    "written": lambda optimizer: tf_keras.backend.set_value(optimizer.lr, 0.1),
+    "scheduled": lambda optimizer: setattr(
+        optimizer, "learning_rate", tf_keras.optimizers.schedules.CosineDecay(0.1, 10)
+    ),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("way", RATES)
+def test_callback_of_ones_own_that_sets_the_learning_rate_is_told_of(kind, supernet, way):
+    class Jump(kind.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            RATES[way](self.model.optimizer)
+
+    with pytest.raises(ConfigError, match=r"The callback Jump sets learning_rate.*TrainingRecipe"):
+        play(Jump(), supernet)
+
+
 @BOTH
 def test_callback_of_ones_own_that_stops_training_is_told_of(kind, supernet):
     class Deadline(kind.Callback):
