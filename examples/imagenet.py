@@ -1,6 +1,6 @@
 """The paper's search and training on ImageNet, or on any folder of class folders.
 
-    python examples/imagenet.py --data /data/imagenet --board stm32f746
+    python examples/imagenet.py --data /data/imagenet --board stm32f746-discovery
     python examples/imagenet.py --data any/folder --smoke
 
 The folder holds train and val, a folder for each class in both; or only class folders, of which a
@@ -33,7 +33,7 @@ DISTILLATION = dataclasses.replace(RECIPE, distillation_weight=0.5)
 
 def main() -> None:
     """Runs the task."""
-    parser = task_parser(__doc__, "stm32f746", "build/imagenet")
+    parser = task_parser(__doc__, "stm32f746-discovery", "build/imagenet")
     parser.add_argument("--teacher", type=Path, help="a saved tf_keras model")
     parser.add_argument("--epochs", type=int, default=100, help="of the chosen network")
     parser.add_argument("--batch-size", type=int, default=1024)

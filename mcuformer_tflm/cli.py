@@ -55,7 +55,7 @@ zoo = typer.Typer(
 )
 app.add_typer(zoo, name="zoo")
 
-Board = Annotated[str, typer.Option(help="stm32f427, stm32f746 or stm32h743.")]
+Board = Annotated[str, typer.Option(help="stm32f427, stm32f746, stm32f746-discovery or stm32h743.")]
 Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
 Data = Annotated[
     str,
@@ -189,7 +189,7 @@ def plan(
     graph = read_our_graph(model)
     memory_map = read_plan(graph)
     console = results()
-    console.print(f"{model}: {memory_map.head_bytes:,} bytes of arena head", soft_wrap=True)
+    console.print(f"{model}: {memory_map.head_bytes:,} bytes of head in the arena", soft_wrap=True)
     console.print(buffer_table(memory_map, graph))
     console.print(describe_schedule(graph))
     console.print(
@@ -198,7 +198,7 @@ def plan(
     arena = cortex_m_arena_bytes(graph, memory_map)
     console.print(
         f"Lower bound of the head: {memory_map.lower_bound:,} bytes, {memory_map.gap_percent:.2f} "
-        f"% below the plan. Arena on a Cortex-M (computed): {arena:,} bytes; under TFLM's own "
+        f"% below the plan. Arena in TFLM, Cortex-M (computed): {arena:,} bytes; under TFLM's own "
         f"planner {cortex_m_arena_bytes(graph, memory_map, planner='tflm'):,}."
     )
     if picture is not None:
@@ -303,7 +303,8 @@ def emulate(
     results().print(
         f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {found.equal} of "
         f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
-        f"{image.constant_bytes:,}, arena {image.arena_bytes:,}, stack {run.stack_bytes:,} bytes.",
+        f"{image.constant_bytes:,}, arena of the firmware {image.arena_bytes:,}, stack of the "
+        f"whole program {run.stack_bytes:,} bytes.",
         soft_wrap=True,
     )
     if found.equal != total:
@@ -381,7 +382,10 @@ def zoo_list() -> None:
             continue
         data = ", ".join(sorted({card.data for card in cards}))
         # As wide as a terminal of 80 columns.
-        table = Table(title=title, caption=f"top-1 on {data}; arena and flash in bytes")
+        table = Table(
+            title=title,
+            caption=f"top-1 on {data}; bytes: arena in TFLM, Cortex-M; flash of the .tflite",
+        )
         for column in ("model", "float", "int8", "arena", "flash", "MACs"):
             justify: Literal["left", "right"] = "left" if column == "model" else "right"
             table.add_column(column, justify=justify, no_wrap=True)

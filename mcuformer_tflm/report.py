@@ -21,8 +21,8 @@ class Report:
         float_top1: Accuracy of the float network.
         int8_top1: Accuracy of the int8 model in TFLM.
         agreement: Share of images on which the two choose the same class.
-        arena_bytes: Tensor arena on a Cortex-M under our planner, computed.
-        arena_bytes_host: Smallest arena in which TFLM opens the model on this machine.
+        arena_bytes: TFLM's arena on a Cortex-M under our planner, computed.
+        arena_bytes_host: Smallest arena in which TFLM opens the model on this machine, 64-bit.
         head_bytes: Activations and scratch, the part that the memory plan places.
         head_lower_bound_bytes: No plan of the head can be smaller.
         flash_bytes: Size of the ``.tflite``.
@@ -65,9 +65,9 @@ class Report:
         table.add_row("int8 accuracy (TFLM interpreter)", f"{self.int8_top1:.2%}", "")
         table.add_row("agreement of the two", f"{self.agreement:.2%}", "")
         sram, flash = f"{self.sram_budget_bytes:,}", f"{self.flash_budget_bytes:,}"
-        table.add_row("arena bytes, Cortex-M (computed)", f"{self.arena_bytes:,}", sram)
-        table.add_row("arena bytes, this machine (measured)", f"{self.arena_bytes_host:,}", "")
-        table.add_row("  of it the planned head", f"{self.head_bytes:,}", "")
+        table.add_row("arena in TFLM, Cortex-M (computed)", f"{self.arena_bytes:,}", sram)
+        table.add_row("arena in TFLM, this machine (measured)", f"{self.arena_bytes_host:,}", "")
+        table.add_row("  of either the planned head", f"{self.head_bytes:,}", "")
         table.add_row("flash bytes (.tflite)", f"{self.flash_bytes:,}", flash)
         table.add_row("Eq. 5 of the paper (its own accounting)", f"{self.eq5_bytes:,}", "")
         table.add_row("seconds", f"{self.seconds:.0f}", "")

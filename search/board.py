@@ -32,14 +32,14 @@ def check_core(core: object) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Board:
-    """A microcontroller board; all sizes in bytes.
+    """A microcontroller, alone or with the memory of a board; all sizes in bytes.
 
     Attributes:
         name: What users type.
         core: ``cortex-m4`` or ``cortex-m7``.
         sram_regions: Blocks of SRAM, the one that is to hold the arena first.
-        flash: Internal flash.
-        external_flash: Memory-mapped external flash, or 0.
+        flash: The microcontroller's own flash.
+        external_flash: Flash that the board adds, mapped into memory, or 0.
     """
 
     name: str
@@ -76,6 +76,12 @@ class Board:
         return self.flash + self.external_flash
 
 
+_STM32F746 = Board(
+    "stm32f746",
+    "cortex-m7",
+    (SramRegion("sram", 0x20000000, 320 * _KIB),),
+    flash=1024 * _KIB,
+)
 _BOARDS = {
     board.name: board
     for board in (
@@ -89,13 +95,10 @@ _BOARDS = {
             ),
             flash=2048 * _KIB,
         ),
-        # The Discovery board adds 16 MiB of QSPI flash.
-        Board(
-            "stm32f746",
-            "cortex-m7",
-            (SramRegion("sram", 0x20000000, 320 * _KIB),),
-            flash=1024 * _KIB,
-            external_flash=16 * 1024 * _KIB,
+        _STM32F746,
+        # ST's Discovery board adds 16 MiB of QSPI flash to the chip.
+        dataclasses.replace(
+            _STM32F746, name="stm32f746-discovery", external_flash=16 * 1024 * _KIB
         ),
         Board(
             "stm32h743",

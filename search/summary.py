@@ -57,7 +57,7 @@ def summary(architecture: Architecture, quantization: QuantizationConfig = INT8)
     )
     table.caption = (
         f"{num_parameters(arch):,} parameters, {num_macs(arch):,} MACs; predicted: head "
-        f"{head:,}, Cortex-M arena {arena:,}, flash {flash:,} bytes; Eq. 5 of the paper "
+        f"{head:,}, arena in TFLM, Cortex-M {arena:,}, flash {flash:,} bytes; Eq. 5 of the paper "
         f"{eq5_bytes(arch):,}"
     )
     return table

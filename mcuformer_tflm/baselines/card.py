@@ -27,7 +27,7 @@ class BaselineCard:
         int8_top1: Accuracy of the int8 model in TFLM.
         agreement: Share of images on which the two choose the same class.
         macs: Multiply-accumulates of one inference.
-        arena_bytes: Tensor arena on a Cortex-M, computed.
+        arena_bytes: TFLM's arena on a Cortex-M, computed.
         arena_bytes_host: What TFLM takes on this machine, 64-bit.
         flash_bytes: Size of the ``.tflite``.
     """

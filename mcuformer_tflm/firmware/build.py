@@ -15,6 +15,8 @@ from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
 _CONSTANTS = (".constants", ".external")
+# As model.cc and model_tflm.cc name it; the second is there where the plan has two regions.
+_ARENA, _CORE_ARENA = "_ZN12_GLOBAL__N_15arenaE", "_ZN12_GLOBAL__N_110core_arenaE"
 _CODE = (".vectors", ".text", ".rodata", ".ARM.exidx", ".init_array")
 
 
@@ -26,8 +28,8 @@ class FirmwareImage:
         elf: The ELF file.
         code_bytes: Code with its own tables, initial values of variables included.
         constant_bytes: The model's constants.
-        arena_bytes: The static arena, as the map has it.
-        variable_bytes: Variables, initialised or zero.
+        arena_bytes: The arena, in all its regions.
+        variable_bytes: Other variables, initialised or zero.
     """
 
     elf: Path
@@ -73,16 +75,17 @@ def read_image(elf: AnyPath) -> FirmwareImage:
 
     with elf.open("rb") as file:
         sections = {section.name: section["sh_size"] for section in ELFFile(file).iter_sections()}
-        symbols = {
-            symbol.name: symbol["st_value"]
+        sizes = {
+            symbol.name: symbol["st_size"]
             for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols()
         }
+    core_arena = sizes.get(_CORE_ARENA, 0)
     return FirmwareImage(
         elf,
         sum(sections.get(name, 0) for name in (*_CODE, ".data")),
         sum(sections.get(name, 0) for name in _CONSTANTS),
-        symbols["__arena_end"] - symbols["__arena_start"],
-        sections.get(".data", 0) + sections.get(".bss", 0),
+        sizes[_ARENA] + core_arena,
+        sections.get(".data", 0) + sections.get(".bss", 0) - core_arena,
     )
 
 

@@ -48,13 +48,14 @@ def draw_plan(
         if region == 0 and budget is not None and budget < _NEAR * size:
             handles.append(axes.axhline(budget, color=_BUDGET, label=f"budget, {budget:,}"))
             top = max(top, budget)
-        name = "arena" if region == 0 else f"region {region}"
+        # Behind the head lies TFLM's tail, which no plan places: the arena is larger.
+        name = "head of the arena" if region == 0 else f"region {region}"
         axes.set(
             xlim=(-1, 1 + max(b.last_operator for b in plan.buffers)),
             ylim=(0, top * 1.05),
             xlabel="operator",
             ylabel=f"address in the {name}, bytes",
-            title=f"{title}: {size:,} bytes" if title else f"{name}: {size:,} bytes",
+            title=": ".join(filter(None, (title, f"{name}, {size:,} bytes"))),
         )
         axes.legend(handles=handles, loc="upper right", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,8 +22,8 @@ class BoardFigures:
         milliseconds_estimated: Those at the board's clock under llvm-mca's cycle model.
         code_bytes: Program, start-up included.
         constant_bytes: Weights and tables in flash.
-        arena_bytes: The firmware's arena.
-        stack_bytes: The most stack in use.
+        arena_bytes: The firmware's arena: there is no interpreter, and nothing persistent in it.
+        stack_bytes: The most stack in use in one inference, the application's not counted.
         images: Test images run on the emulator.
         top1: Share of them classified right there, 0 to 1.
         equal: How many of them gave TFLM's bytes.
@@ -58,7 +58,7 @@ class ModelCard:
         teacher_top1: Accuracy of the teacher that it followed.
         macs: Multiply-accumulates of one inference.
         arena_budget: The arena that the recipe allows.
-        arena_bytes: Tensor arena on a Cortex-M under our planner, computed.
+        arena_bytes: TFLM's arena on a Cortex-M under our planner, computed.
         flash_bytes: Size of the ``.tflite``.
         boards: Figures by board.
     """
@@ -120,7 +120,7 @@ class ModelCard:
             f"| int8 accuracy (TFLM) | {self.int8_top1:.2%} |",
             f"| agreement of the two | {self.agreement:.2%} |",
             f"| its teacher, a convolutional network in float | {self.teacher_top1:.2%} |",
-            f"| arena, Cortex-M (computed) | {self.arena_bytes:,} bytes |",
+            f"| arena in TFLM, Cortex-M (computed) | {self.arena_bytes:,} bytes |",
             f"| flash (.tflite) | {self.flash_bytes:,} bytes |",
             f"| multiply-accumulates | {self.macs:,} |",
             "",
@@ -151,7 +151,7 @@ _FIRMWARE_FIGURES: dict[str, Callable[[BoardFigures], str]] = {
     "code": lambda figures: f"{figures.code_bytes:,}",
     "constants": lambda figures: f"{figures.constant_bytes:,}",
     "arena of the firmware": lambda figures: f"{figures.arena_bytes:,}",
-    "stack of the firmware": lambda figures: f"{figures.stack_bytes:,}",
+    "stack of one inference": lambda figures: f"{figures.stack_bytes:,}",
     "accuracy there": lambda figures: f"{figures.top1:.1%} of {figures.images}",
     "images with TFLM's bytes": lambda figures: f"{figures.equal} of {figures.images}",
 }

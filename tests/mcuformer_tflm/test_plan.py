@@ -127,6 +127,16 @@ def test_picture_is_drawn(model, tmp_path):
         assert (tmp_path / name).stat().st_size > 5000
 
 
+def test_picture_says_that_it_shows_the_head_and_not_the_whole_arena(model, tmp_path):
+    plan = plan_memory(model)
+    draw_plan(plan, tmp_path / "map.svg")
+    draw_plan(plan, tmp_path / "titled.svg", title="model.tflite")
+    # Beside each text's outlines SVG has the text as a comment.
+    told = f"head of the arena, {plan.head_bytes:,} bytes"
+    assert f"<!-- {told} -->" in (tmp_path / "map.svg").read_text()
+    assert f"<!-- model.tflite: {told} -->" in (tmp_path / "titled.svg").read_text()
+
+
 @pytest.mark.parametrize("image", ["whole", "strips"])
 def test_skeleton_has_the_buffers_of_the_converted_model(
     quantized, architecture, fashion_mnist, image

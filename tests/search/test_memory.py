@@ -37,6 +37,15 @@ def test_boards_have_the_data_sheets_sizes():
     assert get_board("stm32h743").arena_budget == 512 * 1024
 
 
+def test_external_flash_is_the_boards_that_has_it_and_not_the_microcontrollers():
+    chip, discovery = get_board("stm32f746"), get_board("stm32f746-discovery")
+    assert chip.flash_budget == chip.flash == 1024 * 1024
+    assert discovery.flash_budget == chip.flash + 16 * 1024 * 1024
+    assert (discovery.core, discovery.sram_regions) == (chip.core, chip.sram_regions)
+    room = Budget.of_board(discovery).flash - Budget.of_board(chip).flash
+    assert room == 16 * 1024 * 1024
+
+
 def test_unknown_board_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="Did you mean stm32f746") as error:
         get_board("stm32f764")

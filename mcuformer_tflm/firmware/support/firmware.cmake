@@ -9,12 +9,14 @@ set(MCUFORMER_IO ${MCUFORMER_SUPPORT}/app/semihosting_io.cc CACHE FILEPATH
 
 set(MCUFORMER_CPU_stm32f427 -mcpu=cortex-m4 -mfpu=fpv4-sp-d16)
 set(MCUFORMER_CPU_stm32f746 -mcpu=cortex-m7 -mfpu=fpv5-sp-d16)
+set(MCUFORMER_CPU_stm32f746-discovery ${MCUFORMER_CPU_stm32f746})
 set(MCUFORMER_CPU_stm32h743 -mcpu=cortex-m7 -mfpu=fpv5-d16)
 
 # For every source of the image, kernels and TFLM included.
 function(mcuformer_compile_for target board)
   if(NOT DEFINED MCUFORMER_CPU_${board})
-    message(FATAL_ERROR "There is no board ${board}: stm32f427, stm32f746 or stm32h743.")
+    message(FATAL_ERROR "There is no board ${board}: stm32f427, stm32f746, "
+      "stm32f746-discovery or stm32h743.")
   endif()
   target_compile_options(${target} PRIVATE
     ${MCUFORMER_CPU_${board}} -mfloat-abi=hard -mthumb -ffunction-sections -fdata-sections

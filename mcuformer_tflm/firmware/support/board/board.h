@@ -23,7 +23,7 @@ extern "C" {
 // Hooks, each with a default that a program's own definition replaces.
 
 // First thing after reset, before .data and .bss hold anything: clocks, external flash. The
-// default leaves the reset clock (16 MHz, STM32H7: 64 MHz); the F746's maps its QSPI flash.
+// default leaves the reset clock (16 MHz, STM32H7: 64 MHz); the Discovery's maps its QSPI flash.
 void mcuformer_board_init();
 
 // An interrupt of the board. The default is a fault.
