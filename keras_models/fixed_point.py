@@ -103,8 +103,9 @@ def quantize_multiplier(real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     carried = multiplier == 1 << 31
     multiplier = tf.where(carried, shift_right(multiplier, 1), multiplier)
     shift = shift + tf.cast(carried, tf.int64)
+    multiplier = tf.where(shift > 31, tf.constant(INT32_MAX, tf.int64), multiplier)
     kept = tf.cast((real != 0) & (shift >= -31), tf.int64)
-    return kept * multiplier, kept * shift
+    return kept * multiplier, kept * tf.minimum(shift, 31)
 
 
 def multiply_by_quantized_multiplier(x: Any, multiplier: Any, shift: Any) -> tf.Tensor:

@@ -68,8 +68,9 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
         self.calibration = None
 
     def _limits(self, low: Any, high: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        # The range holds zero, is never empty, and as wide to both sides if it is symmetric.
-        low = tf.minimum(low, 0.0)
+        # The range holds zero whatever the signs, since integers have a zero point within their
+        # range; it is never empty, and as wide to both sides if it is symmetric.
+        low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
         high = tf.maximum(high, low + 1e-6)
         if self.symmetric:
             high = tf.maximum(-low, high)
@@ -225,7 +226,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
         found = {}
         for name, quantizer in self._quantizers.items():
             if isinstance(quantizer, CalibratedQuantizer):
-                quantizer.calibration = Calibration(percentile, self.quantization_range(name))
+                quantizer.calibration = Calibration(percentile, self.unclipped_range(name))
                 found[name] = quantizer.calibration
         return found
 
@@ -255,6 +256,23 @@ class QuantizableLayer(tf_keras.layers.Layer):
         """Returns the learned (min, max) of one tensor, in real units."""
         ranges = self._ranges[name]
         return float(ranges["min_var"]), float(ranges["max_var"])
+
+    def integer_range(self, name: str) -> tuple[float, float]:
+        """Returns the least and the greatest real value that a tensor's integers stand for.
+
+        The learned range, its zero point moved to an integer.
+        """
+        found = self.tensor_quantization(name)
+        greatest = 2 ** (found.num_bits - 1) - 1
+        least = -greatest if self._quantizers[name].narrow_range else -greatest - 1
+        scale, zero_point = float(found.scale), int(found.zero_point)
+        return scale * (least - zero_point), scale * (greatest - zero_point)
+
+    def unclipped_range(self, name: str) -> tuple[float, float]:
+        """Returns between what values saturation adds nothing to the error of rounding."""
+        low, high = self.integer_range(name)
+        half = float(self.tensor_quantization(name).scale) / 2
+        return low - half, high + half
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""

@@ -173,8 +173,7 @@ def quantize(
         )
         # The last step moved the weights, and a moving average replaces them.
         quantized.update_weight_ranges()
-    if epochs or percentile < 100:
-        _warn_of_clipping(quantized, _spread(chosen, 4 * FEW_IMAGES), batch_size)
+    _warn_of_clipping(quantized, _spread(chosen, 4 * FEW_IMAGES), batch_size)
     return quantized
 
 

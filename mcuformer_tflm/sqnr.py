@@ -41,7 +41,7 @@ class LayerError:
             point: with what all layers before it add.
         weight_sqnr: Of its weights; None where it has no matrix.
         clipped: Share of the output's values that lie outside the range, 0 to 1.
-        low: Least value of the range, in real units; of the widest column group.
+        low: Least value that its integers stand for, in real units; of the widest column group.
         high: Greatest value.
         num_bits: Of the output.
     """
@@ -195,13 +195,12 @@ def _makers(layer: QuantizableLayer) -> list[str]:
 
 
 def _outside(layer: QuantizableLayer, output: Any) -> float:
-    # Share of values that are more than a step outside the range of their column group.
+    # Share of values that saturate in their column group.
     names = layer.output_names
     shares = []
     for name, part in zip(names, np.split(np.asarray(output), len(names), -1), strict=True):
-        low, high = layer.quantization_range(name)
-        step = (high - low) / (2 ** layer.quantizer(name).num_bits - 1)
-        shares.append(np.mean((part < low - step) | (part > high + step)))
+        low, high = layer.unclipped_range(name)
+        shares.append(np.mean((part < low) | (part > high)))
     return float(np.mean(shares))
 
 
@@ -209,7 +208,7 @@ def _layer_error(
     layer: QuantizableLayer, sqnr: float, network_sqnr: float, clipped: float
 ) -> LayerError:
     names = layer.output_names
-    ranges = [layer.quantization_range(name) for name in names]
+    ranges = [layer.integer_range(name) for name in names]
     low, high = max(ranges, key=lambda limits: limits[1] - limits[0])
     weight_sqnr = None
     if hasattr(layer, "kernel"):

@@ -20,7 +20,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         real: A factor, zero or positive.
 
     Returns:
-        Multiplier in [2^30, 2^31) and shift; (0, 0) for a factor too small to matter.
+        Multiplier in [2^30, 2^31) and shift in [-31, 31]; (0, 0) for a factor too small to matter,
+        and the greatest for one above 2^31, with which every integer but 0 saturates too.
     """
     if real == 0:
         return 0, 0
@@ -30,6 +31,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         multiplier, shift = multiplier // 2, shift + 1
     if shift < -31:
         return 0, 0
+    if shift > 31:
+        return INT32_MAX, 31
     return multiplier, shift
 
 

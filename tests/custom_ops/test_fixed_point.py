@@ -24,6 +24,19 @@ def test_multiplier_and_shift_give_the_factor_back(real):
     assert multiplier * 2.0 ** (shift - 31) == pytest.approx(real, rel=2**-31)
 
 
+@given(st.integers(1, 2**31 - 1), st.floats(2.0**31, 1e30))
+def test_greater_factors_than_a_shift_can_say_saturate(x, real):
+    multiplier, shift = quantize_multiplier(real)
+    assert (multiplier, shift) == (2**31 - 1, 31) or real < 2.0**31 + 1
+    # Also with the 8 fractional bits of a residual taken out, beyond what 16 bits hold.
+    below, nothing, above = multiply_by_quantized_multiplier(
+        np.array([-x, 0, x]), multiplier, shift
+    )
+    assert below >> 8 < -(2**15)
+    assert nothing == 0
+    assert above >> 8 >= 2**15
+
+
 @given(st.integers(-(2**31), 2**31 - 1), st.floats(1e-6, 0.99))
 def test_product_is_within_one_of_the_exact_one(x, real):
     multiplier, shift = quantize_multiplier(real)

@@ -28,8 +28,8 @@ def values(rng):
 
 def test_multipliers_equal_the_twin(rng):
     reals = np.exp(rng.uniform(-30, 5, 2000))
-    # Powers of two, what rounds up to one, what is too small, nothing.
-    reals = np.concatenate([reals, 2.0 ** np.arange(-40, 12), [1 - 2**-53, 2.0**-32.5, 1e-320, 0]])
+    # Powers of two, what rounds up to one, what is too small or too great, nothing.
+    reals = np.concatenate([reals, 2.0 ** np.arange(-40, 40), [1 - 2**-53, 2.0**-32.5, 1e-320, 0]])
     found = [part.numpy() for part in fixed_point.quantize_multiplier(tf.constant(reals))]
     wanted = [twin.quantize_multiplier(float(real)) for real in reals]
     np.testing.assert_array_equal(np.stack(found, -1), wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mcuformer_tflm import convert, quantize
 from mcuformer_tflm.datasets import normalise, quantize_images
 from mcuformer_tflm.keras_models.exceptions import (
     BudgetError,
@@ -109,6 +110,19 @@ def test_a_shipped_model_is_what_its_card_says(name, fashion_mnist):
     assert np.mean(int8 == classes) == pytest.approx(card.int8_top1, abs=0.03)
     assert np.mean(real == classes) == pytest.approx(card.float_top1, abs=0.03)
     assert np.mean(int8 == real) > 0.95
+
+
+@pytest.mark.parametrize("shift", [-20.0, 20.0])
+def test_int8_is_as_good_where_all_logits_have_one_sign(shift, fashion_mnist):
+    images, classes = fashion_mnist.test_images[:256], fashion_mnist.test_classes[:256]
+    network = float_model("fashion_mnist_16k")
+    network.get_layer("head").bias.assign_add([shift] * 10)
+    wanted = np.mean(predict(network, images).argmax(-1) == classes)
+    quantized = quantize(network, fashion_mnist.train_images[:128], epochs=0)
+    interpreter = MicroInterpreter(convert(quantized, fashion_mnist.labels))
+    found = np.mean(interpreter.run(quantize_images(images)).argmax(-1) == classes)
+    assert wanted > 0.9
+    assert found == pytest.approx(wanted, abs=0.03)
 
 
 @pytest.fixture
