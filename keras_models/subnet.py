@@ -17,6 +17,7 @@ from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.gelu import Gelu
+from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.mean_pool import MeanPool
@@ -113,8 +114,8 @@ def build_subnet(
         float[batch, num_classes] logits.
 
     Raises:
-        ConfigError: If an argument is none of those, or it shall be quantized, and has an option
-            without int8 operators.
+        ConfigError: If an argument is none of those, it shall be quantized and has an option
+            without int8 operators, or tf_keras has another global policy than float32.
     """
     return Subnet(architecture, quantization)
 
@@ -172,6 +173,7 @@ class Subnet(ImageNetwork, tf_keras.Model):
         if quantization is not None:
             checked_type("quantization", quantization, QuantizationConfig)
             architecture.check_exportable()
+        check_global_policy()
         super().__init__(*_tensors(architecture, quantization), name=name)
         self.architecture = architecture
         self.quantization = quantization

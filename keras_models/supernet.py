@@ -15,6 +15,7 @@ from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_t
 from mcuformer_tflm.keras_models.class_token import ClassToken
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
@@ -45,7 +46,8 @@ class Supernet(ImageNetwork, tf_keras.Model):
         **kwargs: As for Keras' Model.
 
     Raises:
-        ConfigError: If ``largest`` is no architecture, or ``precision`` is neither.
+        ConfigError: If ``largest`` is no architecture, ``precision`` is neither, or tf_keras has
+            another global policy than float32.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Supernet(ImageNetwork, tf_keras.Model):
         """Creates all weights."""
         checked_type("largest", largest, Architecture)
         checked_choice("precision", precision, get_args(Precision))
+        check_global_policy()  # which the subnets that are extracted would have
         super().__init__(dtype=precision, **kwargs)
         self.largest = largest
         self.patch_embed = PatchEmbed(

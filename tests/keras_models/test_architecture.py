@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import tf_keras
 
 from mcuformer_tflm.custom_ops.reference import attention, fully_connected, layer_norm, patch_embed
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.subnet import build_subnet
+from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.search.space import SearchSpace
 
 SMALL = Architecture(
@@ -87,3 +90,27 @@ def test_limits_are_those_of_the_operators(file, constant, twin):
     (value,) = re.findall(rf"constexpr int {constant} = ([\d <]+);", source)
     factors = [int(part) for part in value.split("<<")]
     assert twin == (factors[0] if len(factors) == 1 else factors[0] << factors[1])
+
+
+@pytest.fixture
+def keras_settings():
+    yield
+    tf_keras.backend.set_floatx("float32")
+    tf_keras.mixed_precision.set_global_policy(None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: tf_keras.mixed_precision.set_global_policy("mixed_float16"),
+        lambda: tf_keras.mixed_precision.set_global_policy("mixed_bfloat16"),
+        lambda: tf_keras.mixed_precision.set_global_policy("float64"),
+        lambda: tf_keras.backend.set_floatx("float16"),
+    ],
+)
+def test_networks_of_another_global_precision_are_refused_at_once(change, keras_settings):
+    build_subnet(SMALL)
+    change()
+    for build in (build_subnet, Supernet):
+        with pytest.raises(ConfigError, match=r"^The global policy of tf_keras is '\w*float"):
+            build(SMALL)
