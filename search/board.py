@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 
-from mcuformer_tflm.keras_models.checked_values import checked_type
+from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole, entries, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _KIB = 1024
@@ -18,6 +18,16 @@ class SramRegion:
     name: str
     address: int
     size: int
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            ConfigError: If one is no name or no whole number.
+        """
+        checked_type("name", self.name, str)
+        checked_whole("address", self.address, least=0)
+        checked_whole("size", self.size)
 
 
 def check_core(core: object) -> None:
@@ -57,8 +67,16 @@ class Board:
         """
         checked_type("name", self.name, str)
         check_core(self.core)
-        if not self.sram_regions:
-            raise ConfigError(f"sram_regions is {self.sram_regions}; a board has one or more.")
+        regions = entries(self.sram_regions)
+        if not regions:
+            raise ConfigError(
+                f"sram_regions is {shown(self.sram_regions)}; a board has a tuple of one or more."
+            )
+        for region in regions:
+            checked_type("sram_regions", region, SramRegion)
+        object.__setattr__(self, "sram_regions", regions)
+        for field in ("flash", "external_flash"):
+            checked_whole(field, getattr(self, field), least=0)
 
     @property
     def sram(self) -> int:

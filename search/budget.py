@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import checked_type
+from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole, entries, shown
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import (
     Image,
@@ -44,8 +45,16 @@ class Budget:
         """Checks what the memory model relies on.
 
         Raises:
-            ConfigError: If ``quantization`` is no such configuration.
+            ConfigError: If a field is no such value, or bytes are negative.
         """
+        for field in ("arena", "flash"):
+            object.__setattr__(self, field, checked_whole(field, getattr(self, field), least=0))
+        checked_type("name", self.name, str)
+        banks = entries(self.banks)
+        if banks is None:
+            raise ConfigError(f"banks is {shown(self.banks)}; it must be a tuple of bytes.")
+        banks = tuple(checked_whole("banks", size, least=0) for size in banks)
+        object.__setattr__(self, "banks", banks)
         checked_type("quantization", self.quantization, QuantizationConfig)
 
     @classmethod
@@ -64,10 +73,10 @@ class Budget:
             quantization: How networks will be quantized.
 
         Raises:
-            ConfigError: If there is no such board.
+            ConfigError: If there is no such board, or ``arena`` is no number of bytes.
         """
         board = get_board(board)
-        left = board.sram if arena is None else arena
+        left = board.sram if arena is None else checked_whole("arena", arena, least=0)
         regions = []
         for region in board.sram_regions:
             regions.append(min(region.size, left))

@@ -107,6 +107,7 @@ class Fit:
         Raises:
             BudgetError: If it does not: names the nearest network and what it misses by.
         """
+        checked_type("space", space, SearchSpace)
         # Every factor but the patch, which trades tokens for weights, is least in the smallest.
         smallest = [
             space.at(patch_size, space.rank_ratio[0]).smallest() for patch_size in space.patch_size

@@ -13,7 +13,7 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_real
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError, SearchError
 from mcuformer_tflm.keras_models.origin import differences
 
@@ -56,12 +56,12 @@ class ResumableOracle(keras_tuner.Oracle):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Makes an oracle without trials."""
+        self.worker_timeout = checked_real("worker_timeout", worker_timeout, open_below=True)
         super().__init__(
             objective=keras_tuner.Objective(objective, "max"),
             hyperparameters=hyperparameters,
             seed=seed + 1,  # 0 would mean a random one
         )
-        self.worker_timeout = worker_timeout
         self._clock = clock
         self._heard: dict[str, float] = {}
         self._in_step = False

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_real, checked_whole
 from mcuformer_tflm.keras_models.training import SupernetTrainer
 from mcuformer_tflm.search.fit import Fit
 from mcuformer_tflm.search.space import SearchSpace
@@ -33,11 +33,9 @@ class ScoreSettings:
         Raises:
             ConfigError: If one is out of range.
         """
-        if not 0 <= self.eta < float("inf"):
-            raise ConfigError(f"eta is {self.eta}; it must be a number of at least 0.")
+        object.__setattr__(self, "eta", checked_real("eta", self.eta, open_above=True))
         for field in ("accuracy_samples", "fit_samples"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
+            object.__setattr__(self, field, checked_whole(field, getattr(self, field)))
 
 
 def fitting_share(

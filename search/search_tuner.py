@@ -16,7 +16,14 @@ from keras_tuner.engine.base_tuner import BaseTuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.errors import FailedTrialError
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_bool,
+    checked_choice,
+    checked_path,
+    checked_type,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError
 from mcuformer_tflm.search.progress import Report, progress_bars
 from mcuformer_tflm.search.resumable_oracle import (
@@ -63,6 +70,11 @@ class SearchTuner(BaseTuner):
         overwrite: bool = False,
     ) -> None:
         """Makes the tuner, resuming the project's state if there is one."""
+        if report is not None and not callable(report):
+            raise ConfigError(f"report is {shown(report)}; it must be a function, as Report.")
+        if not checked_type("project_name", project_name, str):
+            raise ConfigError("project_name is ''; it must be the name of a folder.")
+        overwrite = checked_bool("overwrite", overwrite)
         self.local_oracle = oracle  # in a worker, self.oracle only speaks to the chief's
         self._report = report
         self._idle = False

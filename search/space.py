@@ -15,7 +15,7 @@ from mcuformer_tflm.keras_models.architecture import (
     checked_factor,
     image_shape,
 )
-from mcuformer_tflm.keras_models.checked_values import entries, shown
+from mcuformer_tflm.keras_models.checked_values import checked_real, checked_type, entries, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
@@ -115,6 +115,7 @@ class SearchSpace:
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draws every factor uniformly."""
+        checked_type("rng", rng, np.random.Generator)
         depth = int(rng.choice(self.depth))
         return self.build(
             int(rng.choice(self.patch_size)),
@@ -140,6 +141,10 @@ class SearchSpace:
             whole_probability: P_d, of depth and of ``embed_dim``.
             block_probability: P_m, of each block's heads and MLP.
         """
+        checked_type("architecture", architecture, Architecture)
+        checked_type("rng", rng, np.random.Generator)
+        checked_real("whole_probability", whole_probability, high=1)
+        checked_real("block_probability", block_probability, high=1)
         heads, ratios = list(architecture.num_heads), list(architecture.mlp_ratio)
         if rng.random() < whole_probability:
             fresh = self.sample(rng)
@@ -166,6 +171,9 @@ class SearchSpace:
         self, one: Architecture, other: Architecture, rng: np.random.Generator
     ) -> Architecture:
         """Takes each factor from either parent; depth from one, blocks it lacks from it."""
+        checked_type("one", one, Architecture)
+        checked_type("other", other, Architecture)
+        checked_type("rng", rng, np.random.Generator)
         if rng.random() < 0.5:
             one, other = other, one
         heads, ratios = list(one.num_heads), list(one.mlp_ratio)
@@ -179,7 +187,7 @@ class SearchSpace:
 
     def smaller(self, architecture: Architecture) -> list[Architecture]:
         """Returns the networks that are one value smaller in one factor, blocks together."""
-        arch = architecture
+        arch = checked_type("architecture", architecture, Architecture)
         lower = []
         below = [value for value in self.embed_dim if value < arch.embed_dim]
         if below:
@@ -199,7 +207,7 @@ class SearchSpace:
 
     def contains(self, architecture: Architecture) -> bool:
         """Whether a network belongs to the space."""
-        arch = architecture
+        arch = checked_type("architecture", architecture, Architecture)
         return (
             all(getattr(arch, field) == getattr(self, field) for field in _FIXED)
             and arch.patch_size in self.patch_size

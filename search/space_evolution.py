@@ -13,6 +13,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from mcuformer_tflm.keras_models.checked_values import (
     checked_choice,
     checked_real,
+    checked_type,
     checked_whole,
     entries,
     shown,
@@ -92,7 +93,7 @@ class SpaceEvolution(ResumableOracle):
         worker_timeout: float = 60.0,
     ) -> None:
         """Draws the starting pairs."""
-        self.space = space
+        self.space = checked_type("space", space, SearchSpace)
         self.starts, self.steps = checked_whole("starts", starts), checked_whole("steps", steps)
         self.k = checked_whole("k", k)
         self._epochs_are_open = epochs is None

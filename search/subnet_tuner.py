@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 from keras_tuner.engine.trial import Trial
 
+from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.origin import weights_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.subnet import Subnet
@@ -47,8 +48,9 @@ class SubnetTuner(SearchTuner):
         **kwargs: Any,
     ) -> None:
         """Makes the tuner, resuming the project's state if there is one."""
+        checked_type("oracle", oracle, SubnetOracle)
         self.space, self.fit = oracle.space, oracle.fit
-        self.supernet = supernet
+        self.supernet = checked_type("supernet", supernet, Supernet)
         for extreme in (oracle.space.smallest(), oracle.space.largest()):
             supernet.encode(extreme)  # refuses what it does not hold
         recipe = TrainingRecipe(precision=supernet.dtype_policy.name)

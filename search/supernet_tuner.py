@@ -14,6 +14,7 @@ import tf_keras
 from keras_tuner.engine.trial import Trial
 
 from mcuformer_tflm.keras_models.batches import Batches, as_batches
+from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole
 from mcuformer_tflm.keras_models.checkpoint import load_weights, save_weights
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.origin import Origin, data_origin
@@ -75,12 +76,17 @@ class SupernetTuner(SearchTuner):
         **kwargs: Any,
     ) -> None:
         """Makes the tuner, resuming the project's state if there is one."""
-        self.space, self.fit = oracle.space, Fit(budget, memory)
+        self.space = checked_type("oracle", oracle, SpaceEvolution).space
+        self.fit = Fit(budget, memory)
         self.fit.require(oracle.space)
         oracle.leave_out([pair for pair in oracle.space.pairs() if not self.fit(pair.smallest())])
-        self.settings = settings or ScoreSettings()
-        self.recipe = recipe or TrainingRecipe()
-        self.seed = seed
+        settings = ScoreSettings() if settings is None else settings
+        self.settings = checked_type("settings", settings, ScoreSettings)
+        recipe = TrainingRecipe() if recipe is None else recipe
+        self.recipe = checked_type("recipe", recipe, TrainingRecipe)
+        self.seed = checked_whole("seed", seed, least=0)
+        if strategy is not None:
+            checked_type("strategy", strategy, tf.distribute.Strategy)
         self.strategy = strategy
         super().__init__(oracle, report, **kwargs)
 
