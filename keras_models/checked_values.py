@@ -38,6 +38,15 @@ def checked_whole(field: str, value: Any, *, least: int = 1, most: float = math.
     return number
 
 
+def checked_seed(value: Any) -> int:
+    """Returns a seed as an int that NumPy, TensorFlow and Python's own generator all take.
+
+    Raises:
+        ConfigError: If it is no whole number of 32 bits.
+    """
+    return checked_whole("seed", value, least=0, most=2**32 - 1)
+
+
 def checked_real(
     field: str,
     value: Any,

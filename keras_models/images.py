@@ -72,6 +72,8 @@ def check_images(
     Raises:
         DataError: If they are not.
     """
+    if not isinstance(images, np.ndarray):
+        raise DataError(f"The {what} are a {type(images).__name__}; give an array.")
     if images.ndim == 0 or len(images) == 0:
         raise DataError(f"There are no {what}; give some hundred.")
     check_shape(images.shape[1:], image_shape, what=what)

@@ -6,8 +6,7 @@ import dataclasses
 import math
 from typing import Literal, get_args
 
-from mcuformer_tflm.keras_models.checked_values import checked_choice
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_real, checked_whole
 
 Precision = Literal["float32", "mixed_bfloat16"]
 
@@ -110,7 +109,7 @@ class TrainingRecipe:
         Raises:
             ConfigError: If a field is out of range.
         """
-        self._check("learning_rate", 0, math.inf)
+        self._check("learning_rate", 0, math.inf, open_above=True)
         for field in ("final_learning_rate", "distillation_weight", "flip_probability",
                       "erasing_probability"):  # fmt: skip
             self._check(field, 0, 1)
@@ -135,10 +134,13 @@ class TrainingRecipe:
         open_above: bool = False,
     ) -> None:
         value = getattr(self, field)
-        if value is None and type(self).__dataclass_fields__[field].type.endswith("| None"):
+        kind = type(self).__dataclass_fields__[field].type
+        if value is None and kind.endswith("| None"):
             return
-        above = value > low if open_below else value >= low
-        below = value < high if open_above else value <= high
-        if not (above and below):  # also false for NaN
-            interval = f"{'(' if open_below else '['}{low}, {high}{')' if open_above else ']'}"
-            raise ConfigError(f"{field} is {value}; it must lie in {interval}.")
+        if kind.startswith("int"):
+            value = checked_whole(field, value, least=int(low))
+        else:
+            value = checked_real(
+                field, value, low=low, high=high, open_below=open_below, open_above=open_above
+            )
+        object.__setattr__(self, field, value)

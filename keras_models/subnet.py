@@ -15,6 +15,7 @@ from mcuformer_tflm.keras_models.attention import Attention
 from mcuformer_tflm.keras_models.calibration import calibrate
 from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.gelu import Gelu
 from mcuformer_tflm.keras_models.global_policy import check_global_policy
@@ -139,6 +140,19 @@ def _tensors(
     # The head's few weights decide alone between classes: 4 bits would cost much to save little.
     head = quantization and dataclasses.replace(quantization, weight_bits=8)
     return image, FullyConnected(arch.num_classes, quantization=head, name="head")(x)
+
+
+def check_subnet(subnet: Any, field: str = "subnet") -> None:
+    """Checks that a network is one of ours.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if not isinstance(subnet, Subnet):
+        raise ConfigError(
+            f"{field} is a {type(subnet).__name__}; give one of the networks of build_subnet(...), "
+            "supernet.extract(...) or quantize(...)."
+        )
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)

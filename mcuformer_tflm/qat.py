@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -18,13 +17,21 @@ from mcuformer_tflm.keras_models.batches import (
     check_num_classes,
 )
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_path,
+    checked_real,
+    checked_seed,
+    checked_type,
+    checked_whole,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.origin import Origin, weights_origin
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 from mcuformer_tflm.keras_models.training import Progress, train_subnet
 
 # Below this many calibration images the ranges depend on which ones they are.
@@ -95,29 +102,28 @@ def quantize(
             range.
         CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
-    if not isinstance(subnet, Subnet):
-        raise ConfigError(
-            f"subnet is a {type(subnet).__name__}; quantize takes networks of build_subnet(...) or "
-            "supernet.extract(...)."
-        )
+    check_subnet(subnet)
     arch = subnet.architecture
     arch.check_exportable()
-    if checkpoint is not None:
-        checkpoint = checked_path("checkpoint", checkpoint)
-    for field, number, least in (
-        ("epochs", epochs, 0),
-        ("batch_size", batch_size, 1),
-        ("calibration_images", calibration_images, 1),
-    ):
-        if not isinstance(number, int) or number < least:
-            raise ConfigError(f"{field} is {number}; it must be a whole number from {least} on.")
-    if not 50 < percentile <= 100:
-        raise ConfigError(f"percentile is {percentile}; it must lie in (50, 100].")
+    epochs = checked_whole("epochs", epochs, least=0)
+    batch_size = checked_whole("batch_size", batch_size)
+    calibration_images = checked_whole("calibration_images", calibration_images)
+    seed = checked_seed(seed)
+    percentile = checked_real("percentile", percentile, low=50, high=100, open_below=True)
     if frozen_epochs is None:
         frozen_epochs = 1.0 if epochs > 1 else 0.5
-    if not 0 <= frozen_epochs < math.inf:
-        raise ConfigError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more.")
-    recipe = recipe or TrainingRecipe(learning_rate=learning_rate)
+    frozen_epochs = checked_real("frozen_epochs", frozen_epochs, open_above=True)
+    if recipe is None:
+        recipe = TrainingRecipe(learning_rate=learning_rate)
+    checked_type("recipe", recipe, TrainingRecipe)
+    if config is not None:
+        checked_type("config", config, QuantizationConfig)
+    if teacher is not None:
+        checked_type("teacher", teacher, tf_keras.Model)
+    if checkpoint is not None:
+        checkpoint = checked_path("checkpoint", checkpoint)
+    if not (progress is None or callable(progress)):
+        raise ConfigError(f"progress is {shown(progress)}; it must be a function.")
     data: Batches | None = None
     if isinstance(images, tf.data.Dataset | Batches):
         if classes is not None:

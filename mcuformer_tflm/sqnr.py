@@ -15,7 +15,7 @@ from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
-from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 
 # Where a flow of this package draws a report, and the images that it is made of.
 SQNR_FILE = "sqnr.png"
@@ -133,6 +133,7 @@ def quantization_report(quantized: Subnet, images: np.ndarray) -> QuantizationRe
         ConfigError: If the network is not quantized.
         DataError: If there are no images, or they are not the network's.
     """
+    check_subnet(quantized, "quantized")
     if not quantized.quantized:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
     check_images(images, quantized.architecture.image_shape)

@@ -16,11 +16,11 @@ from mcuformer_tflm.convert.metadata import write_metadata
 from mcuformer_tflm.convert.mlp import export_mlp
 from mcuformer_tflm.convert.patch_embed import export_patch_embed
 from mcuformer_tflm.convert.quantization import Quantization
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.labels import class_names
-from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.activation_memory import Image
@@ -74,6 +74,7 @@ def convert(
         ConfigError: If the network is not quantized, has an option without int8 operators, the
             labels are not one name a class, or an option is none of those.
     """
+    check_subnet(subnet)
     subnet.architecture.check_exportable()
     checked_choice("schedule", schedule, get_args(Schedule))
     checked_choice("image", image, get_args(Image))
@@ -90,8 +91,8 @@ def convert(
         schedules = ["kept" if block in fast else "streamed" for block in blocks]
     else:
         schedules = [schedule for _ in blocks]
-    if tile < 1:
-        raise ConfigError(f"tile is {tile}; it must be at least 1.")
+    # A tile is no larger than a patch; a patch of less than the default is one tile.
+    tile = checked_whole("tile", tile, most=max(4, subnet.architecture.patch_size))
     content = _write_graph(subnet, schedules, image, tile)
     plan = plan_memory(content)
     if arena_budget is not None:

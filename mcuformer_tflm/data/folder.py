@@ -22,13 +22,22 @@ from mcuformer_tflm.data.class_folders import (
 from mcuformer_tflm.data.image_data import checked_labels
 from mcuformer_tflm.data.picture import MODES, PICTURE_SUFFIXES, read_picture
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_choice,
+    checked_path,
+    checked_seed,
+    checked_type,
+    checked_whole,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 
 # The paper resizes to 256 and cuts 240 out of that.
 _RESIZE_RATIO = 256 / 240
+_LARGEST_SIDE = 1 << 14
 _logger = logging.getLogger(__name__)
 
 
@@ -128,16 +137,16 @@ class ImageFolder:
     ) -> None:
         """Lists the folder; no image is opened yet."""
         folder = checked_path("folder", folder)
+        image_size = checked_whole("image_size", image_size, most=_LARGEST_SIDE)
+        batch_size = checked_whole("batch_size", batch_size)
+        seed = checked_seed(seed)
         resize = round(_RESIZE_RATIO * image_size) if resize is None else resize
-        if image_size < 1 or batch_size < 1:
-            raise ConfigError(
-                f"image_size is {image_size} and batch_size {batch_size}; both must be at least 1."
-            )
-        if resize < image_size:
-            raise ConfigError(f"resize is {resize}; it must be at least image_size, {image_size}.")
+        resize = checked_whole("resize", resize, least=image_size, most=2 * _LARGEST_SIDE)
         checked_choice("channels", channels, tuple(MODES))
-        if not tenths or not set(tenths) <= set(range(10)):
-            raise ConfigError(f"tenths is {tenths}; it must hold one or more of 0 to 9.")
+        if recipe is not None:
+            checked_type("recipe", recipe, TrainingRecipe)
+        if not isinstance(tenths, Collection) or not tenths or not set(tenths) <= set(range(10)):
+            raise ConfigError(f"tenths is {shown(tenths)}; it must hold one or more of 0 to 9.")
         names = find_classes(folder)
         files = class_files(folder, names, suffixes=PICTURE_SUFFIXES)
         found = [

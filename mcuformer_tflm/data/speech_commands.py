@@ -27,7 +27,16 @@ from mcuformer_tflm.data.class_folders import (
 from mcuformer_tflm.data.image_data import ImageData, checked_labels
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
 from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_choice,
+    checked_path,
+    checked_real,
+    checked_seed,
+    checked_type,
+    checked_whole,
+    entries,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
 from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.recipe import TrainingRecipe
@@ -103,10 +112,16 @@ class SpeechCommands:
     ) -> None:
         """Lists the folder; only background noise is read."""
         folder = checked_path("folder", folder)
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
-        if not 0 <= extra_share <= 1:
-            raise ConfigError(f"extra_share is {extra_share}; it must lie in [0, 1].")
+        batch_size = checked_whole("batch_size", batch_size)
+        seed = checked_seed(seed)
+        checked_type("features", features, SpeechFeatures)
+        extra_share = checked_real("extra_share", extra_share, high=1)
+        if recipe is not None:
+            checked_type("recipe", recipe, TrainingRecipe)
+        if words is not None:
+            words = entries(words)
+            if not words or not all(isinstance(word, str) for word in words):
+                raise ConfigError("words is no list of names; give some of the folders' names.")
         found = [name for name in find_classes(folder) if not name.startswith("_")]
         if words is None:
             spoken = [word for word in found if word not in _EXTRAS]

@@ -6,7 +6,11 @@ import dataclasses
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_seed,
+    checked_whole,
+)
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import OperatorNeed, find_buffers, operator_needs
 from mcuformer_tflm.plan.memory_plan import (
@@ -57,8 +61,8 @@ def plan_memory(
     """
     graph = model if isinstance(model, ModelGraph) else read_graph(model)
     check_graph(graph)
-    if not isinstance(reserve, int) or reserve < 0:
-        raise ConfigError(f"reserve is {reserve!r}; it must be a whole number from 0 on.")
+    reserve = checked_whole("reserve", reserve, least=0)
+    seed = checked_seed(seed)
     if board is None:
         return _plan(graph, [], seed)
     target = get_board(board)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from mcuformer_tflm.convert.builtin import convert_builtin
 from mcuformer_tflm.keras_models.batches import check_classes
 from mcuformer_tflm.keras_models.images import check_images, to_floats, to_integers
-from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 from mcuformer_tflm.keras_models.training import predict
 from mcuformer_tflm.progress import Report as Progress
 from mcuformer_tflm.referee.stock_network import stock_network
@@ -53,6 +53,8 @@ class Referee:
         self, subnet: Subnet, calibration: np.ndarray, *, progress: Progress | None = None
     ) -> None:
         """Converts the network twice."""
+        check_subnet(subnet)
+        check_images(calibration, subnet.architecture.image_shape, "calibration images")
         tell = progress or _nothing
         self._subnet = subnet.float_copy() if subnet.quantized else subnet
         stock = stock_network(subnet)

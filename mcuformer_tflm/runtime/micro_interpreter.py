@@ -66,7 +66,8 @@ class MicroInterpreter:
         plan: The memory plan that the file carries, verified.
 
     Raises:
-        ConfigError: If there is no such planner, or arena_size is no number of bytes.
+        ConfigError: If model is neither path nor bytes, there is no such planner, or arena_size is
+            no number of bytes.
         ModelError: If the file is missing, damaged, foreign, or TFLM refuses it; where the
             arena is too small, it tells what would do.
         PlanError: If its memory plan would let live buffers overlap.

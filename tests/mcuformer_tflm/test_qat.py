@@ -158,7 +158,7 @@ def test_bad_batches_are_refused(subnet, images, classes, change, message):
     [
         ({"percentile": 30}, ConfigError, "percentile is 30"),
         ({"frozen_epochs": -1}, ConfigError, "frozen_epochs is -1"),
-        ({"epochs": -1}, ConfigError, "epochs is -1; it must be a whole number from 0 on"),
+        ({"epochs": -1}, ConfigError, "epochs is -1; it must be at least 0"),
         ({"epochs": 1.5}, ConfigError, "epochs is 1.5"),
         ({"batch_size": 0}, ConfigError, "batch_size is 0"),
         ({"calibration_images": 0}, ConfigError, "calibration_images is 0"),
