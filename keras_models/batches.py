@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.keras_models.architecture import MAX_CLASSES
 from mcuformer_tflm.keras_models.augment import augment_image, mixup
+from mcuformer_tflm.keras_models.checked_values import checked_seed, checked_type, checked_whole
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.images import (
     IMAGE_SCALE,
@@ -73,8 +74,13 @@ class ArrayBatches:
         recipe: TrainingRecipe | None = None,
     ) -> None:
         """Keeps the arrays as they are."""
-        if batch_size < 1:
-            raise ConfigError(f"batch_size is {batch_size}; it must be at least 1.")
+        batch_size = checked_whole("batch_size", batch_size)
+        seed = checked_seed(seed)
+        if recipe is not None:
+            checked_type("recipe", recipe, TrainingRecipe)
+        images, classes = np.asarray(images), np.asarray(classes)
+        if not images.ndim or not classes.ndim:
+            raise DataError("The images or the classes are no array; give one class an image.")
         if len(images) != len(classes):
             raise DataError(f"There are {len(images)} images, but {len(classes)} classes.")
         if len(images) < batch_size:
@@ -82,7 +88,6 @@ class ArrayBatches:
                 f"There are {len(images)} images, fewer than one batch of {batch_size}; give "
                 "more images or a smaller batch_size."
             )
-        images, classes = np.asarray(images), np.asarray(classes)
         check_pixels(images)
         check_classes(classes, num_classes)
         check_mixup(recipe, num_classes)

@@ -117,6 +117,17 @@ def checked_type(field: str, value: Any, kind: type[_Kind]) -> _Kind:
     return value
 
 
+def checked_function(field: str, value: Any) -> Any:
+    """Returns what can be called.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    if not callable(value):
+        raise ConfigError(f"{field} is {shown(value)}; it must be a function.")
+    return value
+
+
 def checked_path(field: str, value: AnyPath) -> Path:
     """Returns a path as pathlib's.
 

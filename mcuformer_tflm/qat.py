@@ -19,14 +19,14 @@ from mcuformer_tflm.keras_models.batches import (
 from mcuformer_tflm.keras_models.calibration import Calibration, calibrate, clipped_shares
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
+    checked_function,
     checked_path,
     checked_real,
     checked_seed,
     checked_type,
     checked_whole,
-    shown,
 )
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
+from mcuformer_tflm.keras_models.exceptions import DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.origin import Origin, weights_origin
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
@@ -122,8 +122,8 @@ def quantize(
         checked_type("teacher", teacher, tf_keras.Model)
     if checkpoint is not None:
         checkpoint = checked_path("checkpoint", checkpoint)
-    if not (progress is None or callable(progress)):
-        raise ConfigError(f"progress is {shown(progress)}; it must be a function.")
+    if progress is not None:
+        checked_function("progress", progress)
     data: Batches | None = None
     if isinstance(images, tf.data.Dataset | Batches):
         if classes is not None:

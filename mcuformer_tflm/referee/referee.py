@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.convert.builtin import convert_builtin
 from mcuformer_tflm.keras_models.batches import check_classes
+from mcuformer_tflm.keras_models.checked_values import checked_function
 from mcuformer_tflm.keras_models.images import check_images, to_floats, to_integers
 from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 from mcuformer_tflm.keras_models.training import predict
@@ -54,8 +55,8 @@ class Referee:
     ) -> None:
         """Converts the network twice."""
         check_subnet(subnet)
-        check_images(calibration, subnet.architecture.image_shape, "calibration images")
-        tell = progress or _nothing
+        check_images(calibration, subnet.architecture.image_shape, what="calibration images")
+        tell = _nothing if progress is None else checked_function("progress", progress)
         self._subnet = subnet.float_copy() if subnet.quantized else subnet
         stock = stock_network(subnet)
         tell("convert with TFLite", 0, 2)

@@ -2,17 +2,25 @@
 
 import dataclasses
 import importlib
+import inspect
+import itertools
+import math
+import wave
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from mcuformer_tflm import datasets
+import mcuformer_tflm
+from mcuformer_tflm import datasets, normalise, qat
 from mcuformer_tflm.bench import SUITES
 from mcuformer_tflm.cli import app
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.data.speech_features import MFCC_49X10
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
+from mcuformer_tflm.referee import referee
 from mcuformer_tflm.zoo.catalogue import model_path
 
 RECIPES = Path(__file__).parents[2] / "examples" / "zoo"
@@ -128,3 +136,131 @@ def test_command_with_a_wrong_argument_says_so_in_one_paragraph(path, without_wo
             if status == 0 or _REACHED in err:
                 # A place to write to may have any name, and a limit any size.
                 assert name in ("out", "work", "json_file") or kind == "huge", (name, value, err)
+
+
+# What is no function, or raises nothing itself.
+NOT_SWEPT = {"McuformerError", "MemoryPlan"}
+FUNCTIONS = [
+    name
+    for name in mcuformer_tflm.__all__
+    if name not in NOT_SWEPT and callable(getattr(mcuformer_tflm, name))
+]
+
+
+@pytest.fixture(scope="module")
+def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp_path_factory):
+    """Arguments of every public function that are right, by its name."""
+    folder = tmp_path_factory.mktemp("data")
+    for word in ("yes", "no"):
+        (folder / "images" / word).mkdir(parents=True)
+        (folder / "words" / word).mkdir(parents=True)
+        for number in range(12):
+            picture = PIL.Image.fromarray(fashion_mnist.train_images[number, ..., 0])
+            picture.save(folder / "images" / word / f"{number}.png")
+            sound = folder / "words" / word / f"{number:08x}_nohash_0.wav"
+            with wave.open(str(sound), "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes(np.full(16000, number, "<i2").tobytes())
+    for part, number in (("validation", 0), ("testing", 1)):
+        lines = [f"{word}/{number:08x}_nohash_0.wav" for word in ("yes", "no")]
+        (folder / "words" / f"{part}_list.txt").write_text("\n".join(lines))
+    images = fashion_mnist.train_images[:32]
+    space = {
+        "image_size": 28, "channels": 1, "num_classes": 10, "patch_size": (7, 14),
+        "rank_ratio": (0.8, 0.9), "embed_dim": (32,), "depth": (1,), "num_heads": (2,),
+        "mlp_ratio": (2.0,), "head_dim": 16, "low_rank_attention": False,
+        "relative_position": False, "pooling": "mean",
+    }  # fmt: skip
+    board = mcuformer_tflm.get_board("stm32f746")
+    fields = {field.name: getattr(board, field.name) for field in dataclasses.fields(board)}
+    subnet.save(saved := folder / "saved.keras")
+    return {
+        "Architecture": dataclasses.asdict(architecture),
+        "Board": fields | {"sram_regions": board.sram_regions},
+        "ImageFolder": {
+            "folder": folder / "images", "image_size": 8, "batch_size": 2, "seed": 0,
+            "recipe": None, "resize": None, "channels": 1, "tenths": range(10),
+        },
+        "MicroInterpreter": {"model": model, "arena_size": 1 << 20, "planner": "mcuformer"},
+        "QuantizationConfig": dataclasses.asdict(mcuformer_tflm.QuantizationConfig()),
+        "Referee": {"subnet": subnet, "calibration": normalise(images), "progress": None},
+        "SearchSpace": space,
+        "SpeechCommands": {
+            "folder": folder / "words", "batch_size": 2, "features": MFCC_49X10, "words": None,
+            "seed": 0, "recipe": None, "extra_share": 0.1,
+        },
+        "TrainingRecipe": dataclasses.asdict(mcuformer_tflm.TrainingRecipe()),
+        "build_subnet": {"architecture": architecture, "quantization": None},
+        "build_supernet": {
+            "space": mcuformer_tflm.SearchSpace(**space), "patch_size": 7, "rank_ratio": 0.8,
+            "precision": "float32",
+        },
+        "convert": {
+            "subnet": quantized, "labels": fashion_mnist.labels, "schedule": "auto",
+            "image": "whole", "arena_budget": None, "tile": 4,
+        },
+        "get_board": {"name": "stm32f746"},
+        "load_model": {"path": saved},
+        "normalise": {"images": images},
+        "plan_memory": {"model": model, "board": "stm32f746", "reserve": 0, "seed": 0},
+        "quantization_report": {"quantized": quantized, "images": images},
+        # An epoch, so that classes are looked at; only what is right would be trained.
+        "quantize": {
+            "subnet": subnet, "images": images, "classes": fashion_mnist.train_classes[:32],
+            "epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "calibration_images": 32,
+            "seed": 0, "progress": None, "config": None, "percentile": 100.0,
+            "frozen_epochs": None, "recipe": None, "teacher": None, "checkpoint": None,
+        },
+        "quantize_images": {"images": images},
+        "summary": {
+            "architecture": architecture, "quantization": mcuformer_tflm.QuantizationConfig()
+        },
+    }  # fmt: skip
+
+
+# Where a value of WRONG_VALUES may be right: any number or text will do.
+TAKEN = {
+    ("Board", "name"), ("quantize", "checkpoint"), ("get_board", "name"),
+}  # fmt: skip
+WRONG_VALUES = {
+    "none": None, "empty": "", "markup": "a [/x]", "missing": Path("nowhere/at/all"),
+    "folder": Path("a folder"), "random bytes": Path("random.bin"),
+    "truncated model": b"\x1c\0\0\0TFL3" + bytes(40), "negative": -1, "huge": 10**30,
+    "not a number": math.nan,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function_with_a_wrong_argument_raises_an_error_of_ours(
+    name, arguments, places, monkeypatch, tmp_path
+):
+    for path in places.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+
+    def stop(*_, **__):
+        raise DataError(_REACHED)
+
+    monkeypatch.setattr(qat, "train_subnet", stop)
+    monkeypatch.setattr(referee, "convert_builtin", stop)
+    function, right = getattr(mcuformer_tflm, name), arguments[name]
+    assert set(right) == set(inspect.signature(function).parameters)
+    for argument, (kind, value) in itertools.product(right, WRONG_VALUES.items()):
+        if value is None and right[argument] is None:
+            continue
+        try:
+            function(**right | {argument: value})
+        except McuformerError as error:
+            taken, told = _REACHED in str(error), str(error)
+        except Exception as error:
+            raise AssertionError(f"{name}({argument}={value!r})") from error
+        else:
+            taken, told = True, ""
+        optional = value is None and "None" in str(
+            inspect.signature(function).parameters[argument].annotation
+        )
+        allowed = optional or kind == "huge" or (name, argument) in TAKEN
+        assert not taken or allowed, f"{name}({argument}={value!r})"
+        assert "object has no attribute" not in told, told
+    with pytest.raises(TypeError):
+        function(**right, no_such_argument=1)
