@@ -145,7 +145,7 @@ def train_quantized(path, images=IMAGES, classes=CLASSES, start=1, **options):
         ({"seed": 7}, "data.seed is 0 there and 7 here"),
         ({"percentile": 99.0}, "percentile is 100.0 there and 99.0 here"),
         ({"calibration_images": 50}, "calibration_images is 1024 there and 50 here"),
-        ({"frozen_epochs": 0}, "frozen_epochs is 1.0 there and 0 here"),
+        ({"frozen_epochs": 0}, "frozen_epochs is 1.0 there and 0.0 here"),
         ({"learning_rate": 1e-2}, "recipe.learning_rate is 0.0003 there and 0.01 here"),
     ],
 )  # fmt: skip
