@@ -22,8 +22,8 @@ def draw_plan(
     """Draws buffers over time: operators to the right, addresses upwards.
 
     An output that overwrites its input has the colour and a hatched edge at the operator that
-    writes it. Lines mark the lower bound and, where it is near enough, the budget. A plan over
-    several regions has a picture for each, one above the other.
+    writes it. Lines mark the lower bound and, where it is near enough, the budget, which TFLM's
+    tail must fit too. A plan over several regions has a picture for each, one above the other.
 
     Args:
         plan: What to draw.
@@ -46,7 +46,9 @@ def draw_plan(
             label = f"lower bound, {plan.lower_bound:,}"
             handles.append(axes.axhline(plan.lower_bound, color=_BOUND, ls="--", label=label))
         if region == 0 and budget is not None and budget < _NEAR * size:
-            handles.append(axes.axhline(budget, color=_BUDGET, label=f"budget, {budget:,}"))
+            handles.append(
+                axes.axhline(budget, color=_BUDGET, label=f"budget of the whole arena, {budget:,}")
+            )
             top = max(top, budget)
         # Behind the head lies TFLM's tail, which no plan places: the arena is larger.
         name = "head of the arena" if region == 0 else f"region {region}"

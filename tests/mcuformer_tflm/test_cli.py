@@ -124,6 +124,7 @@ def test_zoo_list_tells_names_and_figures_whole_in_80_columns(monkeypatch):
     status, out, err = _run("zoo", "list")
     assert status == 0, err
     assert all(cell_len(line) <= 80 for line in out.splitlines())
+    assert "bytes: arena in TFLM, Cortex-M; flash of the .tflite" in " ".join(out.split())
     rows = {words[1]: words for words in map(str.split, out.splitlines()) if words[:1] == ["│"]}
     for name in (*model_names(), *shipped_baselines()):
         card = shipped_baselines().get(name) or model_card(name)

@@ -2,7 +2,9 @@
 known without training. Counted instructions and code are held where they are counted
 (test_bench_kernels.py, test_firmware.py)."""
 
+import json
 import re
+import statistics
 
 import documented
 import pytest
@@ -13,9 +15,11 @@ from mcuformer_tflm.bench.memory import paper_architectures
 from mcuformer_tflm.bench.models import paper_architecture
 from mcuformer_tflm.bench.quantization import NETWORK, OPTIONS
 from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.report import Report
 from mcuformer_tflm.search.activation_memory import arena_bytes
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.memory import flash_bytes
+from mcuformer_tflm.search.summary import summary
 from mcuformer_tflm.zoo.catalogue import model_card, model_names
 
 
@@ -54,6 +58,64 @@ def test_accuracy_tells_models_and_baselines_as_their_cards_do():
         ]
         for name, card in cards.items()
     }
+
+
+def test_accuracy_tells_how_far_the_models_lie_apart():
+    top1 = {name: model_card(name).int8_top1 for name in model_names()}
+    top1 |= {name: card.int8_top1 for name, card in shipped_baselines().items()}
+    told = documented.text("docs/accuracy.md")
+    small = top1["fashion_mnist_16k"] - top1["depthwise_cnn_16k"]
+    assert f"the transformer is {100 * small:.1f} points better than the CNN" in told
+    for better in ("fashion_mnist_64k", "depthwise_cnn_64k"):
+        apart = top1[better] - top1["fixed_vit_64k"]
+        assert f"conventional shape is {100 * apart:.1f} points below both" in told
+
+
+# Rows of docs/search.md, and the ablations whose seeds they are of.
+ABLATIONS = {
+    "evolved, 64 KiB": "evolved",
+    "one random pair, 64 KiB": "random",
+    "maximal (patch 4, rank 0.95), 64 KiB": "maximal",
+    "composed: all pairs in one supernet, 64 KiB": "composed",
+    "evolved, tight": "evolved_tight",
+    "one random pair, tight": "random_tight",
+    "composed, tight": "composed_tight",
+    'evolved as printed (`update="paper"`)': "as_printed",
+    "no space evolution, no budget (MCUFormer-A's search, maximal pair)": "autoformer",
+    "random pair and random subnets, as much training as an evolved search": "random_search",
+    "the same, tight": "random_search_tight",
+}
+
+
+def test_search_tells_the_ablations_as_their_file_does():
+    rows = json.loads((documented.ROOT / "docs/search-ablations.json").read_text())
+    values = {(row["case"], row["metric"]): row["value"] for row in rows}
+
+    def seeds(name, metric):
+        return [values[f"ablation/{name}/seed{seed}", metric] for seed in range(3)]
+
+    told = documented.table("docs/search.md", "space", "top-1", "deviation")
+    assert {name: list(row.values())[1:] for name, row in told.items()} == {
+        row: [
+            f"{100 * statistics.mean(seeds(name, 'top1')):.1f}",
+            f"{100 * statistics.stdev(seeds(name, 'top1')):.1f}",
+            f"{statistics.mean(seeds(name, 'arena_bytes')):,.0f}",
+        ]
+        for row, name in ABLATIONS.items()
+    }
+
+
+def test_each_arena_and_stack_has_one_name_in_cards_reports_and_documents():
+    known = documented.table("docs/memory.md", "figure", "what it is")
+    names = {"arena in TFLM, Cortex-M", "arena of the firmware", "stack of one inference"}
+    assert names <= set(known)
+    card = model_card(model_names()[0]).markdown()
+    assert all(f"| {name} " in card for name in names)
+    report = Report("board", "{}", 1, *range(12), 0)
+    cells = [str(cell) for cell in report.table().columns[0].cells]
+    assert "arena in TFLM, Cortex-M (computed)" in cells
+    assert "arena in TFLM, this machine (measured)" in cells
+    assert "arena in TFLM, Cortex-M " in str(summary(NETWORK).caption)
 
 
 def test_quantization_tells_what_the_options_cost_the_papers_network():
