@@ -24,7 +24,7 @@ from mcuformer_tflm.keras_models.training import (
     train_subnet,
 )
 from mcuformer_tflm.referee.referee import Referee
-from mcuformer_tflm.search.search_tuner import check_validation
+from mcuformer_tflm.search.fit_arguments import checked_validation
 from mcuformer_tflm.search.space import SearchSpace
 
 TINY = Architecture(
@@ -109,7 +109,7 @@ REFUSING = {
     "Keras' train_on_batch": lambda get, x: get("subnet").train_on_batch(x, CLASSES),
     "Keras' test_on_batch": lambda get, x: get("subnet").test_on_batch(x, CLASSES),
     "training on a dataset": lambda get, x: train_subnet(get("subnet"), dataset(x), 1),
-    "a tuner's validation": lambda get, x: check_validation((x, CLASSES), SPACE),
+    "a tuner's validation": lambda get, x: checked_validation((x, CLASSES), SPACE),
     "Referee": lambda get, x: Referee(get("calibrated"), x),
     "convert_builtin": lambda get, x: convert_builtin(get("subnet"), x),
 }
