@@ -35,7 +35,8 @@ class Architecture:
 
     Widths of queries, keys and values are ``head_dim * num_heads``, not ``embed_dim``
     (paper, appendix B.2). The two matrices of each MLP are products ``U @ V.T`` of rank
-    ``rank`` (Eq. 1).
+    ``rank`` (Eq. 1). More than the int8 operators take, which is 2,048 tokens, an ``embed_dim`` of
+    1,024 and 65,536 classes among others, is refused whether or not it shall ever be converted.
 
     Attributes:
         image_size: Side of a square input, or its (height, width), in pixels.

@@ -108,6 +108,16 @@ def check_integers(images: np.ndarray, image_shape: Sequence[int]) -> None:
     Raises:
         DataError: If dtype or shape are others.
     """
+    check_integer_dtype(images)
+    check_shape(images.shape[1:], image_shape)
+
+
+def check_integer_dtype(images: np.ndarray) -> None:
+    """Checks that images are int8, where their shape is not known.
+
+    Raises:
+        DataError: If they are not.
+    """
     if images.dtype == np.uint8 or _floats(images.dtype):
         raise DataError(
             f"The images are {images.dtype}; the model takes int8, which "
@@ -118,7 +128,6 @@ def check_integers(images: np.ndarray, image_shape: Sequence[int]) -> None:
             f"The images are {images.dtype}; the model takes int8: byte - 128, as "
             "mcuformer_tflm.quantize_images(bytes) gives it."
         )
-    check_shape(images.shape[1:], image_shape)
 
 
 def to_floats(images: np.ndarray, what: str = "images") -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.machine import count_instructions
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
+from mcuformer_tflm.keras_models.images import check_integer_dtype
 
 # Memory of the machines to which emulated images are linked (mcuformer_tflm/emulator/qemu.py).
 _MEMORY = ((0x00000000, 0x400000), (0x20000000, 0x400000), (0x60000000, 0x1000000))
@@ -52,8 +53,10 @@ def count_inference(
         operators: Names of the operators' functions, in order.
 
     Raises:
+        DataError: If the picture is not int8.
         EmulatorError: If the program leaves its memory, writes to flash, or refuses.
     """
+    check_integer_dtype(picture)
     with emulator_extra():
         import unicorn
         from elftools.elf.elffile import ELFFile
@@ -81,7 +84,7 @@ def count_inference(
     machine.hook_add(unicorn.UC_HOOK_BLOCK, counter.count)
     bottom, top = symbols["__stack_bottom"], symbols["__stack_top"]
     machine.mem_write(bottom, _PAINT * (top - bottom))
-    pixels = np.ascontiguousarray(picture, np.int8).tobytes()
+    pixels = picture.tobytes()
     output = _BUFFERS + (len(pixels) + 63 & ~63)
     machine.mem_write(_BUFFERS, pixels)
     for register, value in (("R0", _BUFFERS), ("R1", output), ("SP", top), ("LR", _RETURN | 1)):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError, ToolchainError
+from mcuformer_tflm.keras_models.images import check_integer_dtype
 
 # Boards of Arm with ample memory at the addresses to which emulated images are linked.
 MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
@@ -58,7 +59,9 @@ def run_firmware(
         ConfigError: If there is no machine for the core.
         EmulatorError: If it does not end in time.
         ToolchainError: If QEMU is not installed.
+        DataError: If the pictures are not int8.
     """
+    check_integer_dtype(pictures)
     if core not in MACHINES:
         raise ConfigError(f"core is {core!r}; QEMU runs {', '.join(MACHINES)} here.")
     qemu = shutil.which("qemu-system-arm")
@@ -71,7 +74,7 @@ def run_firmware(
         f",arg={argument}" for argument in ["firmware", *arguments.split()]
     )
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "input.bin").write_bytes(np.ascontiguousarray(pictures, np.int8).tobytes())
+        (Path(folder) / "input.bin").write_bytes(pictures.tobytes())
         command = [qemu, "-M", MACHINES[core], "-display", "none", "-monitor", "none",
                    "-serial", "none", "-semihosting-config", semihosting,
                    "-kernel", str(image.resolve())]  # fmt: skip

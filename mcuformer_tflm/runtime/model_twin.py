@@ -19,6 +19,7 @@ from mcuformer_tflm.custom_ops.reference.mlp import mlp
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 from mcuformer_tflm.custom_ops.reference.softmax import softmax
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.images import check_integer_dtype
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 _NORM = ("normalised_bits", "epsilon", "iterations")
@@ -33,8 +34,10 @@ def twin_values(graph: ModelGraph, source: np.ndarray) -> dict[int, np.ndarray]:
     """Returns every activation by the index of its tensor, for one input with its batch of 1.
 
     Raises:
+        DataError: If the input is not int8.
         ModelError: If an operator is none of ours.
     """
+    check_integer_dtype(source)
     values = {graph.inputs[0]: source}
     for operator in graph.operators:
         output = graph.tensors[operator.outputs[0]]

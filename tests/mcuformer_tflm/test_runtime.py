@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from flatbuffers import flexbuffers
 
 from mcuformer_tflm import MicroInterpreter, convert, normalise, quantize_images
 from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
+from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.keras_models.exceptions import (
     ConfigError,
     DataError,
@@ -161,6 +163,14 @@ def test_operator_that_refuses_its_tensors_is_told_in_its_own_words(model):
 def test_wrong_dtype_and_shape_are_refused_with_what_is_wanted(interpreter, images):
     with pytest.raises(DataError, match=r"uint8.*int8.*quantize_images"):
         interpreter.run(images)
+    with pytest.raises(DataError, match=r"float32.*int8.*quantize_images"):
+        interpreter.run(normalise(images))
+    for run in (lambda x: run_twin(interpreter.graph, x), lambda x: run_firmware(
+        Path("any.elf"), "cortex-m4", x, 10
+    )):  # fmt: skip
+        for given in (images[:1], np.int32(images[:1])):
+            with pytest.raises(DataError, match=f"images are {given.dtype}; the model takes int8"):
+                run(given)
     with pytest.raises(DataError, match=r"\(n, 28, 28, 1\)"):
         interpreter.run(np.zeros((2, 28, 28), np.int8))
 
