@@ -9,7 +9,8 @@ from typing import Literal, get_args
 
 from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
+from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type, entries, shown
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.tflm_arena import STATE_BYTES, ArenaContent, tflm_arena
 
@@ -146,6 +147,8 @@ def fits_regions(
         ConfigError: If the network has an option without int8 operators, or an argument is
             none of those.
     """
+    if entries(regions) is None:
+        raise ConfigError(f"regions is {shown(regions)}; it must be a tuple of bytes.")
     operators = list(live_buffers(architecture, image, quantization=quantization))
     if max(operator.total for operator in operators) > sum(regions):
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import checked_type
+from mcuformer_tflm.keras_models.checked_values import checked_bool, checked_type
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.board import check_core
 from mcuformer_tflm.search.model_file import block_constants, model_bytes, outer_constants
@@ -58,6 +58,7 @@ def eq5_bytes(architecture: Architecture, class_token: bool = False) -> int:
         class_token: Whether to count one whatever the network's pooling; the paper does.
     """
     checked_type("architecture", architecture, Architecture)
+    class_token = checked_bool("class_token", class_token)
     tokens = max(architecture.sequence_length, architecture.num_tokens + class_token)
     return max(
         units * width + tokens * max(units, width)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Collection
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole, shown
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
 from mcuformer_tflm.search.activation_memory import (
     Image,
@@ -31,8 +33,15 @@ def kept_arena_bytes(
         kept: Those blocks.
         image: Whether the arena holds the image or a strip of it.
         quantization: Of the network.
+
+    Raises:
+        ConfigError: If a block is none of the network's, or an argument is none of those.
     """
-    arch = architecture
+    arch = checked_type("architecture", architecture, Architecture)
+    if not isinstance(kept, Collection):
+        raise ConfigError(f"kept is {shown(kept)}; it must be a tuple of blocks.")
+    for block in kept:
+        checked_whole("kept", block, least=0, most=arch.depth - 1)
     attention = [_attention_bytes(arch, block, quantization) for block in kept]
     head = max([head_bytes(arch, image, quantization=quantization), *attention])
     content = arena_content(
@@ -71,7 +80,12 @@ def choose_kept(
         arena_budget: Bytes of Cortex-M arena.
         image: Whether the arena holds the image or a strip of it.
         quantization: Of the network.
+
+    Raises:
+        ConfigError: If an argument is none of those.
     """
+    checked_type("architecture", architecture, Architecture)
+    arena_budget = checked_whole("arena_budget", arena_budget, least=0)
     kept: list[int] = []
     order = sorted(
         range(architecture.depth),

@@ -86,7 +86,10 @@ def convert(
         raise ConfigError(f"arena_budget is {arena_budget!r}; it must be a whole number of bytes.")
     if schedule == "auto":
         fast = choose_kept(
-            subnet.architecture, arena_budget or 0, image=image, quantization=subnet.quantization
+            subnet.architecture,
+            max(0, arena_budget or 0),
+            image=image,
+            quantization=subnet.quantization,
         )
         schedules = ["kept" if block in fast else "streamed" for block in blocks]
     else:

@@ -16,10 +16,11 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
-from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.search.activation_memory import arena_bytes, fits_regions
 from mcuformer_tflm.search.board import Board, SramRegion, get_board
 from mcuformer_tflm.search.budget import Budget
-from mcuformer_tflm.search.memory import flash_bytes, weight_bytes
+from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes, weight_bytes
+from mcuformer_tflm.search.schedule import choose_kept, kept_arena_bytes
 from mcuformer_tflm.search.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.summary import summary
 from mcuformer_tflm.tflite.model_graph import read_graph
@@ -122,6 +123,11 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(package, name, argument,
         (lambda config: summary(ARCHITECTURE, "whole"), "quantization is 'whole'"),
         (lambda config: build_subnet(ARCHITECTURE, 8), "quantization is 8"),
         (lambda config: build_subnet(config), "architecture is QuantizationConfig"),
+        (lambda config: fits_regions(ARCHITECTURE, config), "regions is QuantizationConfig"),
+        (lambda config: kept_arena_bytes(ARCHITECTURE, config), "kept is QuantizationConfig"),
+        (lambda config: kept_arena_bytes(ARCHITECTURE, [1]), "kept is 1; it must be at most 0"),
+        (lambda config: choose_kept(ARCHITECTURE, config), "arena_budget is QuantizationConfig"),
+        (lambda config: eq5_bytes(ARCHITECTURE, config), "class_token is QuantizationConfig"),
         (lambda config: get_board(config), "board is QuantizationConfig"),
         (lambda config: Budget(10**6, 10**6, "mine", quantization=8), "quantization is 8"),
         (lambda config: Board("mine", "m4", (SramRegion("a", 0, 1),), 1), "core is 'm4'"),
