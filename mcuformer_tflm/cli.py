@@ -6,6 +6,8 @@ import errno
 import logging
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -77,6 +79,15 @@ def _os_error(error: OSError) -> str:
     places = [str(name) for name in (error.filename, error.filename2) if name is not None]
     reason = error.strerror or str(error)
     return f"{' to '.join(places) or 'A file'} cannot be read or written ({reason})."
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    # The system's error may name a file beside it, or none.
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def _writable(folder: Path) -> None:
@@ -257,7 +268,8 @@ def firmware(
     from mcuformer_tflm.search.board import get_board
 
     target = get_board(board)
-    placement = export_firmware(model, target, out)
+    with _written(out):
+        placement = export_firmware(model, target, out)
     console = results()
     console.print(
         f"Firmware for {target.name} written to {out}: an arena of {placement.arena_bytes:,} "
@@ -420,11 +432,9 @@ def zoo_save(
 
     model_card(name)  # is the file the one that was measured?
     content = model_path(name).read_bytes()
-    try:
+    with _written(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(content)
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written ({error.strerror}).") from error
     results().print(f"{name} written to {out}: {len(content):,} bytes", soft_wrap=True)
 
 

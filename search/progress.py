@@ -31,6 +31,11 @@ class Report(Protocol):
         """
 
 
+def tell(text: str) -> None:
+    """Prints a line of news beside the bars, on standard error."""
+    _console().print(text, soft_wrap=True)
+
+
 @contextmanager
 def progress_bars() -> Iterator[Report]:
     """Yields a function (what is being done, done, total, info) that shows a bar for each task.
@@ -38,7 +43,7 @@ def progress_bars() -> Iterator[Report]:
     They go to standard error, since standard output is for results. Where it is no terminal, a
     line is printed at each quarter of a task, and whenever there is news to tell.
     """
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    console = _console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -64,3 +69,7 @@ def progress_bars() -> Iterator[Report]:
             bars.update(tasks[label], completed=done, info=info)
 
         yield report
+
+
+def _console() -> Console:
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)

@@ -16,6 +16,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_real
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError, SearchError
 from mcuformer_tflm.keras_models.origin import differences
+from mcuformer_tflm.search.progress import tell
 
 START_ANEW = "Remove {}, choose another project_name, or give overwrite=True to start anew."
 _REASONS_TOLD = 3
@@ -149,7 +150,7 @@ class ResumableOracle(keras_tuner.Oracle):
         with self._step():
             if trial.status == TrialStatus.INVALID:
                 for tuner_id in holders:
-                    print(
+                    tell(
                         f"Worker {tuner_id} stopped at an error, which it tells; its trial "
                         f"{trial.trial_id} waits for the next worker."
                     )
@@ -218,7 +219,7 @@ class ResumableOracle(keras_tuner.Oracle):
         for tuner_id, trial in list(self.ongoing_trials.items()):
             heard = self._heard.setdefault(trial.trial_id, now)
             if tuner_id != asking and now - heard > self.worker_timeout:
-                print(
+                tell(
                     f"Worker {tuner_id} has been silent for {now - heard:.0f} s; its trial "
                     f"{trial.trial_id} is handed out again."
                 )

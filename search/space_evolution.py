@@ -28,6 +28,7 @@ from mcuformer_tflm.search.evolution_step import (
     look_around,
     neighbourhood,
 )
+from mcuformer_tflm.search.progress import tell
 from mcuformer_tflm.search.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -194,7 +195,7 @@ class SpaceEvolution(ResumableOracle):
             return
         self._failures[point] = self._failures.get(point, 0) + 1
         given_up = self._failures[point] >= _MAX_FAILURES
-        print(
+        tell(
             f"Trial {trial.trial_id} (patch_size {self.space.patch_size[point[0]]}, rank_ratio "
             f"{self.space.rank_ratio[point[1]]}) failed; "
             + ("the search goes on without that pair." if given_up else "it is tried once more.")

@@ -15,6 +15,7 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.budget import Budget
 from mcuformer_tflm.search.fit import Fit, Memory
 from mcuformer_tflm.search.hyperparameters import declare_subnets, values_from_architecture
+from mcuformer_tflm.search.progress import tell
 from mcuformer_tflm.search.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -97,9 +98,7 @@ class SubnetOracle(ResumableOracle):
             self._scores[text] = trial.score
         else:
             self._failed.append(text)
-            print(
-                f"Trial {trial.trial_id} failed; its subnet is left out: {text}. {failure(trial)}"
-            )
+            tell(f"Trial {trial.trial_id} failed; its subnet is left out: {text}. {failure(trial)}")
 
     def forget_failures(self) -> None:
         """Proposes subnets that failed once more."""

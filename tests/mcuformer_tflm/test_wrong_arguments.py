@@ -5,6 +5,7 @@ import importlib
 import inspect
 import itertools
 import math
+import shutil
 import wave
 from pathlib import Path
 
@@ -65,8 +66,7 @@ WRONG = {
 @pytest.fixture
 def without_work(places, tmp_path, monkeypatch, fashion_mnist):
     """A folder with one of each file, in which no command trains, emulates or measures."""
-    for path in places.iterdir():
-        (tmp_path / path.name).symlink_to(path)
+    shutil.copytree(places, tmp_path, dirs_exist_ok=True)
     (tmp_path / "recipe.toml").symlink_to(RECIPES / "fashion_mnist_16k.toml")
     monkeypatch.chdir(tmp_path)
 
@@ -234,8 +234,7 @@ WRONG_VALUES = {
 def test_function_with_a_wrong_argument_raises_an_error_of_ours(
     name, arguments, places, monkeypatch, tmp_path
 ):
-    for path in places.iterdir():
-        (tmp_path / path.name).symlink_to(path)
+    shutil.copytree(places, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
 
     def stop(*_, **__):

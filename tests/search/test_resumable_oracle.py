@@ -107,7 +107,7 @@ def test_trial_of_a_silent_worker_is_handed_out_again_and_ends_once(tmp_path, ca
     finish(oracle, other, 0.5)
     taken = oracle.create_trial("two")
     assert taken.trial_id == lost.trial_id
-    assert "Worker one has been silent for 70 s" in capsys.readouterr().out
+    assert "Worker one has been silent for 70 s" in capsys.readouterr().err
     assert "one" not in oracle.tuner_ids, "the chief does not wait for it"
     finish(oracle, taken, 0.7)
     finish(oracle, lost, 0.1)  # it was only slow; its result comes second

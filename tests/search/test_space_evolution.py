@@ -159,7 +159,7 @@ def test_failed_trial_uses_up_no_step_and_the_pair_is_tried_once_more(tmp_path, 
     oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=3, epochs=1), tmp_path)
     first = oracle.create_trial("tuner0")
     finish(oracle, first, 0.0, TrialStatus.FAILED)
-    assert "tried once more" in capsys.readouterr().out
+    assert "tried once more" in capsys.readouterr().err
     again = step(oracle, lambda _: 0.5)
     assert again == first.hyperparameters.values
     assert len(run(oracle, lambda _: 0.5)) == 2
@@ -172,7 +172,7 @@ def test_pair_that_fails_twice_is_given_up_and_its_walker_goes_on(tmp_path, caps
     bad = {**first.hyperparameters.values}
     finish(oracle, first, 0.0, TrialStatus.FAILED)
     finish(oracle, oracle.create_trial("tuner0"), 0.0, TrialStatus.FAILED)
-    assert "without that pair" in capsys.readouterr().out
+    assert "without that pair" in capsys.readouterr().err
     seen = run(oracle, lambda values: values["rank_ratio"])
     assert len(seen) == 2 * 4, "no step is lost"
     pair = bad["patch_size"], bad["rank_ratio"]
