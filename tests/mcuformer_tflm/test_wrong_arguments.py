@@ -16,11 +16,12 @@ import typer
 from typer.testing import CliRunner
 
 import mcuformer_tflm
-from mcuformer_tflm import datasets, normalise, qat
+from mcuformer_tflm import datasets, normalise
 from mcuformer_tflm.bench import SUITES
 from mcuformer_tflm.cli import app
 from mcuformer_tflm.data.speech_features import MFCC_49X10
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
+from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.referee import referee
 from mcuformer_tflm.zoo.catalogue import model_path
 
@@ -204,7 +205,7 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
         "normalise": {"images": images},
         "plan_memory": {"model": model, "board": "stm32f746", "reserve": 0, "seed": 0},
         "quantization_report": {"quantized": quantized, "images": images},
-        # An epoch, so that classes are looked at; only what is right would be trained.
+        # An epoch, so that classes are looked at; nothing is calibrated or trained.
         "quantize": {
             "subnet": subnet, "images": images, "classes": fashion_mnist.train_classes[:32],
             "epochs": 1, "learning_rate": 1e-4, "batch_size": 16, "calibration_images": 32,
@@ -240,7 +241,7 @@ def test_function_with_a_wrong_argument_raises_an_error_of_ours(
     def stop(*_, **__):
         raise DataError(_REACHED)
 
-    monkeypatch.setattr(qat, "train_subnet", stop)
+    monkeypatch.setattr(Subnet, "uncalibrated_copy", stop)
     monkeypatch.setattr(referee, "convert_builtin", stop)
     function, right = getattr(mcuformer_tflm, name), arguments[name]
     assert set(right) == set(inspect.signature(function).parameters)
@@ -263,3 +264,13 @@ def test_function_with_a_wrong_argument_raises_an_error_of_ours(
         assert "object has no attribute" not in told, told
     with pytest.raises(TypeError):
         function(**right, no_such_argument=1)
+
+
+@pytest.mark.parametrize("name", ["convert", "quantization_report", "quantize", "Referee"])
+def test_network_that_is_none_of_ours_is_refused_as_such(name, arguments):
+    import tf_keras
+
+    foreign = tf_keras.Sequential([tf_keras.layers.Input((28, 28, 1)), tf_keras.layers.Flatten()])
+    argument = next(iter(arguments[name]))
+    with pytest.raises(ConfigError, match=f"{argument} is a Sequential; give one of the networks"):
+        getattr(mcuformer_tflm, name)(**arguments[name] | {argument: foreign})
