@@ -58,7 +58,7 @@ firmware: setup $(OUT)/model.tflite
 	    -DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake > build/firmware.log || (cat build/firmware.log; exit 1); \
 	  $(VENV)/bin/cmake --build build/firmware/$$board/build; \
 	done
-	$(PYTHON) -m pytest tests/mcuformer_tflm/test_firmware.py
+	$(PYTHON) -m pytest tests/mcuformer_tflm/firmware/test_firmware.py
 
 $(OUT)/model.tflite: | $(VENV)/.ready
 	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
@@ -76,7 +76,7 @@ sanitize: setup
 	MCUFORMER_LIBRARY=$(CURDIR)/build/lib-sanitize/libmcuformer_ops.so \
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops \
-	    tests/mcuformer_tflm/test_arena_planner.py
+	    tests/mcuformer_tflm/runtime/test_arena_planner.py
 
 # libFuzzer on the option parser for a sixth of the time, then on the operators. It goes on from
 # what an earlier run has found; an input that fails is kept in build/fuzz.

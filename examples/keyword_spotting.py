@@ -13,9 +13,9 @@ import dataclasses
 
 from mcuformer_tflm import KEYWORD_98X40_SPACE, KEYWORD_SPACE, TrainingRecipe
 from mcuformer_tflm.data.speech_features import LOG_MEL_98X40, MFCC_49X10
-from mcuformer_tflm.task import TaskSettings
-from mcuformer_tflm.task_command import run_and_print, task_parser
-from mcuformer_tflm.task_data import speech_task
+from mcuformer_tflm.task.command import run_and_print, task_parser
+from mcuformer_tflm.task.data import speech_task
+from mcuformer_tflm.task.flow import TaskSettings
 
 FEATURES = {"49x10": (MFCC_49X10, KEYWORD_SPACE), "98x40": (LOG_MEL_98X40, KEYWORD_98X40_SPACE)}
 # Erased rectangles do what masks of times and frequencies do (Park et al., SpecAugment, 2019).

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from mcuformer_tflm.keras_models.batches import as_floats
 from mcuformer_tflm.keras_models.exceptions import DataError
 from mcuformer_tflm.keras_models.images import check_dtype, check_pixels, to_floats
+from mcuformer_tflm.keras_models.training.batches import as_floats
 
 
 class ImageNetwork:

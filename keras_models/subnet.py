@@ -11,20 +11,20 @@ import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.attention import Attention
-from mcuformer_tflm.keras_models.calibration import calibrate
 from mcuformer_tflm.keras_models.checked_values import checked_type
-from mcuformer_tflm.keras_models.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.fully_connected import FullyConnected
-from mcuformer_tflm.keras_models.gelu import Gelu
 from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
-from mcuformer_tflm.keras_models.layer_norm import LayerNorm
-from mcuformer_tflm.keras_models.mean_pool import MeanPool
-from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
-from mcuformer_tflm.keras_models.quantizers import PACKAGE, QuantizableLayer
+from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.class_token import ClassToken, ClassTokenPool
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.gelu import Gelu
+from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
+from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
+from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.quantization.calibration import calibrate
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
+from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 
 
 def block_layers(

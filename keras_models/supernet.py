@@ -12,15 +12,14 @@ import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
-from mcuformer_tflm.keras_models.class_token import ClassToken
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
-from mcuformer_tflm.keras_models.layer_norm import LayerNorm
-from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
-from mcuformer_tflm.keras_models.quantizers import PACKAGE, QuantizableLayer
-from mcuformer_tflm.keras_models.recipe import Precision
+from mcuformer_tflm.keras_models.layers.class_token import ClassToken
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
+from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import (
     Subnet,
     block_layers,
@@ -28,6 +27,7 @@ from mcuformer_tflm.keras_models.subnet import (
     pooling_layer,
     run_block,
 )
+from mcuformer_tflm.keras_models.training.recipe import Precision
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)

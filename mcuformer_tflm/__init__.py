@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
 
-    from mcuformer_tflm.build import build_supernet
     from mcuformer_tflm.convert.converter import convert
     from mcuformer_tflm.data.folder import ImageFolder
+    from mcuformer_tflm.data.load import normalise, quantize_images
     from mcuformer_tflm.data.speech_commands import SpeechCommands
-    from mcuformer_tflm.datasets import normalise, quantize_images
     from mcuformer_tflm.keras_models.architecture import Architecture
     from mcuformer_tflm.keras_models.exceptions import McuformerError
-    from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
-    from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+    from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
     from mcuformer_tflm.keras_models.saved_model import load_model
     from mcuformer_tflm.keras_models.subnet import build_subnet
+    from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
     from mcuformer_tflm.plan.memory_plan import MemoryPlan
     from mcuformer_tflm.plan.planner import plan_memory
-    from mcuformer_tflm.qat import quantize
+    from mcuformer_tflm.quantize.quantize import quantize
+    from mcuformer_tflm.quantize.report import quantization_report
     from mcuformer_tflm.referee.referee import Referee
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.board import Board, get_board
+    from mcuformer_tflm.search.build import build_supernet
+    from mcuformer_tflm.search.cost.summary import summary
     from mcuformer_tflm.search.space import (
         FASHION_MNIST_SPACE,
         KEYWORD_98X40_SPACE,
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
         PERSON_SPACE,
         SearchSpace,
     )
-    from mcuformer_tflm.search.summary import summary
-    from mcuformer_tflm.sqnr import quantization_report
 
 _HOMES = {
     "Architecture": "keras_models.architecture",
@@ -51,21 +51,21 @@ _HOMES = {
     "KEYWORD_SPACE": "search.space",
     "PERSON_SPACE": "search.space",
     "Referee": "referee.referee",
-    "QuantizationConfig": "keras_models.quantization_config",
+    "QuantizationConfig": "keras_models.quantization.config",
     "SearchSpace": "search.space",
     "SpeechCommands": "data.speech_commands",
-    "TrainingRecipe": "keras_models.recipe",
+    "TrainingRecipe": "keras_models.training.recipe",
     "build_subnet": "keras_models.subnet",
-    "build_supernet": "build",
+    "build_supernet": "search.build",
     "convert": "convert.converter",
     "get_board": "search.board",
     "load_model": "keras_models.saved_model",
-    "normalise": "datasets",
+    "normalise": "data.load",
     "plan_memory": "plan.planner",
-    "quantization_report": "sqnr",
-    "quantize": "qat",
-    "quantize_images": "datasets",
-    "summary": "search.summary",
+    "quantization_report": "quantize.report",
+    "quantize": "quantize.quantize",
+    "quantize_images": "data.load",
+    "summary": "search.cost.summary",
 }
 
 __all__ = [

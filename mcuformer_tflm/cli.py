@@ -151,10 +151,10 @@ def demo(
 
     Example: `mcuformer demo --board stm32f427 --out build/demo`
     """
-    from mcuformer_tflm.datasets import fashion_mnist
-    from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+    from mcuformer_tflm.data.load import fashion_mnist
+    from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
     from mcuformer_tflm.search.board import get_board
-    from mcuformer_tflm.search.budget import Budget
+    from mcuformer_tflm.search.cost.budget import Budget
 
     quantization = QuantizationConfig(weight_bits=weight_bits, residual_bits=residual_bits)
     arena = None if sram_kib is None else sram_kib * 1024
@@ -164,8 +164,8 @@ def demo(
     console = results()
     console.print(f"Fashion-MNIST for {budget}, seed {seed}")
     _import_tensorflow_quietly()
-    from mcuformer_tflm.demo import run_demo
-    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.search.progress import progress_bars
+    from mcuformer_tflm.task.demo import run_demo
 
     with progress_bars() as progress:
         report = run_demo(data, budget, out, progress, seed)
@@ -233,9 +233,9 @@ def verify(
 
     Example: `mcuformer verify build/demo/model.tflite --data fashion-mnist`
     """
-    from mcuformer_tflm import datasets
-    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.data import load as datasets
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.search.progress import progress_bars
 
     loaded = datasets.load(data, data_folder)
     interpreter = MicroInterpreter(model)
@@ -303,7 +303,7 @@ def emulate(
 
     Example: `mcuformer emulate build/demo/model.tflite --board stm32f427`
     """
-    from mcuformer_tflm import datasets
+    from mcuformer_tflm.data import load as datasets
     from mcuformer_tflm.emulator.qemu import MACHINES
     from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
@@ -356,7 +356,7 @@ def bench(
             _writable(path.parent)
     _import_tensorflow_quietly()
     from mcuformer_tflm.bench.rows import table, write_rows
-    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.search.progress import progress_bars
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
     options = {"minutes": minutes, "picture": picture} if suite == "search" else {}
@@ -450,8 +450,8 @@ def zoo_train(
     Example: `mcuformer zoo train examples/zoo/fashion_mnist_64k.toml`
     """
     _import_tensorflow_quietly()
-    from mcuformer_tflm import datasets
-    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.data import load as datasets
+    from mcuformer_tflm.search.progress import progress_bars
     from mcuformer_tflm.zoo.making import make_model
     from mcuformer_tflm.zoo.recipe import ZooRecipe
 
@@ -479,10 +479,10 @@ def zoo_baseline(
     import dataclasses
 
     _import_tensorflow_quietly()
-    from mcuformer_tflm import datasets
     from mcuformer_tflm.baselines.making import make_baseline
     from mcuformer_tflm.baselines.recipe import BaselineRecipe
-    from mcuformer_tflm.progress import progress_bars
+    from mcuformer_tflm.data import load as datasets
+    from mcuformer_tflm.search.progress import progress_bars
 
     wanted = BaselineRecipe.read(recipe)
     data = datasets.load(wanted.like.data, data_folder)

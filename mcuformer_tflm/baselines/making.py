@@ -18,13 +18,13 @@ from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training import train_subnet
-from mcuformer_tflm.progress import Report as Progress
-from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_halves
+from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.zoo.card import digest
 from mcuformer_tflm.zoo.catalogue import CARD_FILE, FLOAT_FILE, MODEL_FILE
 from mcuformer_tflm.zoo.training import (

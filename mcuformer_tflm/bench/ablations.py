@@ -15,23 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.bench.replay import replay
 from mcuformer_tflm.bench.shared_supernets import SharedSupernets, restart
-from mcuformer_tflm.datasets import ImageData, normalise
+from mcuformer_tflm.data.load import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.training import SupernetTrainer, batches
+from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, batches
 from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.budget import Budget
-from mcuformer_tflm.search.evolution_step import Visit
-from mcuformer_tflm.search.fit import Fit
-from mcuformer_tflm.search.hyperparameters import architecture_from_values
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.oracles.evolution_step import Visit
+from mcuformer_tflm.search.oracles.hyperparameters import architecture_from_values
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
+from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
+from mcuformer_tflm.search.oracles.subnet_oracle import SubnetOracle
 from mcuformer_tflm.search.progress import Report
-from mcuformer_tflm.search.replay import replay
-from mcuformer_tflm.search.scoring import fitting_share, mean_accuracy
 from mcuformer_tflm.search.space import SearchSpace
-from mcuformer_tflm.search.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.subnet_baselines import RandomSubnets
-from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
-from mcuformer_tflm.search.subnet_oracle import SubnetOracle
+from mcuformer_tflm.search.tuners.scoring import fitting_share, mean_accuracy
 
 SPACE = SearchSpace(
     image_size=28, channels=1, num_classes=10, patch_size=(4, 7, 14),

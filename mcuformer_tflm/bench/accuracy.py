@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mcuformer_tflm import datasets
-from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.bench.baselines import baseline_rows
 from mcuformer_tflm.bench.figures import figure_rows, named
 from mcuformer_tflm.bench.referee import referee_rows
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.progress import Report
+from mcuformer_tflm.data import load as datasets
+from mcuformer_tflm.runtime.accuracy import accuracies
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
 from mcuformer_tflm.zoo.measurement import sizes
 

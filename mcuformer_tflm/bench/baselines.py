@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mcuformer_tflm import datasets
 from mcuformer_tflm.baselines.catalogue import SHIPPED, shipped_baselines
 from mcuformer_tflm.baselines.making import load_float
 from mcuformer_tflm.baselines.measurement import accuracies, sizes
 from mcuformer_tflm.baselines.recipe import network_of
 from mcuformer_tflm.bench.figures import figure_rows, named
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.progress import Report
+from mcuformer_tflm.data import load as datasets
+from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.zoo.catalogue import MODEL_FILE
 
 

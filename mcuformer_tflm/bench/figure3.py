@@ -22,7 +22,7 @@ from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.runtime.probe import measure
 from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.memory import eq5_bytes, fully_connected_shapes
+from mcuformer_tflm.search.cost.memory import eq5_bytes, fully_connected_shapes
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.tflite.file import pack, read_files, unpack
 

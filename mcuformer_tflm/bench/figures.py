@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.progress import Report
+from mcuformer_tflm.search.progress import Report
 
 _METRICS = {
     "float_top1": ("top1_float", "share"),

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mcuformer_tflm import datasets
 from mcuformer_tflm.bench.models import (
     enlarge,
     one_block_vit,
@@ -18,6 +17,7 @@ from mcuformer_tflm.bench.models import (
 )
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.metadata import read_architecture
+from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import FirmwareImage, build_project
@@ -25,10 +25,10 @@ from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
-from mcuformer_tflm.progress import Report
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.memory import num_macs
+from mcuformer_tflm.search.cost.memory import num_macs
+from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 from mcuformer_tflm.tflite.model_graph import read_graph
 

@@ -12,7 +12,7 @@ from mcuformer_tflm.custom_ops.reference.attention import exp_table
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
 from mcuformer_tflm.emulator.machine import Buffer, Machine, Struct, emulated_machine
-from mcuformer_tflm.progress import Report
+from mcuformer_tflm.search.progress import Report
 
 CORES = ("cortex-m4", "cortex-m7")
 TOKENS = 225

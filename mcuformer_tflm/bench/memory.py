@@ -21,12 +21,12 @@ from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.input_source import input_source
 from mcuformer_tflm.runtime.probe import measure
 from mcuformer_tflm.runtime.tflm import open_interpreter
-from mcuformer_tflm.search.activation_memory import Image, arena_bytes
-from mcuformer_tflm.search.memory import eq5_bytes, weight_bytes
-from mcuformer_tflm.search.model_file import model_bytes
+from mcuformer_tflm.search.cost.activation_memory import Image, arena_bytes
+from mcuformer_tflm.search.cost.memory import eq5_bytes, weight_bytes
+from mcuformer_tflm.search.cost.model_file import model_bytes
+from mcuformer_tflm.search.cost.subnet_memory import EncodedSubnets, SubnetMemory
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import SearchSpace
-from mcuformer_tflm.search.subnet_memory import EncodedSubnets, SubnetMemory
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 _SUITE = "memory"

@@ -18,15 +18,15 @@ import numpy as np
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
-from mcuformer_tflm.datasets import ImageData, fashion_mnist, normalise, quantize_images
+from mcuformer_tflm.data.load import ImageData, fashion_mnist, normalise, quantize_images
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.layer_norm import EPSILON
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
-from mcuformer_tflm.keras_models.training import batches, predict, train_subnet
-from mcuformer_tflm.progress import Report
-from mcuformer_tflm.qat import quantize
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.trainers import batches, predict, train_subnet
+from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.runtime.model_twin import operator_inputs, run_operator, twin_values
+from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, read_graph
 
 ARCHITECTURE = Architecture(

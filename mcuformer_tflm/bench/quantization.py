@@ -12,15 +12,15 @@ import tf_keras
 from mcuformer_tflm.bench.quantized_step import quantized_step_rows
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
-from mcuformer_tflm.datasets import fashion_mnist, normalise, quantize_images
+from mcuformer_tflm.data.load import fashion_mnist, normalise, quantize_images
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
-from mcuformer_tflm.keras_models.training import batches, predict, train_subnet
-from mcuformer_tflm.qat import quantize
+from mcuformer_tflm.keras_models.training.trainers import batches, predict, train_subnet
+from mcuformer_tflm.quantize.quantize import quantize
+from mcuformer_tflm.quantize.report import quantization_report
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
-from mcuformer_tflm.sqnr import quantization_report
 
 Progress = Callable[[str, int, int], None]
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training import SubnetTrainer
+from mcuformer_tflm.keras_models.training.trainers import SubnetTrainer
 
 Progress = Callable[[str, int, int], None]
 

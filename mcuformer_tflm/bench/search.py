@@ -19,19 +19,19 @@ from mcuformer_tflm.bench.ablations import (
     roomy_budget,
     tight_budget,
 )
+from mcuformer_tflm.bench.concave_surfaces import KINDS, found_on_random_surfaces
+from mcuformer_tflm.bench.evolution_picture import draw_evolution
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.bench.shared_supernets import SharedSupernets
 from mcuformer_tflm.bench.supernet_step import supernet_step_rows
-from mcuformer_tflm.datasets import fashion_mnist, normalise
+from mcuformer_tflm.data.load import fashion_mnist, normalise
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.search.budget import Budget
-from mcuformer_tflm.search.concave_surfaces import KINDS, found_on_random_surfaces
-from mcuformer_tflm.search.evolution_picture import draw_evolution
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
-from mcuformer_tflm.search.subnet_baselines import RandomSubnets
-from mcuformer_tflm.search.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 
 _INHERITED = "test images, supernet's weights"
 

@@ -10,10 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.build import build_supernet
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training import SubnetTrainer, SupernetTrainer
+from mcuformer_tflm.keras_models.training.trainers import SubnetTrainer, SupernetTrainer
+from mcuformer_tflm.search.build import build_supernet
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 
 Report = Callable[[str, int, int], None]

@@ -11,15 +11,15 @@ from mcuformer_tflm.convert.layer_constants import layer_constants, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization, numbers
 from mcuformer_tflm.custom_ops.reference.attention import exp_table, pack_qkv
-from mcuformer_tflm.keras_models.attention import (
+from mcuformer_tflm.keras_models.layers.attention import (
     LOGIT_STEP,
     Attention,
     context_multiplier,
     integer_bias,
     score_multiplier,
 )
-from mcuformer_tflm.keras_models.fully_connected import FullyConnected
-from mcuformer_tflm.keras_models.layer_norm import LayerNorm
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 
 
 def export_attention(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
 from mcuformer_tflm.convert.layer_constants import add_layer, residual_options, weight_bits
-from mcuformer_tflm.keras_models.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 
 
 def export_fully_connected(

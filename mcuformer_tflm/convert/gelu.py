@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
-from mcuformer_tflm.keras_models.gelu import Gelu, gelu_table
+from mcuformer_tflm.keras_models.layers.gelu import Gelu, gelu_table
 
 
 def export_gelu(layer: Gelu, graph: Graph, source: Activation) -> Activation:

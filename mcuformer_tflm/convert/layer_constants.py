@@ -13,9 +13,12 @@ from mcuformer_tflm.convert.quantization import (
     numbers,
 )
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
-from mcuformer_tflm.keras_models.fully_connected import FullyConnected
-from mcuformer_tflm.keras_models.integer_matrix import integer_matrix, residual_multiplier
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.quantization.integer_matrix import (
+    integer_matrix,
+    residual_multiplier,
+)
+from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
 
 
 def layer_constants(

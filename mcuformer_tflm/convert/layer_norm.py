@@ -7,7 +7,11 @@ import tensorflow as tf
 
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.keras_models.layer_norm import LayerNorm, fold_layer_norm, integer_epsilon
+from mcuformer_tflm.keras_models.layers.layer_norm import (
+    LayerNorm,
+    fold_layer_norm,
+    integer_epsilon,
+)
 
 
 def export_layer_norm(layer: LayerNorm, graph: Graph, source: Activation) -> Activation:

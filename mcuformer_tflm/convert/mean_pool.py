@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import activation_quantization, numbers
-from mcuformer_tflm.keras_models.mean_pool import MeanPool, mean_multiplier
+from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool, mean_multiplier
 
 
 def export_mean_pool(layer: MeanPool, graph: Graph, source: Activation) -> Activation:

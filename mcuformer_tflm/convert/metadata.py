@@ -16,7 +16,7 @@ _LABEL_FILE = "labels.txt"
 _IMAGE_MEAN = 128.0
 _IMAGE_STD = 128.0
 _OUTPUT_NAME = "logits"
-# `search/model_file.py` counts the bytes of these texts.
+# `search/cost/model_file.py` counts the bytes of these texts.
 _OUTPUT_DESCRIPTION = "Logits of the labels, softmax not yet applied."
 
 

@@ -9,7 +9,7 @@ from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.layer_constants import add_layer, residual_options, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
 
 
 def export_mlp(

@@ -12,8 +12,8 @@ from mcuformer_tflm.custom_ops.reference.patch_embed import (
     pack_patch_weights,
     tokens_may_overwrite,
 )
-from mcuformer_tflm.keras_models.integer_matrix import residual_multiplier
-from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.quantization.integer_matrix import residual_multiplier
 
 
 def export_patch_embed(

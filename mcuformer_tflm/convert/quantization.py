@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from mcuformer_tflm.keras_models.quantization import Quantization
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.quantization.scales import Quantization
 
 __all__ = ["Quantization", "activation_quantization", "numbers"]
 

@@ -21,7 +21,6 @@ from mcuformer_tflm.data.class_folders import (
 )
 from mcuformer_tflm.data.image_data import checked_labels
 from mcuformer_tflm.data.picture import MODES, PICTURE_SUFFIXES, read_picture
-from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
     checked_choice,
@@ -32,8 +31,9 @@ from mcuformer_tflm.keras_models.checked_values import (
     shown,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
-from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.batches import as_floats, augmented, check_mixup
+from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, files_origin
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 
 # The paper resizes to 256 and cuts 240 out of that.
 _RESIZE_RATIO = 256 / 240

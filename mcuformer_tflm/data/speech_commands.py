@@ -26,7 +26,6 @@ from mcuformer_tflm.data.class_folders import (
 )
 from mcuformer_tflm.data.image_data import ImageData, checked_labels
 from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
-from mcuformer_tflm.keras_models.batches import as_floats, augmented, check_mixup
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
     checked_choice,
@@ -38,8 +37,9 @@ from mcuformer_tflm.keras_models.checked_values import (
     entries,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
-from mcuformer_tflm.keras_models.origin import Origin, array_origin, files_origin
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.batches import as_floats, augmented, check_mixup
+from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, files_origin
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 
 Part = Literal["training", "validation", "testing"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_overwrite
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
-from mcuformer_tflm.keras_models.quantization_config import INT8, QuantizationConfig
-from mcuformer_tflm.search.activation_memory import Image
+from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
+from mcuformer_tflm.search.cost.activation_memory import Image
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
 _TILE = 4

@@ -8,15 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from mcuformer_tflm.convert.builtin import convert_builtin
-from mcuformer_tflm.keras_models.batches import check_classes
 from mcuformer_tflm.keras_models.checked_values import checked_function
 from mcuformer_tflm.keras_models.images import check_images, to_floats, to_integers
 from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
-from mcuformer_tflm.keras_models.training import predict
-from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.keras_models.training.batches import check_classes
+from mcuformer_tflm.keras_models.training.trainers import predict
 from mcuformer_tflm.referee.stock_network import stock_network
 from mcuformer_tflm.referee.verdict import Opinion, Verdict
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.tflite.file import Model, model_content
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from mcuformer_tflm.keras_models.attention import Attention
-from mcuformer_tflm.keras_models.fully_connected import FullyConnected
-from mcuformer_tflm.keras_models.layer_norm import EPSILON, LayerNorm
-from mcuformer_tflm.keras_models.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON, LayerNorm
+from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.subnet import Subnet
 
 

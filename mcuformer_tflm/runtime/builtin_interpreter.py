@@ -72,7 +72,7 @@ class BuiltinInterpreter:
     def arena_bytes(self) -> int | None:
         """Arena on a Cortex-M under TFLM's planner and reference kernels, computed.
 
-        None where an operator's persistent data is not known to ``search/tflm_arena.py``.
+        None where an operator's persistent data is not known to ``search/cost/tflm_arena.py``.
         """
         return builtin_arena_bytes(self.graph, self.head_bytes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
-from mcuformer_tflm.search.tflm_arena import (
+from mcuformer_tflm.search.cost.tflm_arena import (
     BUILTIN_DATA,
     PLANNERS,
     STATE_BYTES,

@@ -21,7 +21,7 @@ from mcuformer_tflm.runtime.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.runtime.input_source import reads_strips
 from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned
-from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName, tflm_arena
+from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName, tflm_arena
 from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 

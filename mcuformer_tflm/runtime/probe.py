@@ -25,7 +25,7 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import McuformerError, ModelError, RuntimeVersionError
-from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
+from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName
 
 # TFLM takes its arena in such steps.
 ARENA_STEP = 16

@@ -9,7 +9,7 @@ from mcuformer_tflm.keras_models.exceptions import ModelError, RuntimeVersionErr
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
-from mcuformer_tflm.search.tflm_arena import PLANNERS, PlannerName
+from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 

@@ -65,8 +65,8 @@ def float_model(name: str, folder: AnyPath = SHIPPED) -> Subnet:
         CheckpointError: If its weights are missing or damaged.
     """
     # Not above: these load TensorFlow, which those who only look at models do without.
-    from mcuformer_tflm.keras_models.checkpoint import load_weights
     from mcuformer_tflm.keras_models.subnet import build_subnet
+    from mcuformer_tflm.keras_models.training.checkpoint import load_weights
 
     path = model_path(name, folder)
     card = ModelCard.read(path.with_name(CARD_FILE))

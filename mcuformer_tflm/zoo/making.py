@@ -7,19 +7,19 @@ import json
 
 import numpy as np
 
-from mcuformer_tflm.accuracy import accuracies
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training import predict
-from mcuformer_tflm.progress import Report as Progress
+from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_halves
+from mcuformer_tflm.keras_models.training.trainers import predict
+from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
+from mcuformer_tflm.runtime.accuracy import accuracies
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
-from mcuformer_tflm.search.activation_memory import arena_bytes
-from mcuformer_tflm.sqnr import SQNR_FILE, SQNR_IMAGES, quantization_report
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.zoo.card import ModelCard, digest
 from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
 from mcuformer_tflm.zoo.measurement import BOARDS, board_figures, sizes

@@ -10,7 +10,7 @@ from mcuformer_tflm.firmware.emulation import emulate_firmware
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.memory import num_macs
+from mcuformer_tflm.search.cost.memory import num_macs
 from mcuformer_tflm.zoo.card import BoardFigures
 
 BOARDS = ("stm32f427", "stm32f746", "stm32h743")

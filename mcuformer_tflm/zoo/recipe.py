@@ -12,7 +12,7 @@ from typing import Any
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 
 _TRAINING_FIELDS = tuple(field.name for field in dataclasses.fields(TrainingRecipe))
 

@@ -7,13 +7,13 @@ import dataclasses
 import tf_keras
 
 from mcuformer_tflm.data.image_data import ImageData
-from mcuformer_tflm.keras_models.attention_start import initialise_attention
-from mcuformer_tflm.keras_models.batches import ArrayBatches, batches
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
-from mcuformer_tflm.keras_models.training import train_subnet
-from mcuformer_tflm.progress import Report as Progress
-from mcuformer_tflm.qat import quantize
+from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
+from mcuformer_tflm.keras_models.training.batches import ArrayBatches, batches
+from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.quantize.quantize import quantize
+from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.zoo.recipe import Training, ZooRecipe
 from mcuformer_tflm.zoo.teacher import convolutional_teacher
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, quantize_images
-from mcuformer_tflm.demo import DemoSettings, run_demo
 from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.task.demo import DemoSettings, run_demo
 
 SETTINGS = DemoSettings(
     space=SearchSpace(

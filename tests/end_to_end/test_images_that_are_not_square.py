@@ -20,10 +20,10 @@ from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.runtime.tflm import open_interpreter
-from mcuformer_tflm.search.activation_memory import arena_bytes, head_bytes
-from mcuformer_tflm.search.memory import num_parameters
-from mcuformer_tflm.search.model_file import model_bytes
-from mcuformer_tflm.search.subnet_memory import EncodedSubnets, SubnetMemory
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes, head_bytes
+from mcuformer_tflm.search.cost.memory import num_parameters
+from mcuformer_tflm.search.cost.model_file import model_bytes
+from mcuformer_tflm.search.cost.subnet_memory import EncodedSubnets, SubnetMemory
 
 SPECTROGRAM = Architecture(
     image_size=(49, 10), channels=1, num_classes=3, patch_size=5, rank_ratio=0.5, head_dim=8,

@@ -6,7 +6,7 @@ import tf_keras
 
 from mcuformer_tflm import MicroInterpreter, TrainingRecipe, convert, quantize, quantize_images
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training import batches, predict, train_subnet
+from mcuformer_tflm.keras_models.training.trainers import batches, predict, train_subnet
 
 TEST_IMAGES = 2_000
 

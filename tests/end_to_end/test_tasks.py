@@ -16,7 +16,7 @@ from mcuformer_tflm import (
     datasets,
     get_board,
 )
-from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.search.cost.budget import Budget
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

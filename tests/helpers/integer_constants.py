@@ -4,7 +4,7 @@ import numpy as np
 
 from mcuformer_tflm.custom_ops.reference.dot import unit_constants
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
-from mcuformer_tflm.keras_models.quantization import Quantization
+from mcuformer_tflm.keras_models.quantization.scales import Quantization
 
 
 def quantization_of(layer, name):

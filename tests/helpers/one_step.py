@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from mcuformer_tflm.keras_models.batches import batches
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.keras_models.training import SupernetTrainer
+from mcuformer_tflm.keras_models.training.batches import batches
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer
 from mcuformer_tflm.search.space import SearchSpace
 
 SPACE = SearchSpace(

@@ -4,13 +4,13 @@ import os
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.training import batches
-from mcuformer_tflm.search.budget import Budget
+from mcuformer_tflm.keras_models.training.trainers import batches
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.space import SearchSpace
-from mcuformer_tflm.search.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
-from mcuformer_tflm.search.subnet_tuner import SubnetTuner
-from mcuformer_tflm.search.supernet_tuner import ScoreSettings, SupernetTuner
+from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
 
 SPACE = SearchSpace(
     image_size=8, channels=1, num_classes=3, patch_size=(4,), rank_ratio=(0.5, 1.0),

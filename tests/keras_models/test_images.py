@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from mcuformer_tflm import normalise, quantization_report, quantize, quantize_images
 from mcuformer_tflm.convert.builtin import convert_builtin
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.batches import DatasetBatches, batches
 from mcuformer_tflm.keras_models.exceptions import DataError
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.keras_models.training import (
+from mcuformer_tflm.keras_models.training.batches import DatasetBatches, batches
+from mcuformer_tflm.keras_models.training.trainers import (
     SubnetTrainer,
     SupernetTrainer,
     predict,
     train_subnet,
 )
 from mcuformer_tflm.referee.referee import Referee
-from mcuformer_tflm.search.fit_arguments import checked_validation
 from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.search.tuners.fit_arguments import checked_validation
 
 TINY = Architecture(
     image_size=8, channels=1, num_classes=3, patch_size=4, rank_ratio=None, head_dim=4,

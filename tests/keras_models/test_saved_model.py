@@ -13,9 +13,9 @@ from public_names import public_values
 
 from mcuformer_tflm import QuantizationConfig, build_subnet, convert, load_model, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.attention import Attention
 from mcuformer_tflm.keras_models.exceptions import CheckpointError, ConfigError
-from mcuformer_tflm.keras_models.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
 from mcuformer_tflm.keras_models.supernet import Supernet
 
 ARCHITECTURE = Architecture(

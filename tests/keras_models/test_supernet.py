@@ -6,15 +6,19 @@ import tensorflow as tf
 
 from mcuformer_tflm import convert, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.attention import _distances
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.low_rank import full_matrices, initialise_low_rank, low_rank_pair
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.layers.attention import _distances
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.keras_models.training import SupernetTrainer, batches
-from mcuformer_tflm.search.activation_memory import arena_bytes
-from mcuformer_tflm.search.memory import num_parameters
+from mcuformer_tflm.keras_models.training.low_rank import (
+    full_matrices,
+    initialise_low_rank,
+    low_rank_pair,
+)
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, batches
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.cost.memory import num_parameters
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 
 SPACE = dataclasses.replace(FASHION_MNIST_SPACE.at(7, 0.8), depth=(1, 2))

@@ -14,12 +14,12 @@ from mcuformer_tflm.bench import figure3
 from mcuformer_tflm.bench.memory import paper_architectures
 from mcuformer_tflm.bench.models import paper_architecture
 from mcuformer_tflm.bench.quantization import NETWORK, OPTIONS
-from mcuformer_tflm.keras_models.quantization_config import QuantizationConfig
-from mcuformer_tflm.report import Report
-from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.memory import flash_bytes
-from mcuformer_tflm.search.summary import summary
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.cost.memory import flash_bytes
+from mcuformer_tflm.search.cost.summary import summary
+from mcuformer_tflm.task.report import Report
 from mcuformer_tflm.zoo.catalogue import model_card, model_names
 
 

@@ -16,13 +16,13 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
-from mcuformer_tflm.search.activation_memory import arena_bytes, fits_regions
 from mcuformer_tflm.search.board import Board, SramRegion, get_board
-from mcuformer_tflm.search.budget import Budget
-from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes, weight_bytes
-from mcuformer_tflm.search.schedule import choose_kept, kept_arena_bytes
-from mcuformer_tflm.search.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.summary import summary
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes, fits_regions
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.memory import eq5_bytes, flash_bytes, weight_bytes
+from mcuformer_tflm.search.cost.schedule import choose_kept, kept_arena_bytes
+from mcuformer_tflm.search.cost.summary import summary
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 ARCHITECTURE = Architecture(8, 1, 3, 4, 0.5, 4, 8, (1,), (2.0,))

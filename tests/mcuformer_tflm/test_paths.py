@@ -30,8 +30,8 @@ from mcuformer_tflm.convert.metadata import read_labels
 from mcuformer_tflm.data.image_data import from_npz
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checkpoint import load_weights, save_halves, save_weights
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
+from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_halves, save_weights
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.plan.planner import read_plan, write_plan
 from mcuformer_tflm.tflite.model_graph import read_graph

@@ -7,21 +7,21 @@ import pytest
 from tiny_search import BUDGET, SPACE, quiet
 
 from mcuformer_tflm.keras_models.exceptions import McuformerError
-from mcuformer_tflm.keras_models.quantization_config import INT8
-from mcuformer_tflm.keras_models.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.quantization.config import INT8
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.search.activation_memory import arena_bytes
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.search.board import Board, SramRegion, get_board
-from mcuformer_tflm.search.budget import Budget
-from mcuformer_tflm.search.fit import Fit
-from mcuformer_tflm.search.memory import eq5_bytes, flash_bytes, num_macs, num_parameters
-from mcuformer_tflm.search.scoring import ScoreSettings
-from mcuformer_tflm.search.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.subnet_baselines import GridSubnets, RandomSubnets
-from mcuformer_tflm.search.subnet_evolution import SubnetEvolution
-from mcuformer_tflm.search.subnet_tuner import SubnetTuner
-from mcuformer_tflm.search.summary import summary
-from mcuformer_tflm.search.supernet_tuner import SupernetTuner
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.cost.memory import eq5_bytes, flash_bytes, num_macs, num_parameters
+from mcuformer_tflm.search.cost.summary import summary
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.subnet_baselines import GridSubnets, RandomSubnets
+from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
+from mcuformer_tflm.search.tuners.scoring import ScoreSettings
+from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
 
 PAIR = SPACE.at(4, 0.5)
 NET = PAIR.largest()

@@ -1,0 +1,1 @@
+"""The layers of a vision transformer, float and as integers, one a file."""

@@ -1,0 +1,1 @@
+"""Training of supernets and subnets: recipes, batches, checkpoints, starts."""

@@ -1,0 +1,1 @@
+"""The whole flow of one task: data, search, training, report."""

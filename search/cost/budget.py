@@ -1,0 +1,127 @@
+"""Whether a subnet fits a board."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole, entries, shown
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
+from mcuformer_tflm.search.board import Board, get_board
+from mcuformer_tflm.search.cost.activation_memory import (
+    Image,
+    arena_bytes,
+    arena_content,
+    fits_regions,
+)
+from mcuformer_tflm.search.cost.memory import code_bytes, flash_bytes
+from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
+
+_ALIGNMENT = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """Bytes that a model may take.
+
+    Attributes:
+        arena: Bytes of SRAM in one region, where TFLM's arena lies.
+        flash: Bytes of the model file.
+        name: What the budget is called in messages.
+        banks: Bytes of further regions of SRAM, which a plan over all of them may use where the
+            first alone is too small.
+        quantization: How networks will be quantized; their bytes depend on it.
+    """
+
+    arena: int
+    flash: int
+    name: str
+    _: dataclasses.KW_ONLY
+    banks: tuple[int, ...] = ()
+    quantization: QuantizationConfig = INT8
+
+    def __post_init__(self) -> None:
+        """Checks what the memory model relies on.
+
+        Raises:
+            ConfigError: If a field is no such value, or bytes are negative.
+        """
+        for field in ("arena", "flash"):
+            object.__setattr__(self, field, checked_whole(field, getattr(self, field), least=0))
+        checked_type("name", self.name, str)
+        banks = entries(self.banks)
+        if banks is None:
+            raise ConfigError(f"banks is {shown(self.banks)}; it must be a tuple of bytes.")
+        banks = tuple(checked_whole("banks", size, least=0) for size in banks)
+        object.__setattr__(self, "banks", banks)
+        checked_type("quantization", self.quantization, QuantizationConfig)
+
+    @classmethod
+    def of_board(
+        cls,
+        board: Board | str,
+        arena: int | None = None,
+        *,
+        quantization: QuantizationConfig = INT8,
+    ) -> Budget:
+        """Returns a board's budget: all its SRAM, and its flash less our operators' code.
+
+        Args:
+            board: The board, or its name.
+            arena: Limits the SRAM further, its regions in order, in bytes.
+            quantization: How networks will be quantized.
+
+        Raises:
+            ConfigError: If there is no such board, or ``arena`` is no number of bytes.
+        """
+        board = get_board(board)
+        left = board.sram if arena is None else checked_whole("arena", arena, least=0)
+        regions = []
+        for region in board.sram_regions:
+            regions.append(min(region.size, left))
+            left -= regions[-1]
+        first, *others = regions
+        flash = max(0, board.flash_budget - code_bytes(board.core))
+        banks = tuple(size for size in others if size > 0)
+        return cls(first, flash, board.name, banks=banks, quantization=quantization)
+
+    @property
+    def sram(self) -> int:
+        """Bytes of all regions together."""
+        return self.arena + sum(self.banks)
+
+    def fits(self, architecture: Architecture, image: Image = "whole") -> bool:
+        """Whether the predicted arena and flash of a network lie within the budget.
+
+        Args:
+            architecture: The network.
+            image: Whether the arena holds the image or a strip of it.
+        """
+        flash = flash_bytes(architecture, quantization=self.quantization)
+        return flash <= self.flash and self.holds(architecture, image)
+
+    def holds(self, architecture: Architecture, image: Image = "whole") -> bool:
+        """Whether SRAM is enough: the first region alone, or a plan over all of them."""
+        if arena_bytes(architecture, image, quantization=self.quantization) <= self.arena:
+            return True
+        if not self.banks:
+            return False
+        # TFLM's own data lie in the first region, wherever the plan has its buffers.
+        own = tflm_arena(
+            arena_content(
+                architecture.depth,
+                0,
+                low_rank=architecture.rank_ratio is not None,
+                relative_position=architecture.relative_position,
+            )
+        )
+        free = self.arena // _ALIGNMENT * _ALIGNMENT - own.tail
+        regions = (free, *self.banks)
+        return own.total <= self.arena and fits_regions(
+            architecture, regions, image=image, quantization=self.quantization
+        )
+
+    def __str__(self) -> str:
+        sram = " + ".join(f"{size:,}" for size in (self.arena, *self.banks))
+        return f"{self.name} ({sram} bytes of arena, {self.flash:,} bytes of flash)"

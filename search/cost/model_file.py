@@ -1,0 +1,378 @@
+"""The size of a model file, computed from an architecture before the model exists.
+
+A ``.tflite`` is a flatbuffer, written from its end to its start: constants, each at a multiple of
+16 bytes, and around them tables of tensors and operators. ``_Flatbuffer`` adds up what the
+writer would write, alignment and shared field tables included.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_type
+from mcuformer_tflm.keras_models.labels import class_names
+from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
+
+# What is taken for a class name where the labels are not known yet: its bytes and a line break.
+LABEL_BYTES = 16
+
+# Per unit: int32 bias, multiplier and shift.
+_BYTES_PER_UNIT = 12
+# The patch embedding and the head keep this width; ``QuantizationConfig.weight_bits`` is that
+# of the matrices between them.
+_OUTER_WEIGHT_BITS = 8
+# Per channel: int16 gamma, int32 beta.
+_GAMMA_BYTES, _BETA_BYTES = 2, 4
+_GELU_TABLE_BYTES = 256
+_EXP_TABLE_BYTES = 512
+_TILE = 4
+_ALIGNMENT = 16
+# Length, and the table that points at it.
+_BUFFER_OVERHEAD = 12
+
+# Inputs of each operator, constants and absent ones included, and bytes of its options: their
+# names, and values that are as wide as the widest of them. An epsilon below 2^15 makes the last
+# normalisation's up to 20 bytes smaller than here.
+_OPERATORS = {
+    "McuformerPatchEmbed": (4, 171),
+    "McuformerAttention": (6, 230),
+    "McuformerAttention with bias": (7, 239),
+    "McuformerFullyConnected": (5, 149),
+    "McuformerMlp": (12, 262),
+    "McuformerMlp without rank": (8, 208),
+    "McuformerLayerNorm": (3, 71),
+    "McuformerMeanPool": (1, 95),
+    "McuformerFullyConnected head": (5, 55),
+}
+_DESCRIPTION = "vision transformer by mcuformer_tflm"
+_RECORD_BYTES = 16  # header, and each buffer
+_PLAN, _RECORD = "OfflineMemoryAllocation", "McuformerMemoryPlan"
+_ARCHITECTURE, _SUPPORT = "McuformerArchitecture", "TFLITE_METADATA"
+# What tflite-support writes for an image classifier, and what the name of a colour space takes of
+# that: there is one for these numbers of channels only.
+_SUPPORT_BYTES, _COLOUR_SPACE_BYTES = 640, 16
+_COLOUR_SPACES = (1, 3)
+# The zip archive behind the flatbuffer, without the labels: two headers and an end record.
+_ARCHIVE_BYTES = 30 + 46 + 22 + 2 * len("labels.txt")
+
+
+@dataclasses.dataclass(frozen=True)
+class Constant:
+    """A tensor in flash.
+
+    Attributes:
+        name: Its name in the model.
+        rank: Number of its dimensions.
+        size: Its bytes.
+    """
+
+    name: str
+    rank: int
+    size: int
+
+
+def outer_constants(architecture: Architecture) -> Iterator[Constant]:
+    """Yields the constants before and after the blocks, in the file's order."""
+    arch, dim = architecture, architecture.embed_dim
+    sides = [min(_TILE, arch.patch_size - start) for start in range(0, arch.patch_size, _TILE)]
+    patches = sum(packed_weight_bytes(dim, y * x * arch.channels) for y in sides for x in sides)
+    yield Constant("patch_embed/weights", 1, patches)
+    yield Constant("patch_embed/constants", 2, dim * _BYTES_PER_UNIT)
+    yield Constant("patch_embed/position", 2, arch.num_tokens * dim)
+    yield Constant("attention/exp_table", 1, _EXP_TABLE_BYTES)
+    yield from _norm("norm", dim)
+    yield from _layer("head", arch.num_classes, dim)
+
+
+def block_constants(
+    architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
+) -> Iterator[Constant]:
+    """Yields the constants of one block, in the file's order.
+
+    Raises:
+        ConfigError: If ``quantization`` is no such configuration.
+    """
+    checked_type("quantization", quantization, QuantizationConfig)
+    arch, dim, prefix = architecture, architecture.embed_dim, f"block_{block}_"
+    width, hidden, rank = arch.attention_dim(block), arch.hidden_dim(block), arch.rank
+    bits = quantization.weight_bits
+    yield from _norm(prefix + "norm_1", dim)
+    # Queries, keys and values of each head are packed by themselves.
+    heads = 3 * arch.num_heads[block]
+    packed = packed_weight_bytes(arch.head_dim, dim, bits)
+    yield Constant(prefix + "qkv/weights", 1, heads * packed)
+    yield Constant(prefix + "qkv/constants", 2, 3 * width * _BYTES_PER_UNIT)
+    if arch.relative_position:
+        span = 2 * arch.grid_height - 1
+        yield Constant(prefix + "attention/position_bias", 3, 2 * arch.num_heads[block] * span**2)
+    yield from _layer(prefix + "projection", dim, width, bits)
+    yield from _norm(prefix + "norm_2", dim)
+    table = Constant(prefix + "gelu/table", 1, _GELU_TABLE_BYTES)
+    if rank == 0:
+        yield from _layer(prefix + "fc1", hidden, dim, bits)
+        yield table
+        yield from _layer(prefix + "fc2", dim, hidden, bits)
+        return
+    yield from _layer(prefix + "fc1_u", rank, dim, bits)
+    yield from _layer(prefix + "fc1_v", hidden, rank, bits)
+    yield table
+    yield from _layer(prefix + "fc2_u", rank, hidden, bits)
+    yield from _layer(prefix + "fc2_v", dim, rank, bits)
+
+
+def buffer_bytes(size: Any) -> Any:
+    """Returns the bytes of the file that a buffer takes: data, length, table and padding.
+
+    Args:
+        size: Bytes of its data, an int or an array of them.
+    """
+    return -(-(size + _BUFFER_OVERHEAD) // _ALIGNMENT) * _ALIGNMENT
+
+
+def model_bytes(
+    architecture: Architecture,
+    labels: Sequence[str] | None = None,
+    *,
+    quantization: QuantizationConfig = INT8,
+) -> int:
+    """Returns the size of the ``.tflite`` that ``convert`` will write, before there is one.
+
+    For the streamed schedule, image whole or in strips. Exact, or 16 bytes more (32 at most),
+    since the last normalisation's options take up to 20 bytes less where its epsilon is small;
+    more only where constants of a network are equal and share a tensor, as in an untrained one.
+
+    Args:
+        architecture: The network.
+        labels: Class names; None counts ``LABEL_BYTES`` each.
+        quantization: Whose ``weight_bits`` is the width of the blocks' weights.
+
+    Raises:
+        ConfigError: If the network has an option without int8 operators, or the labels are not
+            one name a class.
+    """
+    arch = architecture
+    checked_type("architecture", arch, Architecture)
+    arch.check_exportable()
+    blocks = sum(block_bytes(arch, block, quantization=quantization) for block in range(arch.depth))
+    description = buffer_bytes(len(arch.to_json()))
+    return outer_bytes(arch, arch.depth) + blocks + description + archive_bytes(arch, labels)
+
+
+def outer_bytes(architecture: Architecture, depth: int) -> int:
+    """Returns the bytes of the file beside the constants of blocks, JSON and labels.
+
+    Args:
+        architecture: The network; its own depth does not count.
+        depth: Number of blocks.
+    """
+    arch = architecture
+    sizes = [constant.size for constant in outer_constants(arch)]
+    ends = (sizes[0] % _ALIGNMENT, sizes[1] % _ALIGNMENT)
+    return sum(map(buffer_bytes, sizes)) + _structure_bytes(
+        depth, arch.rank > 0, arch.relative_position, arch.channels in _COLOUR_SPACES, ends
+    )
+
+
+def block_bytes(
+    architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
+) -> int:
+    """Returns the bytes of the file that the constants of one block take."""
+    constants = block_constants(architecture, block, quantization=quantization)
+    return sum(buffer_bytes(constant.size) for constant in constants)
+
+
+def archive_bytes(architecture: Architecture, labels: Sequence[str] | None = None) -> int:
+    """Returns the bytes of the zip archive that holds the labels.
+
+    Args:
+        architecture: The network.
+        labels: Names of its classes; None counts ``LABEL_BYTES`` a class.
+
+    Raises:
+        ConfigError: If the labels are not one name a class.
+    """
+    if labels is None:
+        return _ARCHIVE_BYTES + LABEL_BYTES * architecture.num_classes
+    names = class_names(labels, architecture.num_classes)
+    return _ARCHIVE_BYTES + sum(len(name.encode()) + 1 for name in names)
+
+
+@functools.cache
+def _structure_bytes(
+    depth: int,
+    low_rank: bool,
+    relative_position: bool,
+    colour_space: bool,
+    ends: tuple[int, int],
+) -> int:
+    """Returns the bytes of the flatbuffer without the buffers of constants and architecture.
+
+    Tensors, operators and their options, names, and both forms of the memory plan. Nothing of
+    it depends on widths, since a number takes four bytes whatever its value; but between the
+    first buffers lies what is not a multiple of 16, which ``ends`` is for.
+
+    Args:
+        depth: Number of blocks.
+        low_rank: Whether the MLP's matrices are pairs of factors.
+        relative_position: Whether attention has a bias.
+        colour_space: Whether the metadata names a colour space.
+        ends: Bytes of the first two buffers beyond multiples of 16.
+    """
+    # The least network of that form stands for all.
+    arch = Architecture(
+        1, 1, 1, 1, 1.0 if low_rank else None, 1, 1, (1,) * depth, (1.0,) * depth,
+        relative_position=relative_position,
+    )  # fmt: skip
+    outer = list(outer_constants(arch))
+    for index, end in enumerate(ends):
+        outer[index] = dataclasses.replace(outer[index], size=_ALIGNMENT + end)
+    blocks = [list(block_constants(arch, block)) for block in range(depth)]
+    tensors, operators = _graph(outer, blocks, low_rank, relative_position)
+    constants = [size for _, _, size in tensors if size]
+    # Every operator but the last normalisation and the mean has scratch.
+    planned = len(tensors) - len(constants) + len(operators) - 2
+    plans = [4 * (3 + len(tensors)), _RECORD_BYTES * (1 + planned)]
+    file = _Flatbuffer()
+    codes = list(dict.fromkeys(name.split()[0] for name in operators))
+    for code in codes:
+        file.string(code)
+        file.table((0, 1), (1, 4), (3, 4))
+    file.vector(4, len(codes))
+    for name, rank, size in tensors:
+        file.tensor(name, rank, constant=size > 0)
+    file.vector(4, len(tensors))
+    file.vector(4, 1)
+    file.vector(4, 1)
+    for operator in operators:
+        inputs, options = _OPERATORS[operator]
+        file.vector(4, inputs)
+        file.vector(4, 1)
+        file.vector(1, options)
+        first = operator.split()[0] == codes[0]
+        file.table(*([] if first else [(0, 4)]), (1, 4), (2, 4), (5, 4))
+    file.vector(4, len(operators))
+    file.string("main")
+    file.table((0, 4), (1, 4), (2, 4), (3, 4), (4, 4))
+    file.vector(4, 1)
+    file.string(_DESCRIPTION)
+    file.table()
+    # The architecture, of 0 bytes here, is counted by its owner.
+    support = _SUPPORT_BYTES - (0 if colour_space else _COLOUR_SPACE_BYTES)
+    buffers = [*constants, *plans, support]
+    for size in buffers:
+        file.vector(1, size, _ALIGNMENT)
+        file.table((0, 4))
+    file.vector(4, 2 + len(buffers))
+    for name in (_PLAN, _RECORD, _ARCHITECTURE, _SUPPORT):
+        file.string(name)
+        file.table((0, 4), (1, 4))
+    file.vector(4, 4)
+    file.table((0, 4), (1, 4), (2, 4), (3, 4), (4, 4), (6, 4))
+    return file.finish() - sum(buffer_bytes(size) for size in constants)
+
+
+def _graph(
+    outer: Sequence[Constant],
+    blocks: Sequence[Sequence[Constant]],
+    low_rank: bool,
+    relative_position: bool,
+) -> tuple[list[tuple[str, int, int]], list[str]]:
+    # (name, rank, bytes or 0 for an activation) of each tensor, and the operators.
+    tensors: list[tuple[str, int, int]] = [("image", 4, 0)]
+    operators = ["McuformerPatchEmbed"]
+
+    def add(constants: Sequence[Constant]) -> None:
+        tensors.extend((c.name, c.rank, c.size) for c in constants)
+
+    add(outer[:3])
+    tensors.append(("patch_embed", 3, 0))
+    mlp = "McuformerMlp" if low_rank else "McuformerMlp without rank"
+    attention = "McuformerAttention" + " with bias" * relative_position
+    bias = 4 + relative_position  # the constants of attention end here
+    for block, constants in enumerate(blocks):
+        prefix = f"block_{block}_"
+        add(constants[:2])
+        if block == 0:
+            add(outer[3:4])
+        add(constants[2:bias])
+        tensors.append((prefix + "attention", 3, 0))
+        add(constants[bias : bias + 2])
+        tensors.append((prefix + "projection", 3, 0))
+        add(constants[bias + 2 :])
+        tensors.append((prefix + ("fc2_v" if low_rank else "fc2"), 3, 0))
+        operators += [attention, "McuformerFullyConnected", mlp]
+    add(outer[4:6])
+    tensors += [("norm", 3, 0), ("mean_pool", 2, 0)]
+    add(outer[6:])
+    tensors.append(("head", 2, 0))
+    operators += ["McuformerLayerNorm", "McuformerMeanPool", "McuformerFullyConnected head"]
+    return tensors, operators
+
+
+def _norm(name: str, width: int) -> Iterator[Constant]:
+    yield Constant(f"{name}/gamma", 1, _GAMMA_BYTES * width)
+    yield Constant(f"{name}/beta", 1, _BETA_BYTES * width)
+
+
+def _layer(name: str, units: int, width: int, bits: int = _OUTER_WEIGHT_BITS) -> Iterator[Constant]:
+    yield Constant(f"{name}/weights", 4, packed_weight_bytes(units, width, bits))
+    yield Constant(f"{name}/constants", 2, units * _BYTES_PER_UNIT)
+
+
+class _Flatbuffer:
+    # Counts what flatbuffers' builder writes, from the file's end to its start.
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._layouts: set[tuple[tuple[int, int], ...]] = set()
+
+    def vector(self, element: int, count: int, alignment: int = 1) -> None:
+        self._align(4, element * count)
+        self._align(max(element, alignment), element * count)
+        self._size += element * count + 4
+
+    def string(self, text: str) -> None:
+        self._align(4, len(text) + 1)
+        self._size += len(text) + 1 + 4
+
+    def table(self, *fields: tuple[int, int]) -> None:
+        # Fields are (position in the schema, bytes); those at their default are not written.
+        start = self._size
+        places = []
+        for position, size in fields:
+            self._align(size)
+            self._size += size
+            places.append((position, self._size))
+        self._align(4)
+        self._size += 4
+        end = self._size
+        layout = (*((p, end - place) for p, place in places), (-1, end - start))
+        # Tables of one layout share the list of their fields' places.
+        if layout not in self._layouts:
+            self._layouts.add(layout)
+            self._align(2)
+            self._size += 2 * (2 + 1 + max((p for p, _ in fields), default=-1))
+
+    def tensor(self, name: str, rank: int, constant: bool) -> None:
+        self.vector(4, rank)
+        self.string(name)
+        if constant:
+            self.table((0, 4), (1, 1), (2, 4), (3, 4))
+            return
+        self.vector(4, 1)
+        self.vector(8, 1)
+        self.table((2, 4), (3, 4))
+        self.table((0, 4), (1, 1), (3, 4), (4, 4))
+
+    def finish(self) -> int:
+        # The identifier and the root's place come first.
+        self._align(_ALIGNMENT, 8)
+        return self._size + 8
+
+    def _align(self, size: int, following: int = 0) -> None:
+        self._size += -(self._size + following) % size

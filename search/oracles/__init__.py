@@ -1,0 +1,1 @@
+"""Who decides what is tried next: pure state machines behind keras-tuner's Oracle."""

@@ -1,0 +1,190 @@
+"""What all oracles that choose subnets under a budget share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_whole
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.fit import Fit, Memory
+from mcuformer_tflm.search.oracles.hyperparameters import declare_subnets, values_from_architecture
+from mcuformer_tflm.search.oracles.resumable_oracle import ResumableOracle, failure
+from mcuformer_tflm.search.progress import tell
+from mcuformer_tflm.search.space import SearchSpace
+
+OBJECTIVE = "accuracy"
+# Draws before a generation is given up as exhausted: small spaces run out of new subnets.
+_MAX_DRAWS = 2000
+
+
+class SubnetOracle(ResumableOracle):
+    """Proposes subnets that fit, each once, and remembers their accuracies.
+
+    Subclasses say in ``more`` which subnets come next.
+
+    Args:
+        space: The space of one supernet (one patch size, one rank ratio), or a whole one.
+        budget: SRAM and flash.
+        memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
+        seed: Of all draws.
+        worker_timeout: Seconds after which a silent worker's trial is handed out again.
+
+    Attributes:
+        total: Trials at most.
+
+    Raises:
+        BudgetError: If no subnet of the space fits.
+    """
+
+    total: int
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        budget: Budget,
+        *,
+        memory: Memory = "arena",
+        seed: int = 0,
+        worker_timeout: float = 60.0,
+    ) -> None:
+        """Checks that something fits."""
+        seed = checked_whole("seed", seed, least=0)
+        self.space, self.fit = space, Fit(budget, memory)
+        self.fit.require(space)
+        super().__init__(OBJECTIVE, declare_subnets(space), seed, worker_timeout=worker_timeout)
+        self._rng = np.random.default_rng(seed)
+        self._proposed: set[str] = set()
+        self._pending: list[str] = []
+        self._running: dict[str, str] = {}
+        self._scores: dict[str, float] = {}
+        self._failed: list[str] = []
+
+    def more(self) -> list[str]:
+        """Returns the next subnets, as JSON from ``propose``; none ends the search.
+
+        Called when every subnet so far has been scored.
+        """
+        raise NotImplementedError
+
+    @property
+    def scores(self) -> dict[Architecture, float]:
+        """Accuracy of each scored subnet, in the order in which their trials ended."""
+        return {Architecture.from_json(text): score for text, score in self._scores.items()}
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Hands out the next subnet; waits while ``more`` needs scores that are under way."""
+        if not self._pending:
+            if self._running:
+                return {"status": TrialStatus.IDLE, "values": None}
+            self._pending = self.more()
+        if not self._pending:
+            return {"status": TrialStatus.STOPPED, "values": None}
+        text = self._pending.pop(0)
+        self._running[trial_id] = text
+        values = values_from_architecture(Architecture.from_json(text), self.space)
+        return {"status": TrialStatus.RUNNING, "values": values}
+
+    def trial_ended(self, trial: Trial) -> None:
+        """Takes an accuracy in; a subnet that failed is told and left out."""
+        text = self._running.pop(trial.trial_id)
+        if trial.status == TrialStatus.COMPLETED:
+            self._scores[text] = trial.score
+        else:
+            self._failed.append(text)
+            tell(f"Trial {trial.trial_id} failed; its subnet is left out: {text}. {failure(trial)}")
+
+    def forget_failures(self) -> None:
+        """Proposes subnets that failed once more."""
+        self._pending = self._failed + self._pending
+        self._failed = []
+
+    def best_architecture(self) -> Architecture:
+        """Returns the most accurate subnet so far.
+
+        Raises:
+            ConfigError: If none has been scored.
+        """
+        if not self._scores:
+            raise ConfigError("No subnet has been scored yet; run the search first.")
+        return Architecture.from_json(self.ranking()[0])
+
+    def ranking(self) -> list[str]:
+        """Returns the scored subnets as JSON, the most accurate first, the earlier among equal."""
+        return sorted(self._scores, key=lambda text: -self._scores[text])
+
+    def propose(self, architecture: Architecture) -> str | None:
+        """Returns a subnet as JSON if it fits and is new, and counts it as proposed."""
+        text = architecture.to_json()
+        if text in self._proposed or not self.fit(architecture):
+            return None
+        self._proposed.add(text)
+        return text
+
+    def draw(self, count: int, make: Callable[[], Architecture]) -> list[str]:
+        """Returns new subnets that fit, fewer than ``count`` where there seem to be no more."""
+        drawn: list[str] = []
+        for _ in range(_MAX_DRAWS):
+            if len(drawn) == count:
+                break
+            text = self.propose(make())
+            if text is not None:
+                drawn.append(text)
+        return drawn
+
+    def draw_random(self, count: int) -> list[str]:
+        """Draws subnets of the space uniformly among those that fit.
+
+        Where hardly any fits, the rest are drawn and made smaller, factor by factor, until
+        they do.
+        """
+        drawn = self.draw(count, lambda: self.space.sample(self._rng))
+        return drawn + self.draw(count - len(drawn), self._shrunken)
+
+    def configuration(self) -> dict[str, Any]:
+        """Returns the arguments that a resumed search must share."""
+        budget = self.fit.budget
+        return {
+            "space": dataclasses.asdict(self.space),
+            "arena": budget.arena,
+            "banks": list(budget.banks),
+            "flash": budget.flash,
+            "quantization": dataclasses.asdict(budget.quantization),
+            "memory": self.fit.memory,
+            "seed": self.seed - 1,
+        }
+
+    def decisions(self) -> dict[str, Any]:
+        """Returns what the next answer depends on, ready for JSON."""
+        return {
+            "rng": self._rng.bit_generator.state,
+            "proposed": sorted(self._proposed),
+            "pending": self._pending,
+            "running": self._running,
+            "scores": self._scores,
+            "failed": self._failed,
+        }
+
+    def set_decisions(self, decisions: dict[str, Any]) -> None:
+        """Continues from ``decisions``."""
+        self._rng.bit_generator.state = decisions["rng"]
+        self._proposed = set(decisions["proposed"])
+        self._pending = list(decisions["pending"])
+        self._running = dict(decisions["running"])
+        self._scores = dict(decisions["scores"])
+        self._failed = list(decisions.get("failed", ()))
+
+    def _shrunken(self) -> Architecture:
+        architecture = self.space.sample(self._rng)
+        while not self.fit(architecture):
+            smaller = self.space.smaller(architecture)
+            if not smaller:
+                break
+            architecture = smaller[int(self._rng.integers(len(smaller)))]
+        return architecture

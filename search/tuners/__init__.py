@@ -1,0 +1,1 @@
+"""Who measures what an oracle proposes: keras-tuner tuners over trained supernets."""

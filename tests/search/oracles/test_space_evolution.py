@@ -1,0 +1,204 @@
+"""Evolution of the space on made-up scores, without training."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras_tuner.engine.trial import TrialStatus
+from oracle_runs import finish, prepare, run, step
+
+from mcuformer_tflm.bench.concave_surfaces import KINDS, found_on_random_surfaces
+from mcuformer_tflm.bench.replay import replay
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
+from mcuformer_tflm.search.oracles.evolution_step import (
+    Visit,
+    concave_bound,
+    evolve,
+    fit_plane,
+    look_around,
+    neighbourhood,
+)
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
+
+points = st.tuples(st.integers(0, 4), st.integers(0, 11))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_optimum_of_95_percent_of_200_concave_surfaces_is_found_in_30_of_60_trainings(kind):
+    found = found_on_random_surfaces(kind, surfaces=200)
+    assert (found.trials, found.pairs) == (30, 60)
+    assert found.evolution >= 0.95
+    assert found.random < 0.65  # half the pairs find half the optima
+
+
+def test_printed_equation_descends_and_finds_hardly_any_optimum():
+    assert found_on_random_surfaces(surfaces=50, update="paper").evolution < 0.1
+
+
+@given(st.lists(st.tuples(points, st.floats(-1, 1)), max_size=12), st.booleans())
+def test_plane_is_fitted_to_any_points_without_raising(visits, twice):
+    visits = visits * (1 + twice)
+    slopes = fit_plane([point for point, _ in visits], [score for _, score in visits])
+    assert all(map(math.isfinite, slopes))
+
+
+def test_plane_is_recovered_and_is_flat_along_a_factor_that_does_not_vary():
+    grid = [(x, y) for x in range(3) for y in range(3)]
+    slopes = fit_plane(grid, [0.03 * x - 0.01 * y for x, y in grid])
+    assert slopes == pytest.approx((0.03, -0.01), rel=1e-2)
+    assert fit_plane([], []) == (0, 0)
+    assert fit_plane([(1, 2)], [0.5]) == (0, 0)
+    assert fit_plane([(1, 0), (1, 1), (1, 2)], [0.1, 0.2, 0.3]) == (0, pytest.approx(0.1, rel=1e-2))
+
+
+def test_only_the_k_nearest_visits_of_equal_epochs_are_fitted():
+    history = [Visit((0, column), 30, 0.1 * column, 0) for column in range(10)]
+    history += [Visit((0, 5), 60, 9.0, 0)]
+    near = neighbourhood((0, 4), 30, history, 30, k=3)
+    assert [visit.point for visit in near] == [(0, 4), (0, 3), (0, 5)]
+    assert {visit.epochs for visit in near} == {30}
+
+
+def test_lone_space_of_many_epochs_is_compared_t_epochs_earlier():
+    history = [Visit((0, 0), 30, 0.1, 0), Visit((0, 1), 30, 0.2, 0), Visit((0, 0), 60, 0.9, 0)]
+    near = neighbourhood((0, 0), 60, history, 30, k=5)
+    assert near == history[:2], "its own score after 30 epochs, never the one after 60"
+
+
+def test_ascend_climbs_where_the_printed_equation_descends():
+    # On the plane S = 0.015 x - 0.015 y, thresholds 0.01.
+    slopes, limits = (0.015, -0.015), (9, 9)
+    assert evolve((4, 4), slopes, (0.01, 0.01), limits, update="ascend") == (5, 3)
+    # -floor(1.5) = -1 and -floor(-1.5) = +2.
+    assert evolve((4, 4), slopes, (0.01, 0.01), limits, update="paper") == (3, 6)
+    # A slope that is nearly flat moves nothing upwards, but a whole step as printed.
+    assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, update="ascend") == (4, 4)
+    assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, update="paper") == (5, 4)
+
+
+def test_each_factor_has_its_own_threshold():
+    assert evolve((4, 4), (0.02, 0.02), (0.01, 0.03), (9, 9)) == (6, 4)
+
+
+@given(points, st.tuples(*[st.floats(-1e9, 1e9)] * 2), st.sampled_from(["ascend", "paper"]))
+def test_moves_stay_inside_the_space(point, slopes, update):
+    moved = evolve(point, slopes, (0.01, 0.01), (5, 12), update=update)
+    assert 0 <= moved[0] < 5
+    assert 0 <= moved[1] < 12
+
+
+@given(
+    st.tuples(*[st.floats(0.01, 1)] * 2), st.floats(-0.15, 0.15),
+    st.tuples(st.floats(0, 4), st.floats(0, 11)), st.lists(points, min_size=2, unique=True),
+)  # fmt: skip
+def test_concave_score_never_exceeds_its_bound(curvature, shear, peak, scored):
+    def score(point):
+        x, y = np.subtract(point, peak)
+        return -curvature[0] * x * x - curvature[1] * y * y - shear * min(curvature) * x * y
+
+    scores = {point: float(score(point)) for point in scored[:-1]}
+    assert score(scored[-1]) <= concave_bound(scored[-1], scores) + 1e-9
+
+
+def test_best_space_is_kept_once_no_neighbour_can_win():
+    scores = {(x, y): -((x - 2) ** 2) - (y - 2) ** 2 for x in range(5) for y in range(5)}
+    assert look_around(scores, (5, 5), 5) == (2, 2)
+    del scores[2, 2]
+    assert look_around(scores, (5, 5), 5) == (2, 2)
+    assert look_around(scores, (5, 5), 5, taken={(2, 2)}) != (2, 2)
+
+
+def test_space_visited_again_asks_for_more_epochs(tmp_path):
+    space = FASHION_MNIST_SPACE.at(7, 0.8)
+    oracle = prepare(SpaceEvolution(space, starts=1, steps=3, epochs=4), tmp_path)
+    assert [v["epochs"] for v in run(oracle, lambda _: 1.0)] == [4, 8, 12]
+
+
+def test_walkers_take_turns():
+    oracle = SpaceEvolution(SearchSpace(), starts=3, steps=4)
+    replay(oracle, lambda values: values["rank_ratio"])
+    assert [visit.walker for visit in oracle.history] == [0, 1, 2] * 4
+
+
+def test_best_space_is_the_most_visited_and_ties_go_to_the_score():
+    oracle = SpaceEvolution(FASHION_MNIST_SPACE, starts=3, steps=1)
+    oracle._history = [
+        Visit((0, 0), 30, 0.9, 0), Visit((1, 1), 30, 0.5, 1), Visit((1, 1), 60, 0.6, 1),
+        Visit((1, 2), 30, 0.5, 1), Visit((1, 2), 60, 0.7, 1),
+    ]  # fmt: skip
+    best = oracle.best_space()
+    assert (best.patch_size, best.rank_ratio) == ((7,), (0.7,))
+
+
+def test_best_space_holds_a_network_that_fits(tmp_path):
+    space = FASHION_MNIST_SPACE
+    oracle = prepare(SpaceEvolution(space, starts=10, steps=1, epochs=1), tmp_path)
+    run(oracle, lambda values: -values["patch_size"])
+    assert oracle.best_space().patch_size == (4,)
+    assert oracle.best_space(lambda found: found.patch_size == (7,)).patch_size == (7,)
+    with pytest.raises(BudgetError, match=r"\(4, 0\.5\)"):
+        oracle.best_space(lambda _: False)
+
+
+def test_best_trials_are_those_of_the_best_pairs_one_each(tmp_path):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=2, steps=6), tmp_path)
+    run(oracle, lambda values: values["rank_ratio"] + 0.001 * values["epochs"])
+    best = oracle.best_space()
+    trials = oracle.get_best_trials(100)
+    first = trials[0].hyperparameters.values
+    assert (first["patch_size"], first["rank_ratio"]) == (best.patch_size[0], best.rank_ratio[0])
+    pairs = [(t.hyperparameters.values["patch_size"], t.hyperparameters.values["rank_ratio"])
+             for t in trials]  # fmt: skip
+    assert len(pairs) == len(set(pairs))
+
+
+def test_failed_trial_uses_up_no_step_and_the_pair_is_tried_once_more(tmp_path, capsys):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=3, epochs=1), tmp_path)
+    first = oracle.create_trial("tuner0")
+    finish(oracle, first, 0.0, TrialStatus.FAILED)
+    assert "tried once more" in capsys.readouterr().err
+    again = step(oracle, lambda _: 0.5)
+    assert again == first.hyperparameters.values
+    assert len(run(oracle, lambda _: 0.5)) == 2
+    assert len(oracle.history) == 3
+
+
+def test_pair_that_fails_twice_is_given_up_and_its_walker_goes_on(tmp_path, capsys):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=2, steps=4, epochs=1), tmp_path)
+    first = oracle.create_trial("tuner0")
+    bad = {**first.hyperparameters.values}
+    finish(oracle, first, 0.0, TrialStatus.FAILED)
+    finish(oracle, oracle.create_trial("tuner0"), 0.0, TrialStatus.FAILED)
+    assert "without that pair" in capsys.readouterr().err
+    seen = run(oracle, lambda values: values["rank_ratio"])
+    assert len(seen) == 2 * 4, "no step is lost"
+    pair = bad["patch_size"], bad["rank_ratio"]
+    assert pair not in [(values["patch_size"], values["rank_ratio"]) for values in seen]
+
+
+def test_nan_score_counts_as_a_failure(tmp_path):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=2, epochs=1), tmp_path)
+    step(oracle, lambda _: math.nan)
+    assert oracle.history == []
+    assert len(run(oracle, lambda _: 0.5)) == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"starts": 0}, "starts is 0"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"k": 0}, "k is 0"),
+        ({"thresholds": (0.1, 0.0)}, "two positive numbers"),
+        ({"thresholds": (0.1, math.nan)}, "two positive numbers"),
+        ({"update": "up"}, "'ascend' and 'paper'"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_bad_numbers_are_refused_by_name(argument, message):
+    with pytest.raises(ConfigError, match=message):
+        SpaceEvolution(FASHION_MNIST_SPACE, **argument)

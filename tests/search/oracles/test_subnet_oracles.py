@@ -1,0 +1,154 @@
+"""The oracles of subnets on made-up scores, without training."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from oracle_runs import prepare, run
+
+from mcuformer_tflm.bench.replay import replay
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.cost.memory import eq5_bytes, flash_bytes, num_macs
+from mcuformer_tflm.search.oracles.hyperparameters import (
+    architecture_from_values,
+    values_from_architecture,
+)
+from mcuformer_tflm.search.oracles.subnet_baselines import GridSubnets, RandomSubnets
+from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
+from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
+
+SPACE = FASHION_MNIST_SPACE.at(7, 0.8)
+ROOMY = Budget(10**9, 10**9, "roomy")
+
+
+def _typical(space=SPACE):
+    """A budget between the smallest and the largest network."""
+    fit = Fit(ROOMY)
+    small, large = space.smallest(), space.largest()
+    arena = (fit.memory_bytes(small) + fit.memory_bytes(large)) // 2
+    flash = (flash_bytes(small) + flash_bytes(large)) // 2
+    return Budget(arena, flash, "typical")
+
+
+def _score(values):
+    return float(num_macs(architecture_from_values(values, SPACE)))
+
+
+@pytest.mark.parametrize("memory", ["arena", "eq5"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda budget, memory: SubnetEvolution(
+            SPACE, budget, memory=memory, population=10, parents=4, generations=5, seed=1
+        ),
+        lambda budget, memory: RandomSubnets(SPACE, budget, memory=memory, subnets=40, seed=1),
+        lambda budget, memory: GridSubnets(SPACE, budget, memory=memory),
+    ],
+    ids=["evolution", "random", "grid"],
+)
+def test_subnets_fit_sram_and_flash_and_are_never_proposed_twice(tmp_path, make, memory):
+    budget = _typical()
+    if memory == "eq5":
+        budget = Budget(eq5_bytes(SPACE.largest()) * 4 // 5, budget.flash, "eq5")
+    oracle = make(budget, memory)
+    seen = run(prepare(oracle, tmp_path), _score)
+    networks = [architecture_from_values(values, SPACE) for values in seen]
+    assert 5 < len(networks) <= oracle.total
+    assert len(set(networks)) == len(networks)
+    figure = eq5_bytes if memory == "eq5" else Fit(budget).memory_bytes
+    assert all(figure(network) <= budget.arena for network in networks)
+    assert all(flash_bytes(network) <= budget.flash for network in networks)
+    assert num_macs(oracle.best_architecture()) == max(map(num_macs, networks))
+
+
+def test_values_given_as_ints_and_as_floats_are_proposed_once(tmp_path):
+    space = dataclasses.replace(SPACE, depth=1, mlp_ratio=(2, 3), embed_dim=np.array([32, 48]))
+    oracle = SubnetEvolution(space, ROOMY, population=8, parents=4, generations=3)
+    seen = [
+        architecture_from_values(values, space)
+        for values in run(prepare(oracle, tmp_path), lambda values: values["embed_dim"])
+    ]
+    assert len(seen) == len(set(seen)) == space.num_subnets() == 12
+
+
+def test_evolution_beats_random_subnets_at_the_same_number_of_trials():
+    evolved, drawn = [], []
+    for seed in range(5):
+        evolution = SubnetEvolution(
+            SPACE, ROOMY, population=10, parents=4, generations=9, seed=seed
+        )
+        chance = RandomSubnets(SPACE, ROOMY, subnets=100, seed=seed)
+        for oracle, bests in ((evolution, evolved), (chance, drawn)):
+            replay(oracle, _score)
+            bests.append(num_macs(oracle.best_architecture()))
+    assert np.mean(evolved) > np.mean(drawn)
+
+
+def test_defaults_are_the_papers():
+    oracle = SubnetEvolution(SPACE, ROOMY)
+    assert (oracle.population, oracle.generations) == (50, 20)
+    assert (oracle.whole_probability, oracle.block_probability) == (0.2, 0.4)
+
+
+def test_population_is_full_where_hardly_any_subnet_fits():
+    # One network in some thousands: drawing alone would find too few.
+    space = SearchSpace().at(16, 0.4)
+    fit = Fit(ROOMY)
+    budget = Budget(int(fit.memory_bytes(space.smallest()) * 1.01), 10**9, "tight")
+    oracle = SubnetEvolution(space, budget, population=10, generations=0, seed=0)
+    replay(oracle, lambda _: 0.5)
+    assert len(oracle.scores) >= 5
+    assert all(map(oracle.fit, oracle.scores))
+
+
+def test_space_without_a_fitting_subnet_names_the_nearest_and_what_it_misses_by():
+    small = [FASHION_MNIST_SPACE.at(patch, 0.5).smallest() for patch in (4, 7)]
+    fit = Fit(ROOMY)
+    least = min(map(fit.memory_bytes, small))
+    budget = Budget(least - 100, 10**9, "tiny")
+    with pytest.raises(BudgetError) as caught:
+        SubnetEvolution(FASHION_MNIST_SPACE, budget)
+    message = str(caught.value)
+    assert "patch_size 7, rank_ratio 0.5, embed_dim 32, depth 2" in message
+    assert f"exceeds arena by 100 bytes ({least:,} of {least - 100:,})" in message
+    assert "larger board" in message
+
+
+def test_flash_alone_can_exclude_every_subnet():
+    with pytest.raises(BudgetError, match=r"exceeds flash by .* of 1,000"):
+        RandomSubnets(SPACE, Budget(10**9, 1000, "no flash"))
+
+
+def test_bad_numbers_are_refused_by_name():
+    with pytest.raises(ConfigError, match="population is 1"):
+        SubnetEvolution(SPACE, ROOMY, population=1)
+    with pytest.raises(ConfigError, match=r"whole_probability is 1\.5"):
+        SubnetEvolution(SPACE, ROOMY, whole_probability=1.5)
+    with pytest.raises(ConfigError, match="subnets is 0"):
+        RandomSubnets(SPACE, ROOMY, subnets=0)
+    with pytest.raises(ConfigError, match="'arena' and 'eq5'"):
+        SubnetEvolution(SPACE, ROOMY, memory="sram")
+
+
+@given(st.integers(0, 10**6))
+def test_network_survives_hyperparameters_whole(seed):
+    network = FASHION_MNIST_SPACE.sample(np.random.default_rng(seed))
+    values = values_from_architecture(network, FASHION_MNIST_SPACE)
+    assert architecture_from_values(values, FASHION_MNIST_SPACE) == network
+    assert len(values) == 4 + 2 * 4, "no value is left for keras-tuner to draw"
+
+
+@given(st.integers(0, 10**6))
+def test_smaller_networks_stay_in_the_space_and_need_no_more(seed):
+    space = FASHION_MNIST_SPACE
+    network = space.sample(np.random.default_rng(seed))
+    for smaller in space.smaller(network):
+        assert space.contains(smaller)
+        assert flash_bytes(smaller) <= flash_bytes(network)
+    assert bool(space.smaller(network)) == (
+        network != space.at(network.patch_size, network.rank_ratio).smallest()
+    )

@@ -1,0 +1,315 @@
+"""The tuners as keras-tuner users know them, and what they refuse."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+import tiny_search
+from tiny_search import BUDGET, SPACE, data, search_spaces, space_tuner
+
+from mcuformer_tflm.keras_models.exceptions import (
+    BudgetError,
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DivergedError,
+)
+from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training.batches import batches
+from mcuformer_tflm.keras_models.training.checkpoint import save_weights
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
+from mcuformer_tflm.search.tuners.scoring import ScoreSettings, fitting_share
+from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
+
+
+class _Seen(tf_keras.callbacks.Callback):
+    """Keeps what it is told on the class: each trial gets a copy of its own."""
+
+    epochs: list = []  # noqa: RUF012
+    batches = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        type(self).batches += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append((epoch, sorted(logs)))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    told = []
+    tuner = space_tuner(
+        folder, starts=1, steps=1, epochs=2,
+        report=lambda label, done, total, info="": told.append((label, done, total, info)),
+    )  # fmt: skip
+    images, classes = data()
+    tuner.search(
+        batches(images, classes, 16), validation_data=(images[:48], classes[:48]),
+        callbacks=[_Seen()],
+    )  # fmt: skip
+    return folder, tuner, told
+
+
+def test_best_models_and_hyperparameters_are_those_of_the_best_space(finished):
+    _, tuner, _ = finished
+    best = tuner.oracle.best_space()
+    values = tuner.get_best_hyperparameters()[0].values
+    assert (values["patch_size"], values["rank_ratio"]) == (4, best.rank_ratio[0])
+    model = tuner.get_best_models()[0]
+    assert isinstance(model, Supernet)
+    assert model.largest == best.largest()
+    supernet, epochs = tuner.load_supernet(best)
+    assert epochs == 2
+    for one, other in zip(model.get_weights(), supernet.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_results_summary_prints_score_and_values(finished, capsys):
+    _, tuner, _ = finished
+    tuner.results_summary()
+    printed = capsys.readouterr().out
+    assert "Results summary" in printed
+    assert f"Score: {tuner.oracle.history[0].score}" in printed
+
+
+def test_score_is_accuracy_plus_eta_times_the_share_that_fits(finished):
+    _, tuner, _ = finished
+    metrics = tuner.oracle.get_best_trials()[0].metrics
+    accuracy, share, margin = (
+        metrics.get_best_value(name) for name in ("accuracy", "share_that_fits", "median_margin")
+    )
+    assert tuner.oracle.history[0].score == pytest.approx(accuracy + 0.1 * share)
+    assert share == 1
+    assert 0.9 < margin < 1
+
+
+def test_callbacks_see_every_batch_and_epoch(finished):
+    names = ["loss", "val_accuracy"]
+    assert _Seen.epochs == [(0, names), (1, names)]
+    assert _Seen.batches == 2 * (96 // 16)
+
+
+def test_tensorboard_logs_hold_loss_and_score(finished):
+    folder, _, _ = finished
+    tags = set()
+    for path in (folder / "spaces" / "logs").rglob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            tags |= {value.tag for value in event.summary.value}
+    assert {"loss", "val_accuracy", "score", "accuracy", "median_margin"} <= tags
+
+
+def test_progress_tells_accuracy_budget_and_end(finished):
+    _, _, told = finished
+    assert any("accuracy" in info for label, _, _, info in told if label.startswith("train"))
+    assert told[0][0] == "spaces scored"
+    assert "1,000,000 bytes of arena" in told[0][3]
+    assert "roomy" in told[-1][3]
+    assert told[-1][1:3] == (1, 1)
+
+
+def test_finished_search_is_not_repeated(finished):
+    folder, tuner, _ = finished
+    again = space_tuner(folder, starts=1, steps=1, epochs=2)
+    search_spaces(again)
+    assert again.oracle.history == tuner.oracle.history
+
+
+def test_overwrite_starts_anew(finished, tmp_path):
+    folder, _, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    tuner = space_tuner(tmp_path / "copy", starts=1, steps=1, epochs=2, overwrite=True)
+    assert tuner.oracle.history == []
+
+
+def test_chosen_supernet_trains_on_and_resumes(finished, tmp_path):
+    folder, _, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    tuner = space_tuner(tmp_path / "copy", starts=1, steps=1, epochs=2)
+    images, classes = data()
+    best = tuner.oracle.best_space()
+    arguments = best, batches(images, classes, 16), (images, classes), 1, tiny_search.quiet
+    trained = tuner.train_further(*arguments)
+    before, _ = tuner.load_supernet(best)
+    assert any(
+        (one != other).any()
+        for one, other in zip(trained.get_weights(), before.get_weights(), strict=True)
+    )
+    again = tuner.train_further(*arguments)
+    for one, other in zip(trained.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(CheckpointError, match=r"train\.seed is 0 there and 3 here"):
+        tuner.train_further(best, batches(images, classes, 16, seed=3), *arguments[2:])
+
+
+def test_supernet_is_trained_under_a_given_strategy(tmp_path):
+    strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
+    tuner = space_tuner(tmp_path, starts=1, steps=1, epochs=1, strategy=strategy)
+    search_spaces(tuner)
+    assert len(tuner.oracle.history) == 1
+
+
+def test_subnet_tuner_returns_models_of_the_best_subnets(finished, tmp_path):
+    _, tuner, _ = finished
+    best = tuner.oracle.best_space()
+    supernet, _ = tuner.load_supernet(best)
+    images, classes = data()
+
+    def make(weights):
+        oracle = RandomSubnets(best, BUDGET, subnets=3)
+        return SubnetTuner(oracle, weights, directory=tmp_path, report=tiny_search.quiet)
+
+    subnets = make(supernet)
+    subnets.search(validation_data=(images, classes))
+    model = subnets.get_best_models()[0]
+    hits = np.argmax(model.predict(images, verbose=0), -1) == classes
+    assert hits.mean() == pytest.approx(subnets.oracle.get_best_trials()[0].score)
+    assert model.architecture == subnets.oracle.best_architecture()
+    with pytest.raises(ConfigError, match=r"another search: weights.*overwrite=True"):
+        make(Supernet(best.largest()))
+
+
+def test_median_margin_tells_a_direction_where_the_share_is_flat():
+    low, high = (
+        fitting_share(SPACE.at(4, rank), Fit(BUDGET), 50, [0]) for rank in SPACE.rank_ratio
+    )
+    assert low[0] == high[0] == 1
+    assert low[1] > high[1]
+
+
+def test_class_counts_that_do_not_match_are_refused(tmp_path):
+    images, classes = data()
+    tuner = space_tuner(tmp_path)
+    with pytest.raises(DataError, match="0 to 3; allowed are 0 to 2"):
+        tuner.search(batches(images, classes, 16), validation_data=(images, classes * 3 // 2))
+    with pytest.raises(DataError, match="10 classes, the network 3"):
+        tuner.search(
+            batches(images, classes, 16, num_classes=10), validation_data=(images, classes)
+        )
+
+
+def test_images_of_another_size_are_refused(tmp_path):
+    images, classes = data()
+    tuner = space_tuner(tmp_path)
+    with pytest.raises(
+        DataError, match=r"validation images .* \(n, 8, 4, 1\), the network takes \(n, 8, 8, 1\)"
+    ):
+        tuner.search(batches(images, classes, 16), validation_data=(images[:, :, :4], classes))
+    with pytest.raises(DataError, match=r"The images are of shape \(n, 8, 4, 1\)"):
+        tuner.search(batches(images[:, :, :4], classes, 16), validation_data=(images, classes))
+
+
+class Spoil(tf_keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        self.model.head.bias.assign(np.full(self.model.head.bias.shape, np.nan))
+
+
+def test_nan_loss_stops_the_search_and_keeps_the_checkpoint(finished, tmp_path):
+    folder, _, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    images, classes = data()
+    tuner = space_tuner(tmp_path / "fresh", starts=1, steps=2, epochs=1, space=SPACE.at(4, 0.5))
+    with pytest.raises(DivergedError, match="No checkpoint was saved"):
+        tuner.search(
+            batches(images, classes, 16), validation_data=(images, classes), callbacks=[Spoil()]
+        )
+    assert tuner.oracle.history == []
+
+
+def test_checkpoint_of_another_space_is_refused(finished, tmp_path):
+    folder, _, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    tuner = space_tuner(tmp_path / "copy", starts=1, steps=1, epochs=2)
+    best = tuner.oracle.best_space()
+    path = next((tmp_path / "copy" / "spaces" / "supernets").glob("*.npz"))
+    foreign = Supernet(SPACE.at(4, 1.0 if best.rank_ratio[0] == 0.5 else 0.5).largest())
+    save_weights(foreign, path, epochs=2)
+    with pytest.raises(CheckpointError, match="another network"):
+        tuner.load_supernet(best)
+
+
+def test_project_with_other_settings_is_refused(finished):
+    folder, _, _ = finished
+    oracle = SpaceEvolution(SPACE, 1, steps=1, epochs=2)
+    with pytest.raises(ConfigError, match=r"learning_rate is 0.002 there and 0.1 here"):
+        SupernetTuner(
+            oracle, BUDGET, settings=ScoreSettings(accuracy_samples=2, fit_samples=10),
+            recipe=TrainingRecipe(learning_rate=0.1), directory=folder, project_name="spaces",
+        )  # fmt: skip
+
+
+def test_directory_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot write .*file"):
+        space_tuner(tmp_path / "file")
+
+
+def test_worker_may_not_overwrite_the_chiefs_project(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
+    monkeypatch.setenv("KERASTUNER_ORACLE_PORT", "1")
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "worker-0")
+    with pytest.raises(ConfigError, match="would remove the chief's project"):
+        space_tuner(tmp_path, overwrite=True)
+
+
+def test_budget_that_nothing_fits_is_refused_before_training(tmp_path):
+    with pytest.raises(BudgetError, match="exceeds arena by"):
+        SupernetTuner(SpaceEvolution(SPACE), Budget(100, 10**6, "tiny"), directory=tmp_path)
+
+
+@pytest.mark.parametrize("update", ["ascend", "paper"])
+def test_pair_without_a_subnet_that_fits_is_never_trained(tmp_path, monkeypatch, update):
+    space = dataclasses.replace(SPACE, patch_size=(1, 4))
+    needed = [Fit(BUDGET).memory_bytes(pair.smallest()) for pair in space.pairs()]
+    budget = Budget(min(needed[:2]) - 1, 10**6, "small")
+    assert max(needed[2:]) <= budget.arena, "patch 4 fits, patch 1 does not"
+
+    def measure(self, trial, report, **arguments):
+        values = trial.hyperparameters.values
+        names = ("score", "accuracy", "share_that_fits", "median_margin")
+        return dict.fromkeys(names, values["rank_ratio"] / values["epochs"])
+
+    monkeypatch.setattr(SupernetTuner, "measure", measure)
+    oracle = SpaceEvolution(space, starts=3, steps=4, epochs=1, update=update)
+    tuner = SupernetTuner(oracle, budget, directory=tmp_path, report=tiny_search.quiet)
+    search_spaces(tuner)
+    visited = {visit.point[0] for visit in oracle.history}
+    assert visited == {1}, "patch 4 alone"
+    assert len(oracle.history) == 3 * 4
+    assert oracle.best_space(lambda found: budget.fits(found.smallest())).patch_size == (4,)
+
+
+def test_subnets_that_the_supernet_does_not_hold_are_refused_before_any_is_scored(tmp_path):
+    pair = SPACE.at(4, 0.5)
+    for space, message in (
+        (SPACE, r"rank_ratio is 1\.0, but this supernet was built with 0\.5"),
+        (dataclasses.replace(pair, num_classes=4), "num_classes is 4"),
+        (dataclasses.replace(pair, depth=(1, 2)), "depth 2 exceed"),
+        (dataclasses.replace(pair, num_heads=(1, 2, 3)), "num_heads"),
+    ):
+        oracle = RandomSubnets(space, BUDGET, subnets=2)
+        with pytest.raises(ConfigError, match=message):
+            SubnetTuner(oracle, Supernet(pair.largest()), directory=tmp_path)
+
+
+def test_subnets_of_a_supernet_of_16_bits_are_scored(tmp_path):
+    pair = SPACE.at(4, 0.5)
+    oracle = RandomSubnets(pair, BUDGET, subnets=1)
+    supernet = Supernet(pair.largest(), precision="mixed_bfloat16")
+    tuner = SubnetTuner(oracle, supernet, directory=tmp_path, report=tiny_search.quiet)
+    tuner.search(validation_data=data(8))
+    assert len(oracle.scores) == 1
+
+
+@pytest.mark.parametrize("field", ["accuracy_samples", "fit_samples", "eta"])
+def test_bad_score_settings_are_refused_by_name(field):
+    with pytest.raises(ConfigError, match=field):
+        ScoreSettings(**{field: -1})
