@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from mcuformer_tflm.keras_models.exceptions import DataError
-from mcuformer_tflm.keras_models.images import check_dtype, check_pixels, to_floats
-from mcuformer_tflm.keras_models.training.batches import as_floats
+from mcuformer_tflm.keras_models.images import IMAGE_SCALE, check_dtype, check_pixels, to_floats
 
 
 class ImageNetwork:
@@ -60,6 +59,20 @@ class ImageNetwork:
         """Predicts as ``tf_keras.Model.predict_on_batch`` does."""
         _check(x)
         return super().predict_on_batch(x)  # type: ignore[misc]
+
+
+def as_floats(images: Any) -> tf.Tensor:
+    """Returns a tensor of images as float32: bytes in [-1, 1), floats as they are.
+
+    For graphs, where values are not known yet; ``images.to_floats`` looks at them.
+
+    Raises:
+        DataError: If they are neither bytes nor floats.
+    """
+    check_dtype(images.dtype)
+    if images.dtype == tf.uint8:
+        return (tf.cast(images, tf.float32) - 128) * IMAGE_SCALE
+    return tf.cast(images, tf.float32)
 
 
 def _floats(images: Any) -> Any:

@@ -19,6 +19,7 @@ from mcuformer_tflm.keras_models.layers.class_token import ClassToken
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.precision import Precision
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import (
     Subnet,
@@ -27,7 +28,6 @@ from mcuformer_tflm.keras_models.subnet import (
     pooling_layer,
     run_block,
 )
-from mcuformer_tflm.keras_models.training.recipe import Precision
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)

@@ -187,11 +187,11 @@ def plan(
 
     Example: `mcuformer plan build/demo/model.tflite --board stm32f427 --picture map.svg`
     """
+    from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
     from mcuformer_tflm.plan.picture import draw_plan
     from mcuformer_tflm.plan.planner import plan_memory, read_plan
     from mcuformer_tflm.plan.schedule import describe_schedule
     from mcuformer_tflm.plan.terminal import buffer_table, plan_map
-    from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
     from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
     from mcuformer_tflm.search.board import get_board
 

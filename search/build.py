@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mcuformer_tflm.keras_models.checked_values import checked_type
+from mcuformer_tflm.keras_models.precision import Precision
 from mcuformer_tflm.keras_models.supernet import Supernet
-from mcuformer_tflm.keras_models.training.recipe import Precision
 from mcuformer_tflm.search.space import SearchSpace
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import DataError
 
-if TYPE_CHECKING:
-    from mcuformer_tflm.keras_models.subnet import Subnet
+
+class Network(Protocol):
+    """What is calibrated: a model that knows its layers with quantizers."""
+
+    def operators(self) -> Iterable[Any]:
+        """Returns the layers that own quantizers."""
+
+    def __call__(self, images: Any, training: bool) -> Any:
+        """Computes on a batch of images."""
 
 
 class Calibration:
@@ -66,7 +73,7 @@ class Calibration:
 
 
 def calibrate(
-    network: Subnet, batches: Iterable[np.ndarray], *, percentile: float = 100.0
+    network: Network, batches: Iterable[np.ndarray], *, percentile: float = 100.0
 ) -> dict[tuple[str, str], Calibration]:
     """Sets the ranges of a quantized network by what it computes without rounding.
 
@@ -105,7 +112,7 @@ def calibrate(
     return found
 
 
-def clipped_shares(network: Subnet, batches: Iterable[np.ndarray]) -> dict[tuple[str, str], float]:
+def clipped_shares(network: Network, batches: Iterable[np.ndarray]) -> dict[tuple[str, str], float]:
     """Returns the share of each tensor's values that its range cuts off, 0 to 1.
 
     Args:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from mcuformer_tflm.keras_models.architecture import MAX_CLASSES
 from mcuformer_tflm.keras_models.checked_values import checked_seed, checked_type, checked_whole
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
+from mcuformer_tflm.keras_models.image_network import as_floats
 from mcuformer_tflm.keras_models.images import (
-    IMAGE_SCALE,
     LARGEST_PIXEL,
     check_dtype,
     check_pixels,
@@ -226,20 +226,6 @@ def mixed(
 
         data = data.enumerate().map(mix)
     return data.prefetch(tf.data.AUTOTUNE)
-
-
-def as_floats(images: Any) -> tf.Tensor:
-    """Returns a tensor of images as float32: bytes in [-1, 1), floats as they are.
-
-    For graphs, where values are not known yet; ``images.to_floats`` looks at them.
-
-    Raises:
-        DataError: If they are neither bytes nor floats.
-    """
-    check_dtype(images.dtype)
-    if images.dtype == tf.uint8:
-        return (tf.cast(images, tf.float32) - 128) * IMAGE_SCALE
-    return tf.cast(images, tf.float32)
 
 
 def as_trained_on(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, get_args
+from typing import get_args
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_real, checked_whole
-
-Precision = Literal["float32", "mixed_bfloat16"]
+from mcuformer_tflm.keras_models.precision import Precision
 
 _AUGMENTATION = (
     "crop_padding", "flip_probability", "rand_augment_operations", "rand_augment_magnitude",

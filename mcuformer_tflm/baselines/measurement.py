@@ -10,9 +10,9 @@ from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime import accuracy
 from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.cost.memory import num_macs
 from mcuformer_tflm.search.progress import Report as Progress

@@ -14,10 +14,10 @@ from mcuformer_tflm.emulator.toolchain import CORE_FLAGS, operator_code_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import PlanError
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.planner import plan_memory
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.input_source import input_source
 from mcuformer_tflm.runtime.probe import measure
 from mcuformer_tflm.runtime.tflm import open_interpreter

@@ -17,9 +17,9 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training.trainers import batches, predict, train_subnet
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.quantize.report import quantization_report
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 
 Progress = Callable[[str, int, int], None]

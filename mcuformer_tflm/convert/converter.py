@@ -22,7 +22,7 @@ from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.cost.activation_memory import Image
 from mcuformer_tflm.search.cost.schedule import choose_kept
 from mcuformer_tflm.tflite.model_graph import read_graph

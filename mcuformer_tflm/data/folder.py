@@ -31,7 +31,8 @@ from mcuformer_tflm.keras_models.checked_values import (
     shown,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
-from mcuformer_tflm.keras_models.training.batches import as_floats, augmented, check_mixup
+from mcuformer_tflm.keras_models.image_network import as_floats
+from mcuformer_tflm.keras_models.training.batches import augmented, check_mixup
 from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 

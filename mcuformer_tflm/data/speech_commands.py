@@ -37,7 +37,8 @@ from mcuformer_tflm.keras_models.checked_values import (
     entries,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
-from mcuformer_tflm.keras_models.training.batches import as_floats, augmented, check_mixup
+from mcuformer_tflm.keras_models.image_network import as_floats
+from mcuformer_tflm.keras_models.training.batches import augmented, check_mixup
 from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 

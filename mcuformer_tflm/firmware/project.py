@@ -12,7 +12,7 @@ from mcuformer_tflm.firmware.fit import Placement, place_model
 from mcuformer_tflm.firmware.source import check_operators, write_source
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
 from mcuformer_tflm.tflite.file import Model, model_content

@@ -8,8 +8,8 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.images import check_integers
+from mcuformer_tflm.plan.cortex_m import builtin_arena_bytes
 from mcuformer_tflm.runtime.classifier import Classifier
-from mcuformer_tflm.runtime.cortex_m import builtin_arena_bytes
 from mcuformer_tflm.runtime.probe import measure, standard_error, tflm_messages
 from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.tflite.file import Model, model_content

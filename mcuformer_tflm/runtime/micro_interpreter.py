@@ -14,10 +14,10 @@ from mcuformer_tflm.keras_models.checked_values import (
 )
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.images import check_integers
+from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
-from mcuformer_tflm.runtime.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.runtime.input_source import reads_strips
 from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned

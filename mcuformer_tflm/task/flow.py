@@ -17,11 +17,11 @@ from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
 from mcuformer_tflm.runtime.accuracy import accuracies
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.memory import eq5_bytes

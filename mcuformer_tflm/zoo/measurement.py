@@ -7,7 +7,7 @@ import numpy as np
 from mcuformer_tflm.bench.firmware import Case, measure
 from mcuformer_tflm.data.image_data import ImageData, quantize_images
 from mcuformer_tflm.firmware.emulation import emulate_firmware
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.memory import num_macs

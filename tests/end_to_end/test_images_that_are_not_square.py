@@ -15,9 +15,9 @@ from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.planner import plan_memory
 from mcuformer_tflm.plan.skeleton import skeleton_graph
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.runtime.tflm import open_interpreter
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, head_bytes

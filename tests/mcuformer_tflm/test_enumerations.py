@@ -15,7 +15,7 @@ from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.board import Board, SramRegion, get_board
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, fits_regions
 from mcuformer_tflm.search.cost.budget import Budget

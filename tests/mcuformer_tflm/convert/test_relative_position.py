@@ -13,9 +13,9 @@ from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.skeleton import skeleton_graph
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.cost.schedule import kept_arena_bytes

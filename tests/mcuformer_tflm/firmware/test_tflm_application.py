@@ -21,9 +21,9 @@ from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
 from mcuformer_tflm.firmware.source import checksum
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import RECORD_NAME
 from mcuformer_tflm.plan.planner import read_plan
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "stm32_tflm"

@@ -7,13 +7,13 @@ import pytest
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError, PlanError
 from mcuformer_tflm.keras_models.subnet import build_subnet
+from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.verifier import verify_plan
-from mcuformer_tflm.runtime.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.search.board import Board, SramRegion
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, fits_regions, head_bytes
 from mcuformer_tflm.search.cost.tflm_arena import tflm_arena

@@ -11,9 +11,9 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training.trainers import predict
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.skeleton import skeleton_graph
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, head_bytes

@@ -18,10 +18,10 @@ from mcuformer_tflm.keras_models.exceptions import (
 )
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.runtime import library, micro_interpreter
-from mcuformer_tflm.runtime.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.cost.schedule import choose_kept, kept_arena_bytes

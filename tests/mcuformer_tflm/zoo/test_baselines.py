@@ -12,8 +12,8 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, Model
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.plan.cortex_m import builtin_arena_content
 from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
-from mcuformer_tflm.runtime.cortex_m import builtin_arena_content
 from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
 
 CNN = DepthwiseCnn(28, 1, 10, width=12, blocks=(1, 2), stem_stride=2)
