@@ -379,14 +379,11 @@ def zoo_list() -> None:
 
     Example: `mcuformer zoo list`
     """
-    from mcuformer_tflm.baselines.card import BaselineCard
-    from mcuformer_tflm.baselines.catalogue import shipped_baselines
-    from mcuformer_tflm.zoo.card import ModelCard
-    from mcuformer_tflm.zoo.catalogue import model_card, model_names
+    from mcuformer_tflm.zoo.catalogue import BASELINES, model_cards
 
-    groups: dict[str, list[ModelCard | BaselineCard]] = {
-        "Models of the zoo": [model_card(name) for name in model_names()],
-        "Baselines": list(shipped_baselines().values()),
+    groups = {
+        "Models of the zoo": list(model_cards().values()),
+        "Baselines": list(model_cards(BASELINES).values()),
     }
     console = results()
     for title, cards in groups.items():
@@ -456,6 +453,8 @@ def zoo_train(
     from mcuformer_tflm.zoo.recipe import ZooRecipe
 
     wanted = ZooRecipe.read(recipe)
+    if wanted.like is not None:
+        raise ConfigError(f"{recipe} is the recipe of a baseline; run `mcuformer zoo baseline`.")
     data = datasets.load(wanted.data, data_folder)
     _writable(out)
     _writable(work)
@@ -476,22 +475,22 @@ def zoo_baseline(
 
     Example: `mcuformer zoo baseline examples/zoo/baselines/depthwise_cnn_64k.toml`
     """
-    import dataclasses
-
     _import_tensorflow_quietly()
-    from mcuformer_tflm.baselines.making import make_baseline
-    from mcuformer_tflm.baselines.recipe import BaselineRecipe
     from mcuformer_tflm.data import load as datasets
     from mcuformer_tflm.search.progress import progress_bars
+    from mcuformer_tflm.zoo.making import make_model
+    from mcuformer_tflm.zoo.recipe import ZooRecipe
 
-    wanted = BaselineRecipe.read(recipe)
-    data = datasets.load(wanted.like.data, data_folder)
+    wanted = ZooRecipe.read(recipe)
+    if wanted.like is None:
+        raise ConfigError(f"{recipe} is the recipe of a model; run `mcuformer zoo train`.")
+    data = datasets.load(wanted.data, data_folder)
     _writable(out)
     _writable(work)
     with progress_bars() as progress:
-        card = make_baseline(wanted, data, out, work, progress)
+        card = make_model(wanted, data, out, work, progress)
     console = results()
-    console.print_json(data=dataclasses.asdict(card))
+    console.print_json(data=card.to_dict())
     console.print(f"Written to {out / wanted.name}", soft_wrap=True)
 
 

@@ -12,22 +12,19 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from mcuformer_tflm.baselines import catalogue as baselines
 from mcuformer_tflm.convert.metadata import rewrite_metadata
 from mcuformer_tflm.zoo import catalogue as zoo
 from mcuformer_tflm.zoo.card import digest
 
 
-def main(zoo_folder: Path = zoo.SHIPPED, baselines_folder: Path = baselines.SHIPPED) -> None:
+def main(zoo_folder: Path = zoo.SHIPPED, baselines_folder: Path = zoo.BASELINES) -> None:
     """Rewrites models and cards."""
-    for name in zoo.model_names(zoo_folder):
-        card, folder = zoo.model_card(name, zoo_folder), zoo_folder / name
-        dataclasses.replace(card, **_rewritten(folder)).write(folder)
-    for name, card in baselines.shipped_baselines(baselines_folder).items():
-        folder = baselines_folder / name
-        # A baseline of TFLite's own operators has none of our metadata.
-        if card.network["kind"] == "vision_transformer":
-            dataclasses.replace(card, **_rewritten(folder)).write(folder / zoo.CARD_FILE)
+    for models in (zoo_folder, baselines_folder):
+        for name, card in zoo.model_cards(models).items():
+            # A baseline of TFLite's own operators has none of our metadata.
+            if card.network["kind"] == "vision_transformer":
+                folder = models / name
+                dataclasses.replace(card, **_rewritten(folder)).write(folder)
 
 
 def _rewritten(folder: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,27 +17,16 @@ from mcuformer_tflm.bench.models import (
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.metadata import read_architecture
 from mcuformer_tflm.data import load as datasets
-from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
-from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
-from mcuformer_tflm.firmware.build import FirmwareImage, build_project
-from mcuformer_tflm.firmware.project import export_firmware
-from mcuformer_tflm.firmware.source import operator_functions
-from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import EmulatorError
-from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
-from mcuformer_tflm.search.board import get_board
-from mcuformer_tflm.search.cost.memory import num_macs
+from mcuformer_tflm.firmware.measurement import (
+    BLOCK_TOKENS,
+    EXTERNAL_BYTES_PER_SECOND,
+    measure_firmware,
+)
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 _DEMO = Path("build/demo/model.tflite")
-# The highest clock of each board's data sheet.
-_MEGAHERTZ = {"stm32f427": 180, "stm32f746": 216, "stm32f746-discovery": 216, "stm32h743": 480}
-# QSPI flash on four lines at 108 MHz.
-_EXTERNAL_BYTES_PER_SECOND = 54_000_000
-# Tokens that one pass over a layer's weights serves (kernels/dot.h).
-_BLOCK_TOKENS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,57 +81,37 @@ def measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
     Raises:
         EmulatorError: If the firmware's logits are not TFLM's.
     """
-    core = get_board(board).core
-    graph = read_graph(case.model)
-    architecture = read_architecture(graph)
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        placement = export_firmware(case.model, board, project)
-        image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
-        count = _count(case.model, image, core, images, architecture)
-        cpi = cycles_per_instruction(image.elf, core)
+    architecture = read_architecture(read_graph(case.model))
+    picture = datasets.quantize_images(enlarge(images[:1], architecture))
+    figures = measure_firmware(case.model, board, picture)
 
     def row(metric: str, value: float, unit: str, note: str = "") -> Row:
         text = "; ".join(filter(None, (board, case.note, note)))
-        return Row("firmware", case.name, metric, value, unit, core, text)
+        return Row("firmware", case.name, metric, value, unit, figures.core, text)
 
-    yield row("instructions", count.instructions, "instructions")
-    per_mac = round(count.instructions / num_macs(architecture), 4)
-    yield row("instructions_per_mac", per_mac, "instructions", f"{num_macs(architecture):,} MACs")
-    yield row("code_bytes", image.code_bytes, "bytes", "start-up and application included")
-    yield row("constant_bytes", image.constant_bytes, "bytes")
+    yield row("instructions", figures.instructions, "instructions")
+    per_mac = round(figures.instructions / figures.macs, 4)
+    yield row("instructions_per_mac", per_mac, "instructions", f"{figures.macs:,} MACs")
+    yield row("code_bytes", figures.code_bytes, "bytes", "start-up and application included")
+    yield row("constant_bytes", figures.constant_bytes, "bytes")
     yield row(
-        "arena_bytes", placement.arena_bytes, "bytes", "of the firmware: nothing persistent in it"
+        "arena_bytes", figures.arena_bytes, "bytes", "of the firmware: nothing persistent in it"
     )
-    yield row("stack_bytes", count.stack_bytes, "bytes", "of one inference, mcuformer_run")
-    compute = count.instructions * cpi / _MEGAHERTZ[board] / 1000
+    yield row("stack_bytes", figures.stack_bytes, "bytes", "of one inference, mcuformer_run")
     yield row(
-        "milliseconds_estimated", round(compute, 2), "ms",
-        f"an estimate: {cpi:.3f} cycles an instruction (llvm-mca, inner loop of {core}), "
-        f"{_MEGAHERTZ[board]} MHz, no wait for internal flash",
+        "milliseconds_estimated", figures.milliseconds_estimated, "ms",
+        f"an estimate: {figures.cycles_per_instruction:.3f} cycles an instruction (llvm-mca, "
+        f"inner loop of {figures.core}), {figures.megahertz} MHz, no wait for internal flash",
     )  # fmt: skip
-    if placement.external_bytes:
-        passes = -(-architecture.sequence_length // _BLOCK_TOKENS)
-        wait = placement.external_bytes * passes / _EXTERNAL_BYTES_PER_SECOND * 1000
+    if figures.milliseconds_external_flash_estimated is not None:
         yield row(
-            "milliseconds_external_flash_estimated", round(wait, 1), "ms",
-            f"an estimate, to add: external constants read once every {_BLOCK_TOKENS} tokens at "
-            f"{_EXTERNAL_BYTES_PER_SECOND / 1e6:.0f} MB/s, nothing cached, nothing overlapped",
+            "milliseconds_external_flash_estimated",
+            figures.milliseconds_external_flash_estimated, "ms",
+            f"an estimate, to add: external constants read once every {BLOCK_TOKENS} tokens at "
+            f"{EXTERNAL_BYTES_PER_SECOND / 1e6:.0f} MB/s, nothing cached, nothing overlapped",
         )  # fmt: skip
-    for name, instructions in count.by_operator.items():
+    for name, instructions in figures.by_operator.items():
         operator = name.removeprefix("run_")
         yield dataclasses.replace(
             row("instructions", instructions, "instructions"), case=f"{case.name}/{operator}"
         )
-
-
-def _count(
-    model: bytes, image: FirmwareImage, core: str, images: np.ndarray, architecture: Architecture
-) -> FirmwareCount:
-    picture = datasets.quantize_images(enlarge(images[:1], architecture))
-    interpreter = MicroInterpreter(model)
-    functions = operator_functions(interpreter.graph)
-    count = count_inference(image.elf, core, picture, architecture.num_classes, functions)
-    if not np.array_equal(count.output, interpreter.run(picture)[0]):
-        raise EmulatorError(f"The firmware's answer on {core} differs from TFLM's.")
-    return count

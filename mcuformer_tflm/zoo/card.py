@@ -1,4 +1,4 @@
-"""What a shipped model is, was made from, and measured."""
+"""What a shipped model or baseline is, was made from, and measured."""
 
 from __future__ import annotations
 
@@ -43,41 +43,46 @@ class BoardFigures:
 
 @dataclasses.dataclass(frozen=True)
 class ModelCard:
-    """Figures of one model; shares are 0 to 1, sizes are bytes.
+    """Figures of one model, or of a baseline; shares are 0 to 1, sizes are bytes.
 
     Attributes:
         name: The model's name.
         sha256: Of the ``.tflite`` that the figures belong to.
         data: The data set.
-        recipe: The recipe's fields.
-        architecture: The network, as JSON.
+        network: The network's kind and fields.
         test_images: Number of images behind the accuracies.
         float_top1: Accuracy of the float network (tf_keras).
         int8_top1: Accuracy of the int8 model in TFLM.
         agreement: Share of images on which the two choose the same class.
-        teacher_top1: Accuracy of the teacher that it followed.
         macs: Multiply-accumulates of one inference.
         arena_budget: The arena that the recipe allows.
-        arena_bytes: TFLM's arena on a Cortex-M under our planner, computed.
+        arena_bytes: TFLM's arena on a Cortex-M, a transformer's under our planner, computed.
         flash_bytes: Size of the ``.tflite``.
-        boards: Figures by board.
+        recipe: Of a model: the recipe's fields.
+        teacher_top1: Of a model: accuracy of the teacher that it followed.
+        boards: Of a model: figures by board.
+        like: Of a baseline: name of the recipe of the zoo that trained it.
+        arena_bytes_host: Of a baseline: what TFLM takes on this machine, 64-bit.
     """
 
     name: str
     sha256: str
     data: str
-    recipe: Mapping[str, Any]
-    architecture: str
+    network: Mapping[str, Any]
     test_images: int
     float_top1: float
     int8_top1: float
     agreement: float
-    teacher_top1: float
     macs: int
     arena_budget: int
     arena_bytes: int
     flash_bytes: int
-    boards: Mapping[str, BoardFigures]
+    _: dataclasses.KW_ONLY
+    recipe: Mapping[str, Any] | None = None
+    teacher_top1: float | None = None
+    boards: Mapping[str, BoardFigures] | None = None
+    like: str | None = None
+    arena_bytes_host: int | None = None
 
     @classmethod
     def read(cls, path: AnyPath) -> ModelCard:
@@ -89,22 +94,47 @@ class ModelCard:
         path = checked_path("path", path)
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            fields["boards"] = {
-                board: BoardFigures(**figures) for board, figures in fields["boards"].items()
-            }
+            names = _BASELINE_FILE if "like" in fields else _MODEL_FILE
+            if fields.keys() != set(names):
+                raise ValueError(f"its fields are {', '.join(fields)}")
+            if "like" not in fields:
+                architecture = json.loads(fields.pop("architecture"))
+                fields["network"] = {"kind": "vision_transformer", **architecture}
+                fields["boards"] = {
+                    board: BoardFigures(**figures) for board, figures in fields["boards"].items()
+                }
             return cls(**fields)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path} is no model card ({error}).") from error
 
+    @property
+    def architecture(self) -> str:
+        """The network's fields in JSON: of a transformer, what ``Architecture.from_json`` takes."""
+        fields = {name: value for name, value in self.network.items() if name != "kind"}
+        return json.dumps(fields, sort_keys=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the card's fields as its file has them."""
+        values = dataclasses.asdict(self) | {"architecture": self.architecture}
+        names = _MODEL_FILE if self.like is None else _BASELINE_FILE
+        return {name: values[name] for name in names}
+
     def write(self, folder: AnyPath) -> None:
-        """Writes ``card.json``, and ``card.md`` for people."""
+        """Writes ``card.json``, and of a model ``card.md`` for people."""
         folder = checked_path("folder", folder)
-        text = json.dumps(dataclasses.asdict(self), indent=1)
+        text = json.dumps(self.to_dict(), indent=1)
         (folder / "card.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "card.md").write_text(self.markdown(), encoding="utf-8")
+        if self.like is None:
+            (folder / "card.md").write_text(self.markdown(), encoding="utf-8")
 
     def markdown(self) -> str:
-        """Returns the card as a page."""
+        """Returns the card of a model as a page.
+
+        Raises:
+            ModelError: If it is a baseline's, which lacks what the page tells.
+        """
+        if self.recipe is None or self.boards is None or self.teacher_top1 is None:
+            raise ModelError(f"{self.name} is a baseline; its card has no page.")
         architecture = json.loads(self.architecture)
         lines = [
             f"# {self.name}",
@@ -144,6 +174,15 @@ class ModelCard:
         return "\n".join(lines) + "\n"
 
 
+# Fields of ``card.json``, in its order.
+_MODEL_FILE = (
+    "name", "sha256", "data", "recipe", "architecture", "test_images", "float_top1", "int8_top1",
+    "agreement", "teacher_top1", "macs", "arena_budget", "arena_bytes", "flash_bytes", "boards",
+)  # fmt: skip
+_BASELINE_FILE = (
+    "name", "sha256", "data", "like", "network", "arena_budget", "test_images", "float_top1",
+    "int8_top1", "agreement", "macs", "arena_bytes", "arena_bytes_host", "flash_bytes",
+)  # fmt: skip
 _FIRMWARE_FIGURES: dict[str, Callable[[BoardFigures], str]] = {
     "core": lambda figures: figures.core,
     "instructions an image": lambda figures: f"{figures.instructions:,}",

@@ -1,22 +1,22 @@
-"""The models that are shipped with the package."""
+"""The models and baselines that are shipped with the package."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
 from mcuformer_tflm.zoo.card import ModelCard, digest
 
 if TYPE_CHECKING:
-    from mcuformer_tflm.keras_models.subnet import Subnet
+    import tf_keras
 
 MODEL_FILE = "model.tflite"
 FLOAT_FILE = "float.npz"
 CARD_FILE = "card.json"
 SHIPPED = Path(__file__).parent / "models"
+BASELINES = Path(__file__).parent / "baselines"
 
 
 def model_names(folder: AnyPath = SHIPPED) -> tuple[str, ...]:
@@ -56,20 +56,26 @@ def model_card(name: str, folder: AnyPath = SHIPPED) -> ModelCard:
     return card
 
 
-def float_model(name: str, folder: AnyPath = SHIPPED) -> Subnet:
-    """Returns the float network that a model was quantized from.
+def model_cards(folder: AnyPath = SHIPPED) -> dict[str, ModelCard]:
+    """Returns the cards of the models in a folder by name, checked as ``model_card`` does.
+
+    Raises:
+        ModelError: If a card is damaged, or does not belong to the file beside it.
+    """
+    return {name: model_card(name, folder) for name in model_names(folder)}
+
+
+def float_model(name: str, folder: AnyPath = SHIPPED) -> tf_keras.Model:
+    """Returns the float network that a model was quantized from, its weights in 16 bits.
 
     Raises:
         ConfigError: If there is no model of that name.
         ModelError: If its card is damaged.
         CheckpointError: If its weights are missing or damaged.
     """
-    # Not above: these load TensorFlow, which those who only look at models do without.
-    from mcuformer_tflm.keras_models.subnet import build_subnet
-    from mcuformer_tflm.keras_models.training.checkpoint import load_weights
+    # Not above: it loads TensorFlow, which those who only look at models do without.
+    from mcuformer_tflm.zoo.network import load_network, network_of
 
     path = model_path(name, folder)
     card = ModelCard.read(path.with_name(CARD_FILE))
-    subnet = build_subnet(Architecture.from_json(card.architecture))
-    load_weights(subnet, path.with_name(FLOAT_FILE))
-    return subnet
+    return load_network(network_of(card.network), path.with_name(FLOAT_FILE))

@@ -1,42 +1,68 @@
-"""From a recipe to the files of a model."""
+"""From a recipe to the files of a model, or of a baseline."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import tf_keras
 
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.keras_models.labels import class_names
-from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_halves
+from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.training.checkpoint import save_halves
 from mcuformer_tflm.keras_models.training.trainers import predict
 from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
 from mcuformer_tflm.runtime.accuracy import accuracies
-from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.progress import Report as Progress
-from mcuformer_tflm.zoo.card import ModelCard, digest
+from mcuformer_tflm.zoo.card import BoardFigures, ModelCard, digest
 from mcuformer_tflm.zoo.catalogue import FLOAT_FILE, MODEL_FILE
-from mcuformer_tflm.zoo.measurement import BOARDS, board_figures, sizes
+from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.zoo.measurement import (
+    BOARDS,
+    board_figures,
+    host_arena_bytes,
+    open_model,
+    sizes,
+)
+from mcuformer_tflm.zoo.network import describe, load_network
 from mcuformer_tflm.zoo.recipe import ZooRecipe
-from mcuformer_tflm.zoo.training import train_float, train_quantized, train_teacher
+from mcuformer_tflm.zoo.training import train_cnn, train_float, train_quantized, train_teacher
+
+_CALIBRATION_IMAGES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """A trained network: in float, with TF-MOT's rounding where there is such, and converted."""
+
+    float_model: tf_keras.Model
+    float_epochs: int
+    quantized: Subnet | None
+    model: bytes
 
 
 def make_model(
     recipe: ZooRecipe, data: ImageData, out: AnyPath, work: AnyPath, progress: Progress
 ) -> ModelCard:
-    """Trains, quantizes, converts and measures a model, and writes its files.
+    """Trains, quantizes, converts and measures a model or a baseline, and writes its files.
+
+    A baseline's transformer goes the whole way of the zoo's. A CNN sees the same images for as
+    many epochs under the same options, but its second stretch is in float too, and TFLite's
+    post-training quantization follows: TF-MOT's training was tried and gave no more.
 
     Args:
         recipe: What to make.
         data: The recipe's data set.
         out: Folder that gets a folder of the model's name, with ``model.tflite``, ``float.npz``
-            (the float weights, 16 bits each), ``card.json``, ``card.md`` and ``sqnr.png``.
+            (the float weights, 16 bits each) and ``card.json``; of a model of the zoo, with
+            ``card.md`` and ``sqnr.png`` too.
         work: Folder that keeps the state of training; an interrupted run goes on from there.
         progress: Called with (what is being done, done, total).
 
@@ -51,44 +77,116 @@ def make_model(
     """
     out = checked_path("out", out)
     work = checked_path("work", work)
-    labels = class_names(data.labels, recipe.architecture.num_classes)
-    budget, needed = recipe.arena_budget, arena_bytes(recipe.architecture)
-    if needed > budget:
-        raise BudgetError(
-            f"{recipe.name} needs an arena of {needed:,} bytes; arena_kib allows {budget:,}. Give "
-            "it a smaller embed_dim, fewer num_heads or a larger patch_size."
-        )
+    network = recipe.network
+    labels = class_names(data.labels, network.num_classes)
+    _check_arena(recipe, _arena_before_training(recipe, data))
     teacher = train_teacher(recipe, data, work / "teachers", progress)
-    subnet = train_float(recipe, data, teacher, work / recipe.name, progress)
+    train = _train_cnn if isinstance(network, DepthwiseCnn) else _train_transformer
+    trained = train(recipe, data, labels, teacher, work / recipe.name, progress)
+    model = trained.model
+    figures: dict[str, Any] = sizes(network, model)
+    _check_arena(recipe, figures["arena_bytes"])
     folder = out / recipe.name
-    save_halves(subnet, folder / FLOAT_FILE, epochs=recipe.float_training.epochs)
-    quantized = train_quantized(recipe, data, subnet, teacher, work / recipe.name, progress)
-    model = convert(quantized, labels, arena_budget=budget)
-    # As shipped: weights of 16 bits.
-    shipped = build_subnet(recipe.architecture)
-    load_weights(shipped, folder / FLOAT_FILE)
-    boards = {}
+    save_halves(trained.float_model, folder / FLOAT_FILE, epochs=trained.float_epochs)
+    if recipe.like is None:
+        figures |= _zoo_figures(recipe, data, teacher, model, progress)
+    else:
+        figures |= {
+            "like": recipe.like.name,
+            "arena_bytes_host": host_arena_bytes(network, model),
+        }
+    card = ModelCard(
+        name=recipe.name,
+        sha256=digest(model),
+        data=recipe.data,
+        network=describe(network),
+        arena_budget=recipe.arena_budget,
+        **figures,
+        **accuracies(
+            # As shipped: weights of 16 bits.
+            load_network(network, folder / FLOAT_FILE),
+            open_model(network, model),
+            data.test_images,
+            data.test_classes,
+            progress,
+        ),
+    )
+    (folder / MODEL_FILE).write_bytes(model)
+    card.write(folder)
+    if recipe.like is None and trained.quantized is not None:
+        report = quantization_report(trained.quantized, data.train_images[:SQNR_IMAGES])
+        report.draw(folder / SQNR_FILE, f"{recipe.name}: quantization error of each layer")
+    return card
+
+
+def _arena_before_training(recipe: ZooRecipe, data: ImageData) -> int:
+    network = recipe.network
+    if not isinstance(network, DepthwiseCnn):
+        return arena_bytes(network)
+    # TFLite's graph is known once it is converted; training changes nothing of its arena.
+    untrained = network.convert(network.build(), _calibration(data))
+    return sizes(network, untrained)["arena_bytes"]
+
+
+def _check_arena(recipe: ZooRecipe, needed: int) -> None:
+    budget = recipe.arena_budget
+    if needed <= budget:
+        return
+    where = "" if recipe.like is None else f" of {recipe.like.name}"
+    less = (
+        "less width"
+        if isinstance(recipe.network, DepthwiseCnn)
+        else "a smaller embed_dim, fewer num_heads or a larger patch_size"
+    )
+    raise BudgetError(
+        f"{recipe.name} needs an arena of {needed:,} bytes; arena_kib{where} allows {budget:,}. "
+        f"Give it {less}."
+    )
+
+
+def _calibration(data: ImageData) -> np.ndarray:
+    return normalise(data.train_images[:_CALIBRATION_IMAGES])
+
+
+def _train_transformer(
+    recipe: ZooRecipe,
+    data: ImageData,
+    labels: tuple[str, ...],
+    teacher: tf_keras.Model,
+    folder: Path,
+    progress: Progress,
+) -> _Trained:
+    subnet = train_float(recipe, data, teacher, folder, progress)
+    quantized = train_quantized(recipe, data, subnet, teacher, folder, progress)
+    model = convert(quantized, labels, arena_budget=recipe.arena_budget)
+    return _Trained(subnet, recipe.float_training.epochs, quantized, model)
+
+
+def _train_cnn(
+    recipe: ZooRecipe,
+    data: ImageData,
+    labels: tuple[str, ...],
+    teacher: tf_keras.Model,
+    folder: Path,
+    progress: Progress,
+) -> _Trained:
+    assert isinstance(recipe.network, DepthwiseCnn)
+    cnn = train_cnn(recipe, data, teacher, folder, progress)
+    epochs = recipe.float_training.epochs + recipe.quantized_training.epochs
+    return _Trained(cnn, epochs, None, recipe.network.convert(cnn, _calibration(data)))
+
+
+def _zoo_figures(
+    recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, model: bytes, progress: Progress
+) -> dict[str, Any]:
+    boards: dict[str, BoardFigures] = {}
     for done, board in enumerate(BOARDS):
         progress("emulate the boards", done, len(BOARDS))
         boards[board] = board_figures(model, board, data)
     progress("emulate the boards", len(BOARDS), len(BOARDS))
     taught = predict(teacher, normalise(data.test_images)).argmax(-1)
-    card = ModelCard(
-        name=recipe.name,
-        sha256=digest(model),
-        data=recipe.data,
-        recipe=json.loads(json.dumps(dataclasses.asdict(recipe))),
-        architecture=recipe.architecture.to_json(),
-        teacher_top1=float(np.mean(taught == data.test_classes)),
-        arena_budget=budget,
-        boards=boards,
-        **sizes(model),
-        **accuracies(
-            shipped, MicroInterpreter(model), data.test_images, data.test_classes, progress
-        ),
-    )
-    (folder / MODEL_FILE).write_bytes(model)
-    card.write(folder)
-    report = quantization_report(quantized, data.train_images[:SQNR_IMAGES])
-    report.draw(folder / SQNR_FILE, f"{recipe.name}: quantization error of each layer")
-    return card
+    return {
+        "recipe": recipe.to_dict(),
+        "teacher_top1": float(np.mean(taught == data.test_classes)),
+        "boards": boards,
+    }

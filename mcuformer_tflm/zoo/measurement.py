@@ -1,30 +1,55 @@
-"""The figures of a model of the zoo, measured."""
+"""The figures of a model of the zoo, or of a baseline, measured."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mcuformer_tflm.bench.firmware import Case, measure
 from mcuformer_tflm.data.image_data import ImageData, quantize_images
 from mcuformer_tflm.firmware.emulation import emulate_firmware
+from mcuformer_tflm.firmware.measurement import measure_firmware
+from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
-from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.memory import num_macs
 from mcuformer_tflm.zoo.card import BoardFigures
+from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.zoo.network import Network
 
 BOARDS = ("stm32f427", "stm32f746", "stm32h743")
 _EMULATED_IMAGES = 200
 
 
-def sizes(model: bytes) -> dict[str, int]:
-    """Returns ``macs``, ``arena_bytes`` and ``flash_bytes`` of a model, as in ``ModelCard``."""
-    interpreter = MicroInterpreter(model)
-    return {
-        "macs": num_macs(interpreter.architecture),
-        "arena_bytes": cortex_m_arena_bytes(interpreter.graph, interpreter.plan),
-        "flash_bytes": len(model),
-    }
+def open_model(network: Network, model: bytes) -> MicroInterpreter | BuiltinInterpreter:
+    """Returns what runs a network's int8 model in TFLM."""
+    if isinstance(network, DepthwiseCnn):
+        return BuiltinInterpreter(model)
+    return MicroInterpreter(model)
+
+
+def sizes(network: Network, model: bytes) -> dict[str, int]:
+    """Returns ``macs``, ``arena_bytes`` and ``flash_bytes`` of a model, as in ``ModelCard``.
+
+    Raises:
+        ModelError: If an operator's memory on a Cortex-M is not known.
+    """
+    interpreter = open_model(network, model)
+    if isinstance(interpreter, MicroInterpreter):
+        arena = cortex_m_arena_bytes(interpreter.graph, interpreter.plan)
+    elif interpreter.arena_bytes is None:
+        raise ModelError("The arena of one of the model's operators is not known.")
+    else:
+        arena = interpreter.arena_bytes
+    macs = network.num_macs if isinstance(network, DepthwiseCnn) else num_macs(network)
+    return {"macs": macs, "arena_bytes": arena, "flash_bytes": len(model)}
+
+
+def host_arena_bytes(network: Network, model: bytes) -> int:
+    """Returns the arena that TFLM takes on this machine, 64-bit, in bytes."""
+    interpreter = open_model(network, model)
+    if isinstance(interpreter, BuiltinInterpreter):
+        return interpreter.arena_bytes_host
+    return interpreter.arena_use.smallest_arena
 
 
 def board_figures(model: bytes, board: str, data: ImageData) -> BoardFigures:
@@ -33,22 +58,18 @@ def board_figures(model: bytes, board: str, data: ImageData) -> BoardFigures:
     Raises:
         EmulatorError: If the emulated firmware fails.
     """
-    rows = {
-        row.metric: row.value
-        for row in measure(Case(board, model, (board,), ""), board, data.test_images[:1])
-        if row.case == board
-    }
-    target = get_board(board)
     images = data.test_images[:_EMULATED_IMAGES]
-    found = emulate_firmware(model, target, quantize_images(images))
+    pictures = quantize_images(images)
+    measured = measure_firmware(model, board, pictures[:1])
+    found = emulate_firmware(model, board, pictures)
     return BoardFigures(
-        core=target.core,
-        instructions=int(rows["instructions"]),
-        milliseconds_estimated=float(rows["milliseconds_estimated"]),
-        code_bytes=int(rows["code_bytes"]),
-        constant_bytes=int(rows["constant_bytes"]),
-        arena_bytes=int(rows["arena_bytes"]),
-        stack_bytes=int(rows["stack_bytes"]),
+        core=measured.core,
+        instructions=measured.instructions,
+        milliseconds_estimated=measured.milliseconds_estimated,
+        code_bytes=measured.code_bytes,
+        constant_bytes=measured.constant_bytes,
+        arena_bytes=measured.arena_bytes,
+        stack_bytes=measured.stack_bytes,
         images=len(images),
         top1=float(np.mean(found.run.outputs.argmax(-1) == data.test_classes[: len(images)])),
         equal=found.equal,

@@ -1,19 +1,26 @@
-"""How a model of the zoo is made, read from a TOML file."""
+"""How a model of the zoo, or a baseline, is made, read from a TOML file."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.zoo.fixed_vit import fixed_vit
+from mcuformer_tflm.zoo.network import Network
 
+# Tables of a baseline's file that tell its network.
+_BASELINES = ("depthwise_cnn", "vision_transformer")
 _TRAINING_FIELDS = tuple(field.name for field in dataclasses.fields(TrainingRecipe))
 
 
@@ -46,41 +53,67 @@ class Training:
 class ZooRecipe:
     """Everything that decides what a model becomes; the same recipe gives the same model.
 
+    A baseline is made as a model of the zoo is, but for the network.
+
     Attributes:
         name: The model's name, and that of its files.
         data: The data set's name (``datasets.load``).
         seed: Of all random choices.
         arena_kib: What the model's arena may take on a Cortex-M, in KiB.
-        architecture: The network.
+        network: What is trained.
         teacher_width: Channels of the teacher's first stage.
         teacher: Training of the convolutional teacher.
         float_training: Training of the network in float, following the teacher.
         quantized_training: Training with TF-MOT's rounding, following the teacher.
+        like: Of a baseline: the recipe of the zoo that it has everything from but name and
+            network.
     """
 
     name: str
     data: str
     seed: int
     arena_kib: int
-    architecture: Architecture
+    network: Network
     teacher_width: int
     teacher: Training
     float_training: Training
     quantized_training: Training
+    _: dataclasses.KW_ONLY
+    like: ZooRecipe | None = None
 
     @classmethod
     def read(cls, path: AnyPath) -> ZooRecipe:
-        """Reads a recipe.
+        """Reads a recipe: one with all fields, or a baseline's.
+
+        A baseline's file has ``name``, ``like`` (a recipe's path, from this file on) and the
+        table of a network.
 
         Raises:
             ConfigError: If the file is missing or no TOML, or a field is missing, unknown or out
                 of range.
         """
-        content = read_tables(path)
-        try:
+        path = checked_path("path", path)
+        content = _read_tables(path)
+        if _is_baseline(content):
+            return cls._read_baseline(path, content)
+        with _told_of(path):
             return cls._from_tables(content)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+
+    @classmethod
+    def _read_baseline(cls, path: Path, content: dict[str, Any]) -> ZooRecipe:
+        with _told_of(path):
+            _check_baseline(content)
+        like = path.parent / content["like"]
+        tables = _read_tables(like)
+        with _told_of(path):
+            if _is_baseline(tables):
+                raise ConfigError(
+                    f"like is {content['like']!r}, which is the recipe of a baseline."
+                )
+        with _told_of(like):
+            model = cls._from_tables(tables)
+        with _told_of(path):
+            return model._baseline(content)
 
     @classmethod
     def _from_tables(cls, content: dict[str, Any]) -> ZooRecipe:
@@ -95,12 +128,32 @@ class ZooRecipe:
         return cls(
             **fields,
             **numbers,
-            architecture=_architecture(tables["architecture"]),
+            network=_architecture(tables["architecture"]),
             teacher_width=width,
             teacher=_training("teacher", tables["teacher"]),
             float_training=_training("float", tables["float"]),
             quantized_training=_training("quantized", tables["quantized"]),
         )
+
+    def _baseline(self, content: dict[str, Any]) -> ZooRecipe:
+        kind = next(kind for kind in _BASELINES if kind in content)
+        try:
+            network = _baseline_network(kind, content[kind], self.network)
+        except (ConfigError, TypeError, ValueError) as error:
+            raise ConfigError(f"{kind}: {error}") from error
+        return self.with_network(content["name"], network)
+
+    def with_network(self, name: str, network: Network) -> ZooRecipe:
+        """Returns the recipe of a baseline that is made as this model is.
+
+        Args:
+            name: The baseline's name.
+            network: What is trained in the place of this recipe's.
+
+        Raises:
+            ConfigError: If files cannot be named after it.
+        """
+        return dataclasses.replace(self, name=name, network=network, like=self)
 
     def __post_init__(self) -> None:
         """Checks the fields that no other class checks.
@@ -108,47 +161,56 @@ class ZooRecipe:
         Raises:
             ConfigError: If a field is out of range.
         """
-        check_name(self.name)
+        if not self.name.isidentifier():
+            raise ConfigError(
+                f"name is {self.name!r}; it must be letters, digits and underscores, since files "
+                "are named after it."
+            )
         for field in ("arena_kib", "teacher_width"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
+        if self.like is None and not isinstance(self.network, Architecture):
+            raise ConfigError(
+                f"network is {self.network}; a model of the zoo is an Architecture. Make a "
+                "baseline of it: with_network of the recipe that it is to be made like."
+            )
 
     @property
     def arena_budget(self) -> int:
         """What the model's arena may take, in bytes."""
         return self.arena_kib * 1024
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all fields but ``like`` in JSON's values, ``network`` as ``architecture``."""
+        fields = dataclasses.asdict(self)
+        del fields["like"]
+        told = {"architecture" if name == "network" else name: fields[name] for name in fields}
+        return json.loads(json.dumps(told))
+
     def fingerprint(self, *fields: str) -> str:
-        """Returns twelve hexadecimal digits that change with any of the fields named."""
-        chosen = {field: value for field, value in dataclasses.asdict(self).items()
-                  if field in fields}  # fmt: skip
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:12]
+        """Returns twelve hexadecimal digits that change with any of ``to_dict``'s fields named."""
+        chosen = {field: value for field, value in self.to_dict().items() if field in fields}
+        return fingerprint_of(chosen)
 
 
-def read_tables(path: AnyPath) -> dict[str, Any]:
-    """Returns what a recipe's file holds.
+def fingerprint_of(values: Any) -> str:
+    """Returns twelve hexadecimal digits that change with values that JSON has."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
-    Raises:
-        ConfigError: If it is missing or no TOML.
-    """
-    path = checked_path("path", path)
+
+def _read_tables(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
 
 
-def check_name(name: str) -> None:
-    """Checks that files can be named after a model.
-
-    Raises:
-        ConfigError: If they cannot.
-    """
-    if not name.isidentifier():
-        raise ConfigError(
-            f"name is {name!r}; it must be letters, digits and underscores, since files are "
-            "named after it."
-        )
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _taken(table: dict[str, Any], field: str, kind: type) -> Any:
@@ -186,6 +248,31 @@ def _architecture(table: dict[str, Any]) -> Architecture:
             f"architecture.depth is {depth}, but num_heads has {architecture.depth} entries."
         )
     return architecture
+
+
+def _is_baseline(content: Mapping[str, Any]) -> bool:
+    return not content.keys().isdisjoint(("like", *_BASELINES))
+
+
+def _check_baseline(content: Mapping[str, Any]) -> None:
+    kinds = [kind for kind in _BASELINES if kind in content]
+    if set(content) - {"name", "like", *_BASELINES} or len(kinds) != 1:
+        raise ConfigError(
+            f"the fields are {', '.join(content)}; a baseline's recipe must have name, like, and "
+            f"one of the tables {', '.join(_BASELINES)}."
+        )
+    for field in ("name", "like"):
+        if not isinstance(content.get(field), str):
+            raise ConfigError(f"{field} is {content.get(field)!r}; it must be a text.")
+    if not isinstance(content[kinds[0]], dict):
+        raise ConfigError(f"{kinds[0]} is {content[kinds[0]]!r}; it must be a table.")
+
+
+def _baseline_network(kind: str, table: dict[str, Any], like: Network) -> Network:
+    if kind == "vision_transformer":
+        return fixed_vit(like, **table)
+    blocks = tuple(table.pop("blocks", ()))
+    return DepthwiseCnn(like.image_size, like.channels, like.num_classes, blocks=blocks, **table)
 
 
 def _training(name: str, table: dict[str, Any]) -> Training:

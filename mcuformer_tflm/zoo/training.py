@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 
 import tf_keras
 
 from mcuformer_tflm.data.image_data import ImageData
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
@@ -14,7 +15,9 @@ from mcuformer_tflm.keras_models.training.batches import ArrayBatches, batches
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.search.progress import Report as Progress
-from mcuformer_tflm.zoo.recipe import Training, ZooRecipe
+from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.zoo.network import describe
+from mcuformer_tflm.zoo.recipe import Training, ZooRecipe, fingerprint_of
 from mcuformer_tflm.zoo.teacher import convolutional_teacher
 
 
@@ -35,7 +38,7 @@ def train_teacher(
     teacher = convolutional_teacher(size, channels, len(data.labels), recipe.teacher_width)
     train_subnet(
         teacher,
-        recipe_batches(recipe.teacher, recipe.seed, data),
+        _batches(recipe.teacher, recipe.seed, data),
         recipe.teacher.epochs,
         recipe=recipe.teacher.recipe,
         progress=lambda done, total: progress("train the teacher", done, total),
@@ -47,7 +50,7 @@ def train_teacher(
 def train_float(
     recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: AnyPath, progress: Progress
 ) -> Subnet:
-    """Trains the recipe's network in float; goes on where an interrupted run was.
+    """Trains the recipe's transformer in float; goes on where an interrupted run was.
 
     Args:
         recipe: Which network, and how.
@@ -58,13 +61,14 @@ def train_float(
     """
     folder = checked_path("folder", folder)
     tf_keras.utils.set_random_seed(recipe.seed)
-    subnet = build_subnet(recipe.architecture)
+    assert isinstance(recipe.network, Architecture)
+    subnet = build_subnet(recipe.network)
     initialise_attention(subnet, recipe.seed)
-    fields = [field.name for field in dataclasses.fields(recipe)]
-    fields = [field for field in fields if field not in ("name", "arena_kib", "quantized_training")]
+    others = ("name", "arena_kib", "quantized_training")
+    fields = [field for field in recipe.to_dict() if field not in others]
     train_subnet(
         subnet,
-        recipe_batches(recipe.float_training, recipe.seed, data),
+        _batches(recipe.float_training, recipe.seed, data),
         recipe.float_training.epochs,
         recipe=recipe.float_training.recipe,
         progress=lambda done, total: progress("train the network", done, total),
@@ -94,8 +98,7 @@ def train_quantized(
     """
     folder = checked_path("folder", folder)
     training = recipe.quantized_training
-    fields = [field.name for field in dataclasses.fields(recipe)]
-    fields = [field for field in fields if field not in ("name", "arena_kib")]
+    fields = [field for field in recipe.to_dict() if field not in ("name", "arena_kib")]
     return quantize(
         subnet,
         data.train_images,
@@ -110,7 +113,39 @@ def train_quantized(
     )
 
 
-def recipe_batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
+def train_cnn(
+    recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: AnyPath, progress: Progress
+) -> tf_keras.Model:
+    """Trains a baseline's CNN, both stretches in float; goes on where an interrupted run was.
+
+    Args:
+        recipe: Which network, and how.
+        data: What it learns.
+        teacher: What it follows besides the labels.
+        folder: Where the state after each epoch is kept.
+        progress: Called with (what is being done, done, total).
+    """
+    folder = checked_path("folder", folder)
+    assert isinstance(recipe.network, DepthwiseCnn)
+    assert recipe.like is not None
+    tf_keras.utils.set_random_seed(recipe.seed)
+    model = recipe.network.build()
+    fingerprint = fingerprint_of([recipe.like.to_dict(), describe(recipe.network)])
+    stretches = {"first": recipe.float_training, "last": recipe.quantized_training}
+    for stretch, training in stretches.items():
+        train_subnet(
+            model,
+            _batches(training, recipe.seed, data),
+            training.epochs,
+            recipe=training.recipe,
+            progress=functools.partial(progress, f"train the CNN, {stretch} stretch"),
+            teacher=teacher,
+            checkpoint=folder / f"{stretch}-{fingerprint}.npz",
+        )
+    return model
+
+
+def _batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
     """Returns the training images as one stretch of a recipe wants them."""
     return batches(
         data.train_images, data.train_classes, training.batch_size, seed=seed,

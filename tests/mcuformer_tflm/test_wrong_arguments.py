@@ -75,8 +75,8 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
         raise ConfigError(_REACHED)
 
     for work in (
-        "demo.run_demo", "zoo.making.make_model", "baselines.making.make_baseline",
-        "firmware.emulation.build_project", *(f"bench.{suite}.run" for suite in SUITES),
+        "task.demo.run_demo", "zoo.making.make_model", "firmware.emulation.build_project",
+        *(f"bench.{suite}.run" for suite in SUITES),
     ):  # fmt: skip
         module, function = work.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(f"mcuformer_tflm.{module}"), function, stop)

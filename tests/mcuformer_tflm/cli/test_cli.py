@@ -15,7 +15,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import mcuformer_tflm
-from mcuformer_tflm.baselines.catalogue import shipped_baselines
 from mcuformer_tflm.bench import PICTURED, SUITES
 from mcuformer_tflm.bench.rows import Row, table
 from mcuformer_tflm.cli import app
@@ -27,7 +26,7 @@ from mcuformer_tflm.search.board import Board, SramRegion
 from mcuformer_tflm.search.progress import progress_bars
 from mcuformer_tflm.terminal import results
 from mcuformer_tflm.tflite.model_graph import read_graph
-from mcuformer_tflm.zoo.catalogue import model_card, model_names, model_path
+from mcuformer_tflm.zoo.catalogue import BASELINES, model_card, model_cards, model_path
 
 ROOT = Path(__file__).parents[3]
 
@@ -126,8 +125,7 @@ def test_zoo_list_tells_names_and_figures_whole_in_80_columns(monkeypatch):
     assert all(cell_len(line) <= 80 for line in out.splitlines())
     assert "bytes: arena in TFLM, Cortex-M; flash of the .tflite" in " ".join(out.split())
     rows = {words[1]: words for words in map(str.split, out.splitlines()) if words[:1] == ["│"]}
-    for name in (*model_names(), *shipped_baselines()):
-        card = shipped_baselines().get(name) or model_card(name)
+    for name, card in {**model_cards(), **model_cards(BASELINES)}.items():
         assert rows[name][3::2] == [
             f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}", f"{card.arena_bytes:,}",
             f"{card.flash_bytes:,}", f"{card.macs:,}",
@@ -371,3 +369,15 @@ def test_bench_prints_and_writes_the_rows_of_its_suite(suite, monkeypatch, tmp_p
     assert "1: a [note]" in out
     (written,) = json.loads((tmp_path / "new" / "rows.json").read_text())
     assert Row(**written) == rows[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "recipe", "other"),
+    [("train", "baselines/fixed_vit_16k", "baseline"), ("baseline", "fashion_mnist_16k", "train")],
+)
+def test_zoo_names_the_command_for_the_other_kind_of_recipe(tmp_path, command, recipe, other):
+    path = ROOT / "examples" / "zoo" / f"{recipe}.toml"
+    status, _, err = _run("zoo", command, path, "--out", tmp_path / "out", "--work", tmp_path)
+    assert status == 1
+    assert f"run `mcuformer zoo {other}`" in " ".join(err.split())
+    assert not (tmp_path / "out").exists()

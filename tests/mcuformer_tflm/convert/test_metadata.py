@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from mcuformer_tflm import FASHION_MNIST_SPACE, convert, datasets
-from mcuformer_tflm.baselines import catalogue as baselines
+from mcuformer_tflm import FASHION_MNIST_SPACE, convert
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
     read_labels,
     rewrite_metadata,
     write_metadata,
 )
+from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet
@@ -31,7 +31,7 @@ from mcuformer_tflm.zoo.card import digest
 
 SHIPPED = [
     path
-    for folder in (zoo.SHIPPED, baselines.SHIPPED)
+    for folder in (zoo.SHIPPED, zoo.BASELINES)
     for path in sorted(folder.glob(f"*/{zoo.MODEL_FILE}"))
     if ARCHITECTURE_NAME.encode() in path.read_bytes()
 ]
@@ -198,9 +198,9 @@ def test_writing_metadata_again_changes_nothing_but_what_is_new(model, architect
 
 
 def test_the_script_that_refreshes_metadata_keeps_files_and_cards_together(tmp_path):
-    shipped = [zoo.SHIPPED / "fashion_mnist_16k", baselines.SHIPPED / "fixed_vit_16k",
-               baselines.SHIPPED / "depthwise_cnn_16k"]  # fmt: skip
-    folders = [tmp_path / folder.parent.parent.name / folder.name for folder in shipped]
+    shipped = [zoo.SHIPPED / "fashion_mnist_16k", zoo.BASELINES / "fixed_vit_16k",
+               zoo.BASELINES / "depthwise_cnn_16k"]  # fmt: skip
+    folders = [tmp_path / folder.parent.name / folder.name for folder in shipped]
     for source, folder in zip(shipped, folders, strict=True):
         shutil.copytree(source, folder)
         path, card = folder / zoo.MODEL_FILE, folder / zoo.CARD_FILE

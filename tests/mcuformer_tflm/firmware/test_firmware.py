@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from mcuformer_tflm import MicroInterpreter, convert, datasets
+from mcuformer_tflm import MicroInterpreter, convert
 from mcuformer_tflm.bench.firmware import Case, measure
 from mcuformer_tflm.bench.models import (
     enlarge,
@@ -23,11 +23,13 @@ from mcuformer_tflm.bench.models import (
 from mcuformer_tflm.convert.graph import Graph
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
+from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.emulator.firmware_counter import count_inference
 from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.fit import CODE_RESERVE, RAM_RESERVE, STACK_BYTES, place_model
+from mcuformer_tflm.firmware.measurement import measure_firmware
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ToolchainError
@@ -373,3 +375,9 @@ def test_the_one_block_vit_takes_the_instructions_and_code_that_are_promised(fas
         "arena": f"{rows['arena_bytes']:,}",
         "stack": f"{rows['stack_bytes']:,}",
     }
+
+
+def test_measuring_on_a_board_of_unknown_clock_is_refused_before_anything_is_built():
+    board = dataclasses.replace(get_board("stm32f746"), name="mine")
+    with pytest.raises(ConfigError, match=r"board is 'mine', whose clock is not known"):
+        measure_firmware(b"", board, np.zeros((1, 28, 28, 1), np.int8))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, quantize_images
-from mcuformer_tflm.baselines.catalogue import SHIPPED
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
 from mcuformer_tflm.runtime.builtin_interpreter import BuiltinInterpreter
 from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.zoo.catalogue import BASELINES
 
 _THREADS = 4
 PLANNERS = pytest.mark.parametrize("planner", ["mcuformer", "tflm"])
@@ -28,7 +28,7 @@ def content(request, quantized, fashion_mnist):
 
 @pytest.fixture(scope="module")
 def cnn():
-    return (SHIPPED / "depthwise_cnn_16k" / "model.tflite").read_bytes()
+    return (BASELINES / "depthwise_cnn_16k" / "model.tflite").read_bytes()
 
 
 def _in_threads(run, arguments):

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from mcuformer_tflm.baselines.catalogue import shipped_baselines
-from mcuformer_tflm.baselines.depthwise_cnn import DepthwiseCnn
-from mcuformer_tflm.baselines.fixed_vit import fixed_vit
-from mcuformer_tflm.baselines.making import load_float, make_baseline
-from mcuformer_tflm.baselines.measurement import accuracies
-from mcuformer_tflm.baselines.recipe import BaselineRecipe, network_of
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.runtime.accuracy import accuracies
+from mcuformer_tflm.zoo.catalogue import float_model, model_cards
+from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
+from mcuformer_tflm.zoo.fixed_vit import fixed_vit
+from mcuformer_tflm.zoo.making import make_model
+from mcuformer_tflm.zoo.measurement import host_arena_bytes, open_model
+from mcuformer_tflm.zoo.network import describe, network_of
 from mcuformer_tflm.zoo.recipe import Training, ZooRecipe
 
 RECIPES = sorted(Path("examples/zoo/baselines").glob("*.toml"))
@@ -21,9 +22,13 @@ CNN = DepthwiseCnn(28, 1, 10, width=12, blocks=(1, 2), stem_stride=2)
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_read_and_its_network_told_in_json(path):
-    recipe = BaselineRecipe.read(path)
+    recipe = ZooRecipe.read(path)
     assert recipe.name == path.stem
-    assert network_of(json.loads(json.dumps(recipe.description()))) == recipe.network
+    assert network_of(json.loads(json.dumps(describe(recipe.network)))) == recipe.network
+    assert recipe.like == ZooRecipe.read(ZOO_RECIPE.parent / f"{recipe.like.name}.toml")
+    assert recipe == dataclasses.replace(
+        recipe.like, name=path.stem, network=recipe.network, like=recipe.like
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,9 @@ def test_every_recipe_is_read_and_its_network_told_in_json(path):
         ('name = "', 'name = "not a name: ', "letters, digits and underscores"),
         ("width = ", "width = -", "width is -"),
         ("width = ", "breadth = ", "breadth"),
+        ("[depthwise_cnn]", "[[depthwise_cnn]]", "it must be a table"),
         ("[depthwise_cnn]", "[depthwise_cnn", "no recipe that can be read"),
+        ("/fashion_mnist_", "/baselines/fixed_vit_", "which is the recipe of a baseline"),
     ],
 )
 def test_wrong_recipe_is_refused_with_file_and_field(tmp_path, old, new, message):
@@ -41,7 +48,7 @@ def test_wrong_recipe_is_refused_with_file_and_field(tmp_path, old, new, message
     path = tmp_path / "recipe.toml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(ConfigError) as raised:
-        BaselineRecipe.read(path)
+        ZooRecipe.read(path)
     assert message in str(raised.value)
     assert str(path) in str(raised.value)
 
@@ -55,8 +62,8 @@ def test_baseline_is_made_measured_and_read_again(tmp_path, fashion_mnist, kind)
     )
     network = CNN
     if kind == "vision_transformer":
-        network = fixed_vit(like.architecture, patch_size=7, embed_dim=32, depth=1, num_heads=2)
-    recipe = BaselineRecipe("small", like, network)
+        network = fixed_vit(like.network, patch_size=7, embed_dim=32, depth=1, num_heads=2)
+    recipe = like.with_network("small", network)
     data = dataclasses.replace(
         fashion_mnist,
         train_images=fashion_mnist.train_images[:96],
@@ -65,23 +72,25 @@ def test_baseline_is_made_measured_and_read_again(tmp_path, fashion_mnist, kind)
         test_classes=fashion_mnist.test_classes[:50],
     )
     seen = set()
-    card = make_baseline(
-        recipe, data, tmp_path, tmp_path / "work", lambda label, *_: seen.add(label)
-    )
-    assert shipped_baselines(tmp_path) == {"small": card}
+    card = make_model(recipe, data, tmp_path, tmp_path / "work", lambda label, *_: seen.add(label))
+    assert model_cards(tmp_path) == {"small": card}
     assert network_of(card.network) == network
+    assert card.like == like.name
     model = (tmp_path / "small" / "model.tflite").read_bytes()
     assert card.flash_bytes == len(model)
-    assert card.arena_bytes < card.arena_bytes_host
+    assert card.arena_bytes < card.arena_bytes_host == host_arena_bytes(network, model)
     assert "classify in TFLM" in seen
-    again = accuracies(network, load_float(network, tmp_path / "small"), model, data, _silent)
+    again = accuracies(
+        float_model("small", tmp_path), open_model(network, model),
+        data.test_images, data.test_classes, _silent,
+    )  # fmt: skip
     assert again["agreement"] == card.agreement
 
 
 NETWORKS = {
     "depthwise_cnn": DepthwiseCnn(28, 1, 10, width=16, blocks=(1, 1)),
     "vision_transformer": fixed_vit(
-        ZooRecipe.read(ZOO_RECIPE).architecture, patch_size=2, embed_dim=96, depth=1, num_heads=2
+        ZooRecipe.read(ZOO_RECIPE).network, patch_size=2, embed_dim=96, depth=1, num_heads=2
     ),
 }
 
@@ -94,9 +103,12 @@ def test_arena_beyond_the_recipes_is_refused_before_any_training(tmp_path, fashi
         raise AssertionError(label)
 
     with pytest.raises(BudgetError, match=r"wide needs an arena of .*; arena_kib of .* 16,384"):
-        make_baseline(
-            BaselineRecipe("wide", like, network), fashion_mnist, tmp_path, tmp_path, train
-        )
+        make_model(like.with_network("wide", network), fashion_mnist, tmp_path, tmp_path, train)
+
+
+def test_a_cnn_is_refused_where_a_model_of_the_zoo_is_wanted():
+    with pytest.raises(ConfigError, match=r"network is DepthwiseCnn.*with_network"):
+        dataclasses.replace(ZooRecipe.read(ZOO_RECIPE), network=CNN)
 
 
 def _silent(*_):

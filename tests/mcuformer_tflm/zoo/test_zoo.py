@@ -20,7 +20,14 @@ from mcuformer_tflm.keras_models.training.trainers import predict
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.zoo import making
 from mcuformer_tflm.zoo.card import ModelCard
-from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
+from mcuformer_tflm.zoo.catalogue import (
+    BASELINES,
+    SHIPPED,
+    float_model,
+    model_card,
+    model_names,
+    model_path,
+)
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 
 RECIPES = sorted(Path("examples/zoo").glob("*.toml"))
@@ -77,22 +84,34 @@ def test_a_name_that_is_not_in_the_zoo_is_answered_with_those_that_are():
         model_path("resnet")
 
 
-def test_a_card_survives_being_written_and_read(tmp_path):
-    for name in model_names():
-        card = model_card(name)
-        card.write(tmp_path)
-        assert ModelCard.read(tmp_path / "card.json") == card
+CARDS = [(name, folder) for folder in (SHIPPED, BASELINES) for name in model_names(folder)]
+
+
+@pytest.mark.parametrize(("name", "folder"), CARDS, ids=[name for name, _ in CARDS])
+def test_a_shipped_card_is_written_again_byte_for_byte(tmp_path, name, folder):
+    card = model_card(name, folder)
+    card.write(tmp_path)
+    assert ModelCard.read(tmp_path / "card.json") == card
+    shipped = sorted(path.name for path in (folder / name).glob("card.*"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == shipped
+    for file in shipped:
+        assert (tmp_path / file).read_bytes() == (folder / name / file).read_bytes()
+
+
+def test_a_baseline_has_no_page():
+    with pytest.raises(ModelError, match="fixed_vit_16k is a baseline; its card has no page"):
+        model_card("fixed_vit_16k", BASELINES).markdown()
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_the_recipe_beside_the_examples_is_the_one_on_the_card(name):
     recipe = ZooRecipe.read(Path("examples/zoo") / f"{name}.toml")
-    assert json.loads(json.dumps(dataclasses.asdict(recipe))) == model_card(name).recipe
+    assert recipe.to_dict() == model_card(name).recipe
 
 
 def test_a_damaged_card_is_refused(tmp_path):
     path = tmp_path / "card.json"
-    for text in ("", "{}", "[]", json.dumps({"boards": {"a": {}}})):
+    for text in ("", "{}", "[]", json.dumps({"boards": {"a": {}}}), '{"like": "a"}'):
         path.write_text(text)
         with pytest.raises(ModelError, match="is no model card"):
             ModelCard.read(path)

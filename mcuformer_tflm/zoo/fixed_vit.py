@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.zoo.network import Network
 
 
 def fixed_vit(
-    like: Architecture, patch_size: int, embed_dim: int, depth: int, num_heads: int
+    like: Network, patch_size: int, embed_dim: int, depth: int, num_heads: int
 ) -> Architecture:
     """Returns a small DeiT (Touvron et al., 2021): every block alike, MLPs of four times the width.
 

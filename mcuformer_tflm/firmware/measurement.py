@@ -1,0 +1,120 @@
+"""What a model's firmware takes on a board: instructions, bytes, estimated time."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
+from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
+from mcuformer_tflm.firmware.build import build_project
+from mcuformer_tflm.firmware.project import export_firmware
+from mcuformer_tflm.firmware.source import operator_functions
+from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.search.board import Board, get_board
+from mcuformer_tflm.search.cost.memory import num_macs
+
+# The highest clock of each board's data sheet.
+_MEGAHERTZ = {"stm32f427": 180, "stm32f746": 216, "stm32f746-discovery": 216, "stm32h743": 480}
+# QSPI flash on four lines at 108 MHz.
+EXTERNAL_BYTES_PER_SECOND = 54_000_000
+# Tokens that one pass over a layer's weights serves (kernels/dot.h).
+BLOCK_TOKENS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class FirmwareFigures:
+    """One inference of a model's firmware on a board, emulated.
+
+    Attributes:
+        core: The emulated core.
+        macs: Multiply-accumulates of the network.
+        instructions: All instructions of ``mcuformer_run``.
+        by_operator: Instructions of each operator's function, in order of execution.
+        code_bytes: Program, start-up included.
+        constant_bytes: Weights and tables in flash.
+        arena_bytes: The firmware's arena: there is no interpreter, and nothing persistent in it.
+        stack_bytes: The most stack in use in one inference, the application's not counted.
+        cycles_per_instruction: Of the inner loop, llvm-mca's estimate.
+        megahertz: The board's clock.
+        milliseconds_estimated: The instructions at that clock, no wait for internal flash.
+        milliseconds_external_flash_estimated: To add to it: external constants read once every
+            ``BLOCK_TOKENS`` tokens, nothing cached, nothing overlapped. None where no constant
+            lies there.
+    """
+
+    core: str
+    macs: int
+    instructions: int
+    by_operator: Mapping[str, int]
+    code_bytes: int
+    constant_bytes: int
+    arena_bytes: int
+    stack_bytes: int
+    cycles_per_instruction: float
+    megahertz: int
+    milliseconds_estimated: float
+    milliseconds_external_flash_estimated: float | None
+
+
+def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> FirmwareFigures:
+    """Exports and builds a model's firmware for the emulator, and counts one inference.
+
+    Args:
+        model: Content of a ``.tflite``.
+        board: Whose memory it is linked for, or its name.
+        picture: int8[1, height, width, channels].
+
+    Raises:
+        ConfigError: If the board's clock is not known.
+        EmulatorError: If the firmware's logits are not TFLM's.
+        ToolchainError: If the compiler, llvm-mca or the extra ``emulator`` is missing.
+    """
+    target = get_board(board)
+    megahertz = _MEGAHERTZ.get(target.name)
+    if megahertz is None:
+        raise ConfigError(
+            f"board is {target.name!r}, whose clock is not known; firmware is measured on "
+            f"{', '.join(_MEGAHERTZ)}."
+        )
+    interpreter = MicroInterpreter(model)
+    architecture = interpreter.architecture
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        placement = export_firmware(model, target, project)
+        image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
+        count = _count(interpreter, image.elf, target.core, picture, architecture.num_classes)
+        cpi = cycles_per_instruction(image.elf, target.core)
+    wait = None
+    if placement.external_bytes:
+        passes = -(-architecture.sequence_length // BLOCK_TOKENS)
+        wait = placement.external_bytes * passes / EXTERNAL_BYTES_PER_SECOND * 1000
+    return FirmwareFigures(
+        core=target.core,
+        macs=num_macs(architecture),
+        instructions=count.instructions,
+        by_operator=count.by_operator,
+        code_bytes=image.code_bytes,
+        constant_bytes=image.constant_bytes,
+        arena_bytes=placement.arena_bytes,
+        stack_bytes=count.stack_bytes,
+        cycles_per_instruction=cpi,
+        megahertz=megahertz,
+        milliseconds_estimated=round(count.instructions * cpi / megahertz / 1000, 2),
+        milliseconds_external_flash_estimated=None if wait is None else round(wait, 1),
+    )
+
+
+def _count(
+    interpreter: MicroInterpreter, elf: Path, core: str, picture: np.ndarray, num_classes: int
+) -> FirmwareCount:
+    functions = operator_functions(interpreter.graph)
+    count = count_inference(elf, core, picture, num_classes, functions)
+    if not np.array_equal(count.output, interpreter.run(picture)[0]):
+        raise EmulatorError(f"The firmware's answer on {core} differs from TFLM's.")
+    return count
