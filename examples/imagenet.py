@@ -21,10 +21,8 @@ from pathlib import Path
 import tf_keras
 
 from mcuformer_tflm import SearchSpace, TrainingRecipe
-from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings
-from mcuformer_tflm.task.command import run_and_print, task_parser
-from mcuformer_tflm.task.data import folder_task
-from mcuformer_tflm.task.flow import TaskSettings
+from mcuformer_tflm.search import ScoreSettings
+from mcuformer_tflm.task import TaskSettings, folder_task, run_and_print, task_parser
 
 IMAGE_SIZE = 240
 RECIPE = TrainingRecipe.imagenet()

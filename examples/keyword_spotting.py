@@ -12,10 +12,8 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm import KEYWORD_98X40_SPACE, KEYWORD_SPACE, TrainingRecipe
-from mcuformer_tflm.data.speech_features import LOG_MEL_98X40, MFCC_49X10
-from mcuformer_tflm.task.command import run_and_print, task_parser
-from mcuformer_tflm.task.data import speech_task
-from mcuformer_tflm.task.flow import TaskSettings
+from mcuformer_tflm.data import LOG_MEL_98X40, MFCC_49X10
+from mcuformer_tflm.task import TaskSettings, run_and_print, speech_task, task_parser
 
 FEATURES = {"49x10": (MFCC_49X10, KEYWORD_SPACE), "98x40": (LOG_MEL_98X40, KEYWORD_98X40_SPACE)}
 # Erased rectangles do what masks of times and frequencies do (Park et al., SpecAugment, 2019).

@@ -13,9 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm import PERSON_SPACE, TrainingRecipe
-from mcuformer_tflm.task.command import run_and_print, task_parser
-from mcuformer_tflm.task.data import folder_task
-from mcuformer_tflm.task.flow import TaskSettings
+from mcuformer_tflm.task import TaskSettings, folder_task, run_and_print, task_parser
 
 RECIPE = TrainingRecipe(
     learning_rate=1e-3, label_smoothing=0.1, flip_probability=0.5, erasing_probability=0.25

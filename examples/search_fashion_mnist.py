@@ -21,13 +21,16 @@ import rich
 import tensorflow as tf
 
 from mcuformer_tflm import FASHION_MNIST_SPACE, get_board, normalise, summary
-from mcuformer_tflm.data.load import fashion_mnist
-from mcuformer_tflm.keras_models.training.trainers import batches
-from mcuformer_tflm.search.cost.budget import Budget
-from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
-from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
-from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
+from mcuformer_tflm.data import fashion_mnist
+from mcuformer_tflm.keras_models import batches
+from mcuformer_tflm.search import (
+    Budget,
+    ScoreSettings,
+    SpaceEvolution,
+    SubnetEvolution,
+    SubnetTuner,
+    SupernetTuner,
+)
 
 STRATEGIES = {
     "none": lambda: None,

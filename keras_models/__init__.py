@@ -1,1 +1,66 @@
-"""Weight-entangled vision transformers in tf_keras, and the layers they are made of."""
+"""Weight-entangled vision transformers in tf_keras, and their training.
+
+- Networks: ``Architecture``, ``Subnet``, ``Supernet``, ``build_subnet``, ``load_model``.
+- Training: ``SupernetTrainer``, ``train_subnet``, ``batches``, ``TrainingRecipe``.
+- Where it starts: ``initialise_attention``, ``initialise_low_rank``, ``full_matrices``.
+- Widths of a quantized network: ``QuantizationConfig``.
+
+Names load on first use; modules below may move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcuformer_tflm.lazy_names import load_on_first_use
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.keras_models.architecture import Architecture
+    from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
+    from mcuformer_tflm.keras_models.saved_model import load_model
+    from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+    from mcuformer_tflm.keras_models.supernet import Supernet
+    from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
+    from mcuformer_tflm.keras_models.training.batches import Batches, batches
+    from mcuformer_tflm.keras_models.training.low_rank import full_matrices, initialise_low_rank
+    from mcuformer_tflm.keras_models.training.origin import data_origin
+    from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+    from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, train_subnet
+
+_HOMES = {
+    "Architecture": "architecture",
+    "Batches": "training.batches",
+    "QuantizationConfig": "quantization.config",
+    "Subnet": "subnet",
+    "Supernet": "supernet",
+    "SupernetTrainer": "training.trainers",
+    "TrainingRecipe": "training.recipe",
+    "batches": "training.batches",
+    "build_subnet": "subnet",
+    "data_origin": "training.origin",
+    "full_matrices": "training.low_rank",
+    "initialise_attention": "training.attention_start",
+    "initialise_low_rank": "training.low_rank",
+    "load_model": "saved_model",
+    "train_subnet": "training.trainers",
+}
+
+__all__ = [
+    "Architecture",
+    "Batches",
+    "QuantizationConfig",
+    "Subnet",
+    "Supernet",
+    "SupernetTrainer",
+    "TrainingRecipe",
+    "batches",
+    "build_subnet",
+    "data_origin",
+    "full_matrices",
+    "initialise_attention",
+    "initialise_low_rank",
+    "load_model",
+    "train_subnet",
+]
+
+load_on_first_use(__name__, _HOMES)

@@ -1,23 +1,47 @@
 """Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.
 
-The public face of the package. Names load on first use, so that importing the package costs
-nothing, and a process that only runs models never loads TensorFlow's training half.
+The public face of the package, with what most programs need. The rest is in six rooms:
+
+- ``mcuformer_tflm.search``: spaces, boards, what a network costs, oracles and tuners.
+- ``mcuformer_tflm.keras_models``: networks and their training.
+- ``mcuformer_tflm.data``: loaders.
+- ``mcuformer_tflm.plan``: memory plans.
+- ``mcuformer_tflm.zoo``: models that are shipped.
+- ``mcuformer_tflm.task``: the whole flow on data of one's own.
+
+Modules below these may move at any time. Names load on first use, so that importing the package
+costs nothing, and a process that only runs models never loads TensorFlow's training half.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mcuformer_tflm.lazy_names import load_on_first_use
 
 if TYPE_CHECKING:
-    __version__: str
-
+    from mcuformer_tflm import data, keras_models, plan, search, task, zoo
     from mcuformer_tflm.convert.converter import convert
     from mcuformer_tflm.data.folder import ImageFolder
-    from mcuformer_tflm.data.load import normalise, quantize_images
+    from mcuformer_tflm.data.image_data import normalise, quantize_images
     from mcuformer_tflm.data.speech_commands import SpeechCommands
     from mcuformer_tflm.keras_models.architecture import Architecture
-    from mcuformer_tflm.keras_models.exceptions import McuformerError
+    from mcuformer_tflm.keras_models.exceptions import (
+        BudgetError,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DataWarning,
+        DivergedError,
+        EmulatorError,
+        McuformerError,
+        ModelError,
+        PlanError,
+        QuantizationWarning,
+        RuntimeVersionError,
+        SearchError,
+        ToolchainError,
+    )
     from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
     from mcuformer_tflm.keras_models.saved_model import load_model
     from mcuformer_tflm.keras_models.subnet import build_subnet
@@ -38,33 +62,48 @@ if TYPE_CHECKING:
         PERSON_SPACE,
         SearchSpace,
     )
+    from mcuformer_tflm.version import __version__
 
 _HOMES = {
-    "Architecture": "keras_models.architecture",
-    "Board": "search.board",
-    "ImageFolder": "data.folder",
-    "McuformerError": "keras_models.exceptions",
-    "MemoryPlan": "plan.memory_plan",
-    "MicroInterpreter": "runtime.micro_interpreter",
     "FASHION_MNIST_SPACE": "search.space",
     "KEYWORD_98X40_SPACE": "search.space",
     "KEYWORD_SPACE": "search.space",
     "PERSON_SPACE": "search.space",
-    "Referee": "referee.referee",
+    "Architecture": "keras_models.architecture",
+    "Board": "search.board",
+    "BudgetError": "keras_models.exceptions",
+    "CheckpointError": "keras_models.exceptions",
+    "ConfigError": "keras_models.exceptions",
+    "DataError": "keras_models.exceptions",
+    "DataWarning": "keras_models.exceptions",
+    "DivergedError": "keras_models.exceptions",
+    "EmulatorError": "keras_models.exceptions",
+    "ImageFolder": "data.folder",
+    "McuformerError": "keras_models.exceptions",
+    "MemoryPlan": "plan.memory_plan",
+    "MicroInterpreter": "runtime.micro_interpreter",
+    "ModelError": "keras_models.exceptions",
+    "PlanError": "keras_models.exceptions",
     "QuantizationConfig": "keras_models.quantization.config",
+    "QuantizationWarning": "keras_models.exceptions",
+    "Referee": "referee.referee",
+    "RuntimeVersionError": "keras_models.exceptions",
+    "SearchError": "keras_models.exceptions",
     "SearchSpace": "search.space",
     "SpeechCommands": "data.speech_commands",
+    "ToolchainError": "keras_models.exceptions",
     "TrainingRecipe": "keras_models.training.recipe",
+    "__version__": "version",
     "build_subnet": "keras_models.subnet",
     "build_supernet": "search.build",
     "convert": "convert.converter",
     "get_board": "search.board",
     "load_model": "keras_models.saved_model",
-    "normalise": "data.load",
+    "normalise": "data.image_data",
     "plan_memory": "plan.planner",
     "quantization_report": "quantize.report",
     "quantize": "quantize.quantize",
-    "quantize_images": "data.load",
+    "quantize_images": "data.image_data",
     "summary": "search.cost.summary",
 }
 
@@ -75,48 +114,46 @@ __all__ = [
     "PERSON_SPACE",
     "Architecture",
     "Board",
+    "BudgetError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DataWarning",
+    "DivergedError",
+    "EmulatorError",
     "ImageFolder",
     "McuformerError",
     "MemoryPlan",
     "MicroInterpreter",
+    "ModelError",
+    "PlanError",
     "QuantizationConfig",
+    "QuantizationWarning",
     "Referee",
+    "RuntimeVersionError",
+    "SearchError",
     "SearchSpace",
     "SpeechCommands",
+    "ToolchainError",
     "TrainingRecipe",
+    "__version__",
     "build_subnet",
     "build_supernet",
     "convert",
+    "data",
     "get_board",
+    "keras_models",
     "load_model",
     "normalise",
+    "plan",
     "plan_memory",
     "quantization_report",
     "quantize",
     "quantize_images",
+    "search",
     "summary",
+    "task",
+    "zoo",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    value: Any
-    if name == "__version__":
-        from importlib.metadata import version
-
-        value = version("mcuformer-tflm")
-    elif name in _HOMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, "__version__"})
-
-
-# Importing the subpackage `convert` binds its name here, where the function of that name
-# belongs. Import it once and take the name back: later imports find it in sys.modules.
-importlib.import_module(f"{__name__}.convert")
-del globals()["convert"]
+load_on_first_use(__name__, _HOMES, ("data", "keras_models", "plan", "search", "task", "zoo"))

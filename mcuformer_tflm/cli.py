@@ -151,7 +151,7 @@ def demo(
 
     Example: `mcuformer demo --board stm32f427 --out build/demo`
     """
-    from mcuformer_tflm.data.load import fashion_mnist
+    from mcuformer_tflm.data.fashion_mnist import fashion_mnist
     from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
     from mcuformer_tflm.search.board import get_board
     from mcuformer_tflm.search.cost.budget import Budget
@@ -233,7 +233,7 @@ def verify(
 
     Example: `mcuformer verify build/demo/model.tflite --data fashion-mnist`
     """
-    from mcuformer_tflm.data import load as datasets
+    from mcuformer_tflm import data as datasets
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.progress import progress_bars
 
@@ -303,7 +303,7 @@ def emulate(
 
     Example: `mcuformer emulate build/demo/model.tflite --board stm32f427`
     """
-    from mcuformer_tflm.data import load as datasets
+    from mcuformer_tflm import data as datasets
     from mcuformer_tflm.emulator.qemu import MACHINES
     from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
@@ -447,7 +447,7 @@ def zoo_train(
     Example: `mcuformer zoo train examples/zoo/fashion_mnist_64k.toml`
     """
     _import_tensorflow_quietly()
-    from mcuformer_tflm.data import load as datasets
+    from mcuformer_tflm import data as datasets
     from mcuformer_tflm.search.progress import progress_bars
     from mcuformer_tflm.zoo.making import make_model
     from mcuformer_tflm.zoo.recipe import ZooRecipe
@@ -476,7 +476,7 @@ def zoo_baseline(
     Example: `mcuformer zoo baseline examples/zoo/baselines/depthwise_cnn_64k.toml`
     """
     _import_tensorflow_quietly()
-    from mcuformer_tflm.data import load as datasets
+    from mcuformer_tflm import data as datasets
     from mcuformer_tflm.search.progress import progress_bars
     from mcuformer_tflm.zoo.making import make_model
     from mcuformer_tflm.zoo.recipe import ZooRecipe

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from mcuformer_tflm.data import load as datasets
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)

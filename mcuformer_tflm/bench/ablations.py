@@ -17,7 +17,7 @@ import numpy as np
 
 from mcuformer_tflm.bench.replay import replay
 from mcuformer_tflm.bench.shared_supernets import SharedSupernets, restart
-from mcuformer_tflm.data.load import ImageData, normalise
+from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, batches
 from mcuformer_tflm.search.board import get_board

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.bench.figures import figure_rows, named
 from mcuformer_tflm.bench.referee import referee_rows
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.runtime.accuracy import accuracies
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.zoo.catalogue import (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.bench.models import (
     enlarge,
     one_block_vit,
@@ -16,7 +17,6 @@ from mcuformer_tflm.bench.models import (
 )
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.metadata import read_architecture
-from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.firmware.measurement import (
     BLOCK_TOKENS,
     EXTERNAL_BYTES_PER_SECOND,

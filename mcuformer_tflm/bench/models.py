@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.convert.converter import convert
-from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization
-from mcuformer_tflm.data.load import ImageData, fashion_mnist, normalise, quantize_images
+from mcuformer_tflm.data.fashion_mnist import fashion_mnist
+from mcuformer_tflm.data.image_data import ImageData, normalise, quantize_images
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet

@@ -12,7 +12,8 @@ import tf_keras
 from mcuformer_tflm.bench.quantized_step import quantized_step_rows
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
-from mcuformer_tflm.data.load import fashion_mnist, normalise, quantize_images
+from mcuformer_tflm.data.fashion_mnist import fashion_mnist
+from mcuformer_tflm.data.image_data import normalise, quantize_images
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet

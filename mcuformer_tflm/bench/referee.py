@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.bench.figures import named
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.referee.referee import Referee
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path

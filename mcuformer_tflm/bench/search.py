@@ -24,7 +24,8 @@ from mcuformer_tflm.bench.evolution_picture import draw_evolution
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.bench.shared_supernets import SharedSupernets
 from mcuformer_tflm.bench.supernet_step import supernet_step_rows
-from mcuformer_tflm.data.load import fashion_mnist, normalise
+from mcuformer_tflm.data.fashion_mnist import fashion_mnist
+from mcuformer_tflm.data.image_data import normalise
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.search.cost.budget import Budget

@@ -5,35 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from mcuformer_tflm.data.fashion_mnist import (
-    DEBIAN_FASHION_MNIST,
-    FASHION_MNIST_LABELS,
-    fashion_mnist,
-)
-from mcuformer_tflm.data.image_data import (
-    ImageData,
-    from_arrays,
-    from_npz,
-    normalise,
-    quantize_images,
-)
+from mcuformer_tflm.data.fashion_mnist import fashion_mnist
+from mcuformer_tflm.data.image_data import ImageData, from_npz
 from mcuformer_tflm.data.tfds import from_tfds
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-
-__all__ = [
-    "DEBIAN_FASHION_MNIST",
-    "FASHION_MNIST_LABELS",
-    "ImageData",
-    "fashion_mnist",
-    "from_arrays",
-    "from_folder",
-    "from_npz",
-    "from_tfds",
-    "load",
-    "normalise",
-    "quantize_images",
-]
 
 _TFDS = "tfds:"
 _SPEECH = re.compile(r"speech-commands(?:-(49x10|98x40))?:(.+)")

@@ -8,6 +8,7 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import (
     checked_seed,
+    checked_type,
     checked_whole,
 )
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError
@@ -78,8 +79,15 @@ def plan_memory(
 
 
 def write_plan(model: Model, plan: MemoryPlan) -> bytes:
-    """Returns the model with the plan in its metadata, in TFLM's form and in ours."""
+    """Returns the model with the plan in its metadata, in TFLM's form and in ours.
+
+    Raises:
+        ConfigError: If ``plan`` is no plan.
+        ModelError: If the model is damaged.
+    """
+    checked_type("plan", plan, MemoryPlan)
     content = model_content(model)
+    read_graph(content)  # which tells of what is damaged
     editable = unpack(content)
     add_metadata(editable, METADATA_NAME, plan.to_metadata())
     add_metadata(editable, RECORD_NAME, plan.to_record())

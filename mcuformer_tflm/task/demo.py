@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mcuformer_tflm.data.load import ImageData, normalise
+from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe

@@ -1,1 +1,34 @@
-"""Trained models that are shipped, and the recipes that made them."""
+"""Trained models that are shipped, and the recipes that made them.
+
+``model_path(name)`` is where a model's ``.tflite`` lies, ``model_card(name)`` what it was measured
+at, ``float_model(name)`` the network that it was quantized from. Names load on first use; modules
+below may move.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcuformer_tflm.lazy_names import load_on_first_use
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.zoo.card import ModelCard
+    from mcuformer_tflm.zoo.catalogue import float_model, model_card, model_names, model_path
+
+_HOMES = {
+    "ModelCard": "card",
+    "float_model": "catalogue",
+    "model_card": "catalogue",
+    "model_names": "catalogue",
+    "model_path": "catalogue",
+}
+
+__all__ = [
+    "ModelCard",
+    "float_model",
+    "model_card",
+    "model_names",
+    "model_path",
+]
+
+load_on_first_use(__name__, _HOMES)

@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 import mcuformer_tflm
-from mcuformer_tflm import datasets, normalise
+from mcuformer_tflm import normalise
 from mcuformer_tflm.bench import SUITES
 from mcuformer_tflm.cli import app
 from mcuformer_tflm.data.speech_features import MFCC_49X10
@@ -80,14 +80,15 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
     ):  # fmt: skip
         module, function = work.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(f"mcuformer_tflm.{module}"), function, stop)
-    read, few = datasets.fashion_mnist, slice(20)
+    loading = importlib.import_module("mcuformer_tflm.data.load")
+    read, few = loading.fashion_mnist, slice(20)
     data = dataclasses.replace(
         fashion_mnist,
         test_images=fashion_mnist.test_images[few],
         test_classes=fashion_mnist.test_classes[few],
     )
     monkeypatch.setattr(
-        datasets, "fashion_mnist", lambda folder=None: read(folder) if folder else data
+        loading, "fashion_mnist", lambda folder=None: read(folder) if folder else data
     )
 
 

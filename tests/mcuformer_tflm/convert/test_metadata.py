@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 
 from mcuformer_tflm import FASHION_MNIST_SPACE, convert
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
     read_labels,
     rewrite_metadata,
     write_metadata,
 )
-from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import build_subnet

@@ -1,4 +1,5 @@
 import gzip
+import importlib
 import shutil
 import struct
 import sys
@@ -10,8 +11,7 @@ import PIL.Image
 import pytest
 import tensorflow as tf
 
-from mcuformer_tflm.data import fashion_mnist as fashion_mnist_module
-from mcuformer_tflm.data import load as datasets
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.data.folder import ImageFolder, divided
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -347,10 +347,11 @@ def test_fashion_mnist_is_found_in_keras_cache(tmp_path, monkeypatch):
         labels = struct.pack(">2I", 0x801, count) + bytes(range(count))
         (cache / f"{prefix}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
         (cache / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
-    monkeypatch.setattr(fashion_mnist_module, "DEBIAN_FASHION_MNIST", tmp_path / "missing")
-    monkeypatch.setattr(fashion_mnist_module, "KERAS_FASHION_MNIST", cache)
+    home = importlib.import_module("mcuformer_tflm.data.fashion_mnist")
+    monkeypatch.setattr(home, "DEBIAN_FASHION_MNIST", tmp_path / "missing")
+    monkeypatch.setattr(home, "KERAS_FASHION_MNIST", cache)
     assert datasets.load("fashion-mnist").test_classes.tolist() == [0, 1, 2]
-    monkeypatch.setattr(fashion_mnist_module, "KERAS_FASHION_MNIST", tmp_path / "missing too")
+    monkeypatch.setattr(home, "KERAS_FASHION_MNIST", tmp_path / "missing too")
     with pytest.raises(DataError, match="apt-get install dataset-fashion-mnist"):
         datasets.load("fashion-mnist")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mcuformer_tflm.data import load as datasets
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.data.speech_features import LOG_MEL_98X40, MFCC_49X10
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, DataWarning

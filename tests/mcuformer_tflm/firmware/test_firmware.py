@@ -13,6 +13,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from mcuformer_tflm import MicroInterpreter, convert
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.bench.firmware import Case, measure
 from mcuformer_tflm.bench.models import (
     enlarge,
@@ -23,7 +24,6 @@ from mcuformer_tflm.bench.models import (
 from mcuformer_tflm.convert.graph import Graph
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
-from mcuformer_tflm.data import load as datasets
 from mcuformer_tflm.emulator.firmware_counter import count_inference
 from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
-from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError, PlanError
+from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError, PlanError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.picture import draw_plan
-from mcuformer_tflm.plan.planner import read_plan
+from mcuformer_tflm.plan.planner import read_plan, write_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.search.board import Board, SramRegion
@@ -58,6 +58,14 @@ def test_plan_in_the_file_is_the_one_that_was_made(model):
 
 def test_planning_twice_gives_the_same_plan(model):
     assert plan_memory(model) == plan_memory(model)
+
+
+def test_a_plan_is_written_into_intact_models_only(model):
+    with pytest.raises(ConfigError, match="plan is None"):
+        write_plan(model, None)
+    for damaged in (b"no model", model[: len(model) // 2]):
+        with pytest.raises(ModelError):
+            write_plan(damaged, plan_memory(model))
 
 
 def _moved(plan, name, offset):

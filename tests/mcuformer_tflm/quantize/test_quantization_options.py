@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
-from mcuformer_tflm.data import load as datasets
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.project import export_firmware

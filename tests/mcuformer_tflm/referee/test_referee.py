@@ -8,7 +8,7 @@ import tf_keras
 from mcuformer_tflm import convert
 from mcuformer_tflm.convert import layer_constants
 from mcuformer_tflm.convert.builtin import convert_builtin
-from mcuformer_tflm.data.load import normalise
+from mcuformer_tflm.data.image_data import normalise
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
 from mcuformer_tflm.keras_models.subnet import build_subnet

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tf_keras
 
-from mcuformer_tflm.data.load import normalise
+from mcuformer_tflm.data.image_data import normalise
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, ModelError
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import convert, quantize
-from mcuformer_tflm.data.load import normalise, quantize_images
+from mcuformer_tflm.data.image_data import normalise, quantize_images
 from mcuformer_tflm.keras_models.exceptions import (
     BudgetError,
     CheckpointError,
