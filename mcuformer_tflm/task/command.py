@@ -13,7 +13,7 @@ from mcuformer_tflm.search.progress import progress_bars
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.flow import TaskSettings, run_task
 from mcuformer_tflm.task.report import Report
-from mcuformer_tflm.terminal import results
+from mcuformer_tflm.task.terminal import results
 
 
 def task_parser(description: str | None, board: str, out: str) -> argparse.ArgumentParser:

@@ -1,4 +1,5 @@
 import gzip
+import inspect
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.terminal import buffer_table, plan_map
 from mcuformer_tflm.search.board import Board, SramRegion
 from mcuformer_tflm.search.progress import progress_bars
-from mcuformer_tflm.terminal import results
+from mcuformer_tflm.task.terminal import results
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo.catalogue import BASELINES, model_card, model_cards, model_path
 
@@ -130,6 +132,31 @@ def test_zoo_list_tells_names_and_figures_whole_in_80_columns(monkeypatch):
             f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}", f"{card.arena_bytes:,}",
             f"{card.flash_bytes:,}", f"{card.macs:,}",
         ]  # fmt: skip
+
+
+def _functions(commands, path=("mcuformer_tflm", "cli")):
+    for info in commands.registered_commands:
+        yield (*path, info.name or info.callback.__name__), info.callback
+    for group in commands.registered_groups:
+        yield from _functions(group.typer_instance, (*path, group.name))
+
+
+def test_each_command_stands_in_a_file_of_its_name():
+    functions = dict(_functions(app))
+    assert len(functions) == 11
+    for path, function in functions.items():
+        assert function.__module__ == ".".join(path)
+
+
+def test_an_option_that_commands_share_stands_once():
+    options = defaultdict(list)
+    for _, function in _functions(app):
+        for name, annotation in inspect.get_annotations(function, eval_str=True).items():
+            for option in getattr(annotation, "__metadata__", ()):
+                options[name, option.help].append(option)
+    assert max(map(len, options.values())) > 3
+    for (name, _), same in options.items():
+        assert len(set(map(id, same))) == 1, f"{name} is written {len(same)} times"
 
 
 def test_version_is_that_of_the_package():

@@ -1,0 +1,80 @@
+"""All commands as one: what is common to their start and to their end."""
+
+from __future__ import annotations
+
+import errno
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mcuformer_tflm.cli.bench import bench
+from mcuformer_tflm.cli.demo import demo
+from mcuformer_tflm.cli.emulate import emulate
+from mcuformer_tflm.cli.firmware import firmware
+from mcuformer_tflm.cli.plan import plan
+from mcuformer_tflm.cli.quiet_tensorflow import quieten_tensorflow
+from mcuformer_tflm.cli.verify import verify
+from mcuformer_tflm.cli.zoo import zoo
+from mcuformer_tflm.keras_models.exceptions import McuformerError
+from mcuformer_tflm.task.terminal import print_anything, print_error, results
+
+
+class Commands(TyperGroup):
+    """All commands; what goes wrong in one ends it with one paragraph and status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command that was asked for."""
+        print_anything()
+        quieten_tensorflow()
+        try:
+            return super().invoke(ctx)
+        except McuformerError as error:
+            print_error(str(error))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads has gone, which is no fault
+                raise
+            print_error(_os_error(error))
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (demo, plan, verify, firmware, emulate, bench):
+    app.command()(command)
+app.add_typer(zoo, name="zoo")
+
+
+def _os_error(error: OSError) -> str:
+    places = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    reason = error.strerror or str(error)
+    return f"{' to '.join(places) or 'A file'} cannot be read or written ({reason})."
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from mcuformer_tflm import __version__
+
+        results().print(f"mcuformer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Tell the version."),
+    ] = False,
+) -> None:
+    """Vision transformers on microcontrollers: search, quantize, convert, run in TFLM."""
+
+
+def main() -> None:
+    """Runs the command."""
+    app()

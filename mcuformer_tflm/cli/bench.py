@@ -1,0 +1,63 @@
+"""The command ``mcuformer bench``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcuformer_tflm.bench import PICTURED, SUITES
+from mcuformer_tflm.cli.outputs import check_picture, check_writable
+from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.task.terminal import results
+
+
+def bench(
+    suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the rows to this file too.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help=f"Draw to this .png or .svg; {' and '.join(PICTURED)} do.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(help="Begin nothing more after so many (search only).")
+    ] = 25.0,
+) -> None:
+    """Run a benchmark and print its figures.
+
+    Example: `mcuformer bench kernels --json build/kernels.json`
+    """
+    import importlib
+
+    if suite not in SUITES:
+        raise ConfigError(f"There is no benchmark {suite!r}; there are {', '.join(SUITES)}.")
+    check_picture(picture)
+    if picture is not None and suite not in PICTURED:
+        raise ConfigError(
+            f"--picture is {picture}; {suite} draws none, {' and '.join(PICTURED)} do."
+        )
+    if not minutes > 0:
+        raise ConfigError(f"--minutes is {minutes}; it must be above 0.")
+    for path in (json_file, picture):
+        if path is not None:
+            check_writable(path.parent)
+    import_tensorflow_quietly()
+    from mcuformer_tflm.bench.rows import table, write_rows
+    from mcuformer_tflm.search.progress import progress_bars
+
+    module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
+    options = {"minutes": minutes, "picture": picture} if suite == "search" else {}
+    with progress_bars() as progress:
+        rows = module.run(progress, **options)
+    console = results()
+    console.print(table(rows, f"mcuformer bench {suite}"))
+    if json_file is not None:
+        write_rows(rows, json_file)
+        console.print(f"Written to {json_file}", soft_wrap=True)
+    if picture is not None:
+        if hasattr(module, "draw"):
+            module.draw(rows, picture)
+        console.print(f"Drawn to {picture}", soft_wrap=True)

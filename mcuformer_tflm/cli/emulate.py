@@ -1,0 +1,45 @@
+"""The command ``mcuformer emulate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcuformer_tflm.cli.options import Board, Data, DataFolder, Model
+from mcuformer_tflm.keras_models.exceptions import EmulatorError
+from mcuformer_tflm.task.terminal import results
+
+
+def emulate(
+    model: Model,
+    board: Board = "stm32f746",
+    data: Data = "fashion-mnist",
+    data_folder: DataFolder = None,
+    limit: Annotated[int, typer.Option(min=1, help="Use so many test images.")] = 50,
+) -> None:
+    """Run a model's firmware on an emulated Cortex-M and compare it with TFLM, byte for byte.
+
+    The core is QEMU's; lengths of RAM and flash, and the guards around them, are the board's.
+
+    Example: `mcuformer emulate build/demo/model.tflite --board stm32f427`
+    """
+    from mcuformer_tflm.data.image_data import quantize_images
+    from mcuformer_tflm.data.load import load
+    from mcuformer_tflm.emulator.qemu import MACHINES
+    from mcuformer_tflm.firmware.emulation import emulate_firmware
+    from mcuformer_tflm.search.board import get_board
+
+    target = get_board(board)
+    pictures = quantize_images(load(data, data_folder).test_images[:limit])
+    found = emulate_firmware(model, target, pictures)
+    image, run, total = found.image, found.run, len(found.expected)
+    results().print(
+        f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {found.equal} of "
+        f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
+        f"{image.constant_bytes:,}, arena of the firmware {image.arena_bytes:,}, stack of the "
+        f"whole program {run.stack_bytes:,} bytes.",
+        soft_wrap=True,
+    )
+    if found.equal != total:
+        raise EmulatorError("The firmware's answers differ from TFLM's; please report the model.")

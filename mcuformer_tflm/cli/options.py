@@ -1,0 +1,26 @@
+"""Options and arguments that commands share; each command gives its own defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Board = Annotated[str, typer.Option(help="stm32f427, stm32f746, stm32f746-discovery or stm32h743.")]
+Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
+ZooName = Annotated[str, typer.Argument(help="A model's name, as `mcuformer zoo list` tells it.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="The data set: fashion-mnist, speech-commands:FOLDER, images-96x96x1:FOLDER, "
+        "tfds:NAME, or an .npz file."
+    ),
+]
+DataFolder = Annotated[
+    Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
+]
+ResultsFolder = Annotated[Path, typer.Option(help="Folder of the results.")]
+Work = Annotated[
+    Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
+]

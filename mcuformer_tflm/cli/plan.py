@@ -1,0 +1,58 @@
+"""The command ``mcuformer plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcuformer_tflm.cli.options import Board, Model
+from mcuformer_tflm.cli.outputs import check_picture
+from mcuformer_tflm.task.terminal import results
+
+
+def plan(
+    model: Model,
+    board: Board = "stm32f746",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the memory map to this .png or .svg.")
+    ] = None,
+) -> None:
+    """Show where each buffer of a model lies in the arena, and whether a board holds it.
+
+    Example: `mcuformer plan build/demo/model.tflite --board stm32f427 --picture map.svg`
+    """
+    from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
+    from mcuformer_tflm.plan.picture import draw_plan
+    from mcuformer_tflm.plan.planner import plan_memory, read_plan
+    from mcuformer_tflm.plan.schedule import describe_schedule
+    from mcuformer_tflm.plan.terminal import buffer_table, plan_map
+    from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
+    from mcuformer_tflm.search.board import get_board
+
+    target = get_board(board)
+    check_picture(picture)
+    graph = read_our_graph(model)
+    memory_map = read_plan(graph)
+    console = results()
+    console.print(f"{model}: {memory_map.head_bytes:,} bytes of head in the arena", soft_wrap=True)
+    console.print(buffer_table(memory_map, graph))
+    console.print(describe_schedule(graph))
+    console.print(
+        plan_map(memory_map, graph, width=console.width, ascii_only=console.options.ascii_only)
+    )
+    arena = cortex_m_arena_bytes(graph, memory_map)
+    console.print(
+        f"Lower bound of the head: {memory_map.lower_bound:,} bytes, {memory_map.gap_percent:.2f} "
+        f"% below the plan. Arena in TFLM, Cortex-M (computed): {arena:,} bytes; under TFLM's own "
+        f"planner {cortex_m_arena_bytes(graph, memory_map, planner='tflm'):,}."
+    )
+    if picture is not None:
+        draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)
+        console.print(f"Memory map drawn to {picture}", soft_wrap=True)
+    # Told last, since an error ends the command: the operators that need most, a larger board.
+    tail = arena - memory_map.head_bytes
+    on_board = plan_memory(graph, target, reserve=tail)
+    regions = "its first region" if on_board.num_regions == 1 else "a plan over its regions"
+    console.print(f"It fits {target.name} ({target.sram:,} bytes of SRAM) in {regions}.")

@@ -1,0 +1,43 @@
+"""The command ``mcuformer verify``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcuformer_tflm.cli.options import Data, DataFolder, Model
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.task.terminal import results
+
+
+def verify(
+    model: Model,
+    data: Data = "fashion-mnist",
+    data_folder: DataFolder = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many test images.")] = None,
+) -> None:
+    """Run a model over a test set in TFLM and print its accuracy, from the file alone.
+
+    Example: `mcuformer verify build/demo/model.tflite --data fashion-mnist`
+    """
+    from mcuformer_tflm.data.image_data import quantize_images
+    from mcuformer_tflm.data.load import load
+    from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+    from mcuformer_tflm.search.progress import progress_bars
+
+    loaded = load(data, data_folder)
+    interpreter = MicroInterpreter(model)
+    if interpreter.labels != loaded.labels:
+        raise ConfigError(
+            f"The model's labels ({', '.join(interpreter.labels)}) are not those of {data} "
+            f"({', '.join(loaded.labels)}); give the data set that it was trained on."
+        )
+    images, classes = loaded.test_images[:limit], loaded.test_classes[:limit]
+    with progress_bars() as progress:
+        logits = interpreter.run(
+            quantize_images(images),
+            lambda done, total: progress("classify in TFLM", done, total),
+        )
+    hits = int((logits.argmax(-1) == classes).sum())
+    results().print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
