@@ -18,7 +18,7 @@ help:
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
-	@echo "make lint    ruff, mypy, clang-format"
+	@echo "make lint    ruff, mypy, import-linter, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
 	@echo "make wheel   build a wheel into dist/"
 
@@ -105,6 +105,7 @@ lint: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache --no-logo
 	clang-format --dry-run --Werror $(CPP_SOURCES)
 
 format: setup
