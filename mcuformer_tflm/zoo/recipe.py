@@ -57,7 +57,7 @@ class ZooRecipe:
 
     Attributes:
         name: The model's name, and that of its files.
-        data: The data set's name (``datasets.load``).
+        data: The data set's name (``mcuformer_tflm.data.load``).
         seed: Of all random choices.
         arena_kib: What the model's arena may take on a Cortex-M, in KiB.
         network: What is trained.

@@ -31,6 +31,7 @@ BEHIND = {
 FOR_CONTRIBUTORS = {"CONTRIBUTING.md", "docs/adding-an-operator.md", "docs/architecture.md"}
 # Names in the documents that are also those of functions, but not meant as such.
 OTHER_THINGS = {"checksum", "fixed_vit", "stock_network"}
+SOURCES = ("custom_ops", "docs", "examples", "keras_models", "mcuformer_tflm", "search", "tests")
 OF_TFLM = {"micro/kernels/kernel_util.cc"}
 WITH_CODE = [document for document in DOCUMENTS if python_blocks(document)]
 TINY = SearchSpace(
@@ -137,11 +138,7 @@ def test_functions_and_classes_that_documents_speak_of_are_in_a_face():
 
 
 def test_files_that_documents_name_are_there():
-    there = {
-        path.as_posix()
-        for folder in ("custom_ops", "docs", "examples", "keras_models", "mcuformer_tflm", "search")
-        for path in (*(ROOT / folder).rglob("*.*"), *(ROOT / "tests").rglob("*.py"))
-    }
+    there = {path.as_posix() for folder in SOURCES for path in (ROOT / folder).rglob("*.*")}
     pattern = r"`((?:\w+/)+\w[\w.-]*\.(?:py|cc|h|md|toml)|\w+\.py)\b"
     missing = {
         (document, path)
