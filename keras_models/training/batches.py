@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -202,14 +203,21 @@ def augmented(
         epoch: Counted from 0.
     """
     if recipe.augments_images:
+        augment = _augmentation(recipe)
 
         def change(place: tf.Tensor, pair: Any) -> tuple[tf.Tensor, tf.Tensor]:
             place_seed = tf.random.fold_in(_seed(seed, epoch), tf.cast(place, tf.int32))
-            return augment_image(pair[0], place_seed, recipe), pair[1]
+            return augment(pair[0], place_seed), pair[1]
 
         data = data.enumerate().map(change, tf.data.AUTOTUNE, deterministic=True)
     data = data.batch(batch_size, drop_remainder=True)
     return mixed(data, recipe, num_classes, seed, epoch)
+
+
+@functools.cache
+def _augmentation(recipe: TrainingRecipe) -> Any:
+    # Traced once for all epochs, each of which is a dataset of its own.
+    return tf.function(lambda image, seed: augment_image(image, seed, recipe), autograph=False)
 
 
 def mixed(

@@ -168,6 +168,10 @@ class SpeechCommands:
         self.num_classes = len(self.labels)
         check_mixup(recipe, self.num_classes)
         self.features = features
+        # Traced once for all epochs and parts.
+        self._show = tf.function(
+            features, input_signature=[tf.TensorSpec([SAMPLE_RATE], tf.float32)]
+        )
         self.image_size = features.image_size
         self.recipe = recipe or TrainingRecipe()
         self.batch_size = batch_size
@@ -234,7 +238,7 @@ class SpeechCommands:
 
         def show(place: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             sound, intact = tf.numpy_function(hear, [place], (tf.float32, tf.bool))
-            picture = self.features(tf.ensure_shape(sound, [SAMPLE_RATE]))
+            picture = self._show(tf.ensure_shape(sound, [SAMPLE_RATE]))
             return as_floats(picture), label, tf.ensure_shape(intact, [])
 
         places = np.arange(len(paths))
@@ -263,15 +267,12 @@ class SpeechCommands:
         examples = self._draw(part, rng)
         chosen = rng.permutation(len(examples))[:limit]
         pictures, classes = [], []
-        show = tf.function(self.features, input_signature=[
-            tf.TensorSpec([SAMPLE_RATE], tf.float32)
-        ])  # fmt: skip
         for place in chosen:
             path, label = examples[place]
             place_rng = np.random.default_rng([self.seed, int(place)])
             sound = self._hear(path, place_rng, augment=False)
             if sound is not None:
-                pictures.append(show(sound).numpy())
+                pictures.append(self._show(sound).numpy())
                 classes.append(label)
         if not pictures:
             raise DataError(

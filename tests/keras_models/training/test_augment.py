@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training import augment
+from mcuformer_tflm.keras_models.training import batches as training_batches
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 
@@ -122,6 +123,22 @@ def test_augmented_epochs_repeat_by_seed_and_differ_from_each_other():
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(first[0], second[0])
     assert not np.array_equal(first[0], other[0])
+
+
+def test_augmentation_is_traced_once_for_all_epochs(monkeypatch):
+    traced = []
+
+    def change(image, seed, recipe):
+        traced.append(image.shape)
+        return image
+
+    monkeypatch.setattr(training_batches, "augment_image", change)
+    # A recipe of this test alone: what is traced is kept for the process.
+    recipe = TrainingRecipe(flip_probability=0.0625)
+    data = batches(picture()[None].repeat(4, 0) / 255, np.zeros(4, int), 2, recipe=recipe)
+    for epoch in range(3):
+        list(data.epoch(epoch))
+    assert len(traced) == 1
 
 
 def test_mixup_without_the_number_of_classes_is_refused():
