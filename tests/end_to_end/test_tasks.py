@@ -2,11 +2,9 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from example import run_example
 
 from mcuformer_tflm import (
     KEYWORD_98X40_SPACE,
@@ -17,17 +15,6 @@ from mcuformer_tflm import (
     get_board,
 )
 from mcuformer_tflm.search.cost.budget import Budget
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def run(script, *arguments):
-    result = subprocess.run(
-        [sys.executable, EXAMPLES / script, *map(str, arguments)],
-        capture_output=True, text=True, timeout=900, check=False,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr[-3000:]
-    return " ".join(result.stdout.split())
 
 
 def check(out, printed, image_shape, name=None):
@@ -57,24 +44,24 @@ def test_boards_of_256_kb_hold_every_network_of_the_spaces(space):
 
 
 @pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="make setup installs espeak-ng")
-def test_key_words_from_speech_to_a_model_that_hears_them(tmp_path):
+def test_key_words_from_speech_to_a_model_that_hears_them(tmp_path, capsys):
     words, out = tmp_path / "words", tmp_path / "out"
-    run("make_spoken_words.py", words, "--speakers", 14, "--words", "yes,no,happy")
-    printed = run("keyword_spotting.py", "--data", words, "--out", out, "--smoke")
+    run_example(capsys, "make_spoken_words.py", words, "--speakers", 14, "--words", "yes,no,happy")
+    printed = run_example(capsys, "keyword_spotting.py", "--data", words, "--out", out, "--smoke")
     interpreter = check(out, printed, (49, 10, 1), f"speech-commands:{words}")
     assert interpreter.labels == ("yes", "no", "unknown", "silence")
 
 
-def test_person_presence_from_pictures_to_a_model(tmp_path):
+def test_person_presence_from_pictures_to_a_model(tmp_path, capsys):
     pictures, out = tmp_path / "pictures", tmp_path / "out"
-    run("make_person_pictures.py", pictures, "--pictures", 24)
-    printed = run("person_presence.py", "--data", pictures, "--out", out, "--smoke")
+    run_example(capsys, "make_person_pictures.py", pictures, "--pictures", 24)
+    printed = run_example(capsys, "person_presence.py", "--data", pictures, "--out", out, "--smoke")
     interpreter = check(out, printed, (96, 96, 1), f"images-96x96x1:{pictures}")
     assert interpreter.labels == ("notperson", "person")
 
 
-def test_imagenet_recipe_runs_a_smoke_epoch_on_class_folders(tmp_path):
+def test_imagenet_recipe_runs_a_smoke_epoch_on_class_folders(tmp_path, capsys):
     pictures, out = tmp_path / "pictures", tmp_path / "out"
-    run("make_person_pictures.py", pictures, "--pictures", 12)
-    printed = run("imagenet.py", "--data", pictures, "--out", out, "--smoke")
+    run_example(capsys, "make_person_pictures.py", pictures, "--pictures", 12)
+    printed = run_example(capsys, "imagenet.py", "--data", pictures, "--out", out, "--smoke")
     check(out, printed, (240, 240, 3))
