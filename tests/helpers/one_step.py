@@ -1,10 +1,14 @@
 """One training step under a strategy, alike wherever it runs.
 
-As a program it takes ``mirrored`` or ``worker`` (TF_CONFIG says which) and a folder for the
-weights; TensorFlow wants devices and workers set up before anything else.
+As a program it takes a folder for the weights and the two workers' addresses, and trains under
+each strategy in a fork of its own, which spares it the import: TensorFlow wants devices and
+workers set up before anything else. It prints the losses as JSON.
 """
 
+import json
+import os
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +60,8 @@ def train_one_step(trainer, path):
     return loss
 
 
-def main(kind, folder):
-    """Trains one step and checks what a strategy refuses."""
+def train_under(kind, folder):
+    """Trains one step and checks what a strategy refuses; returns the loss."""
     if kind == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         devices = 2 * [tf.config.LogicalDeviceConfiguration()]
@@ -73,12 +77,44 @@ def main(kind, folder):
     if kind == "mirrored":
         with pytest.raises(ConfigError, match="multiple of 2"):
             trainer.train(batches(images(), np.zeros(8, np.int32), 7), SPACE)
-    path = Path(folder) / f"{kind}.npz"
+    path = folder / f"{kind}.npz"
     loss = train_one_step(trainer, path)
     if path.exists():
         trainer.restore(path)
-    print("loss", loss)
+    return loss
+
+
+def fork(name, task, folder):
+    """Trains in a new process, which leaves its loss in a file; returns the process."""
+    child = os.fork()
+    if child:
+        return child
+    if task:
+        os.environ["TF_CONFIG"] = json.dumps(task)
+    try:
+        loss = train_under(name.split()[0], folder)
+        (folder / f"{name}.json").write_text(json.dumps(loss))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+    return None
+
+
+def main(folder, *addresses):
+    """Trains under all strategies at once."""
+    tasks = {"mirrored": None} | {
+        f"worker {index}": {
+            "cluster": {"worker": addresses},
+            "task": {"type": "worker", "index": index},
+        }
+        for index in range(len(addresses))
+    }
+    children = [fork(name, task, folder) for name, task in tasks.items()]
+    if any([os.waitpid(child, 0)[1] for child in children]):
+        sys.exit("a process failed")
+    print(json.dumps({name: json.loads((folder / f"{name}.json").read_text()) for name in tasks}))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(Path(sys.argv[1]), *sys.argv[2:])
