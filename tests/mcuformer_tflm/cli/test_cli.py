@@ -20,6 +20,7 @@ import mcuformer_tflm
 from mcuformer_tflm.bench import PICTURED, SUITES
 from mcuformer_tflm.bench.rows import Row, table
 from mcuformer_tflm.cli import app
+from mcuformer_tflm.emulator.machine import emulated_machine
 from mcuformer_tflm.plan import plan_memory
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
@@ -366,6 +367,8 @@ def test_missing_extra_is_told_with_the_command_that_installs_it(command, monkey
             monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "elftools", None)
     monkeypatch.setitem(sys.modules, "unicorn", None)
+    # A machine that another test has made would work without.
+    emulated_machine.cache_clear()
     status, _, err = _run(*(word.replace("MODEL", str(model_file)) for word in command))
     assert status == 1
     assert "pip install 'mcuformer-tflm[emulator]'" in err
