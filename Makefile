@@ -4,10 +4,10 @@ OUT ?= build/demo
 SECONDS ?= 600
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-APT_PACKAGES := dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
+APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
-.PHONY: help setup demo firmware test sanitize fuzz bench lint format wheel clean
+.PHONY: help setup demo firmware test test-fast sanitize fuzz bench lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make demo    search, train, convert, run in TFLM   [BOARD=$(BOARD)]"
 	@echo "make firmware  the demo's model on emulated boards, images for the real ones"
 	@echo "make test    the test suite"
+	@echo "make test-fast  of it what trains no network"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
@@ -63,9 +64,14 @@ firmware: setup $(OUT)/model.tflite
 $(OUT)/model.tflite: | $(VENV)/.ready
 	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
 
-# A process a core, but no more than memory bears; a file's tests share what its fixtures made.
+# A process a core, but no more than memory bears; a file's tests share what its fixtures made,
+# and files start in the order in which tests/conftest.py puts them.
+PYTEST := $(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: setup
-	$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+test-fast: setup
+	$(PYTEST) -m "not training"
 
 # The operators' tests with ASan and UBSan in our library; TFLM's own is not instrumented.
 sanitize: setup

@@ -1,8 +1,18 @@
+import gc
+import hashlib
 import os
+import pickle
+import shutil
 import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if shutil.which("ccache"):
+    # Every project of firmware has the same kernels, in a folder of its own.
+    os.environ.setdefault("CMAKE_CXX_COMPILER_LAUNCHER", "ccache")
+    os.environ.setdefault("CCACHE_DIR", str(Path(__file__).parents[1] / "build/ccache"))
+    os.environ.setdefault("CCACHE_BASEDIR", "/")
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
 # Helpers shared by test folders (one_op_model, on_cortex_m) lie beside this file.
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
@@ -11,10 +21,61 @@ import pytest
 from hypothesis import settings
 
 from mcuformer_tflm import data as datasets
+from mcuformer_tflm.emulator import machine, toolchain
 from mcuformer_tflm.keras_models.architecture import Architecture
+
+TESTS = Path(__file__).parent
+# Rooms whose tests train networks, or trace the graphs to train them: `make test-fast` leaves
+# them out.
+TRAINING = (
+    "end_to_end",
+    "keras_models/training",
+    "mcuformer_tflm/quantize",
+    "mcuformer_tflm/task",
+    "mcuformer_tflm/zoo",
+    "search/tuners",
+)
+# TensorFlow makes objects by the million while it traces, and few of them are garbage.
+gc.set_threshold(100_000, 20, 20)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "training: trains networks; given to whole rooms")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / room) for room in TRAINING):
+            item.add_marker("training")
+    # The long ones first, so that no process is left with one at the end.
+    items.sort(key=lambda item: item.get_closest_marker("training") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels_are_compiled_once():
+    """Keeps the emulated machines' kernels for other processes and later runs."""
+    folder = TESTS.parent / "build" / "test-kernels"
+    content = hashlib.sha256(Path(toolchain.__file__).read_bytes())
+    for path in sorted(toolchain.kernel_folder().rglob("*.*")):
+        content.update(path.read_bytes())
+
+    def build(core, portable=False):
+        compiler = Path(toolchain.find_tool(toolchain.COMPILER)).stat().st_mtime_ns
+        kept = folder / f"{content.hexdigest()}-{compiler}-{core}-{portable}"
+        if not kept.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = kept.with_suffix(f".{os.getpid()}")
+            partial.write_bytes(pickle.dumps(toolchain.build_kernels(core, portable)))
+            partial.replace(kept)
+        return pickle.loads(kept.read_bytes())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "build_kernels", build)
+        yield
 
 
 @pytest.fixture(scope="session")

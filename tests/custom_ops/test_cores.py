@@ -1,3 +1,4 @@
+import functools
 import shutil
 import subprocess
 
@@ -16,15 +17,20 @@ from mcuformer_tflm.emulator.toolchain import (
 from mcuformer_tflm.runtime import library
 
 
+@functools.cache
+def compiled(core):
+    return build_kernels(core)
+
+
 @pytest.mark.parametrize("core", CORE_FLAGS)
 def test_kernels_compile_without_a_warning_for(core):
-    functions = build_kernels(core).functions
+    functions = compiled(core).functions
     # With the DSP extension and an FPU the inner loops are assembly; elsewhere they are C++.
     assert {"McuformerDot4x2", "McuformerDot1x2Int4", "mcuformer::WidenTokens"} <= set(functions)
 
 
 def test_kernels_use_no_heap_and_no_floating_point():
-    names = build_kernels("cortex-m0plus").functions
+    names = compiled("cortex-m0plus").functions
     forbidden = {"malloc", "free", "_sbrk", "__cxa_throw"}
     floating = ("__aeabi_d", "__aeabi_f", "__adddf3", "__muldf3", "__divdf3", "__addsf3")
     assert not [name for name in names if name in forbidden or name.startswith(floating)]
