@@ -45,7 +45,7 @@ def quantized(architecture):
     return subnet.quantized_copy([int8(1, 4, *architecture.image_shape) / np.float32(128)])
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(3, 30), st.integers(3, 30), st.integers(1, 3), st.integers(2, 8),
        st.integers(4, 20), st.sampled_from(["whole", "strips"]))  # fmt: skip
 def test_tflm_equals_the_twins_in_the_predicted_arena(height, width, channels, patch, dim, image):

@@ -8,14 +8,14 @@ from mcuformer_tflm import MicroInterpreter, TrainingRecipe, convert, quantize, 
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training.trainers import batches, predict, train_subnet
 
-TEST_IMAGES = 2_000
+TEST_IMAGES = 1_000
 
 
 @pytest.fixture(scope="module")
 def trained(architecture, fashion_mnist):
     tf_keras.utils.set_random_seed(0)
     subnet = build_subnet(architecture)
-    data = batches(fashion_mnist.train_images[:20_000], fashion_mnist.train_classes[:20_000], 128)
+    data = batches(fashion_mnist.train_images[:10_000], fashion_mnist.train_classes[:10_000], 128)
     train_subnet(subnet, data, 3, recipe=TrainingRecipe(learning_rate=4e-3))
     return subnet
 
@@ -35,7 +35,7 @@ def top1(logits, fashion_mnist):
 
 def test_trained_logits_are_those_of_tflm_bit_for_bit(trained, fashion_mnist):
     network = quantize(
-        trained, fashion_mnist.train_images[:12_000], fashion_mnist.train_classes[:12_000]
+        trained, fashion_mnist.train_images[:5_000], fashion_mnist.train_classes[:5_000]
     )
     simulated, run = logits_of(network, fashion_mnist)
     np.testing.assert_array_equal(simulated, run)

@@ -120,7 +120,7 @@ def test_a_damaged_card_is_refused(tmp_path):
 @pytest.mark.parametrize("name", model_names())
 def test_a_shipped_model_is_what_its_card_says(name, fashion_mnist):
     # A sample of the test set, where a wrong file would show.
-    images, classes = fashion_mnist.test_images[:1000], fashion_mnist.test_classes[:1000]
+    images, classes = fashion_mnist.test_images[:400], fashion_mnist.test_classes[:400]
     card = model_card(name)
     interpreter = MicroInterpreter(model_path(name))
     assert interpreter.architecture.to_json() == card.architecture
