@@ -124,6 +124,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
             quantization = QuantizationConfig(**quantization)
         self.quantization = quantization
         self._calibrating = False
+        self._under_construction = False
         self._following: tf.Variable | None = None
         self._sources: tuple[Callable[[], list[Quantization]], ...] = ()
         self._quantizers: dict[str, Any] = {}
@@ -141,6 +142,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
             self.quantization is not None
             and self.quantization.integer_operators
             and not self._calibrating
+            and not self._under_construction
         )
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -150,7 +152,15 @@ class QuantizableLayer(tf_keras.layers.Layer):
         makers = [x._keras_history.layer for x in made]
         if makers and all(isinstance(maker, QuantizableLayer) for maker in makers):
             self.follow(*makers)
-        return super().__call__(inputs, *args, **kwargs)
+        if not made:
+            return super().__call__(inputs, *args, **kwargs)
+        # Keras wants to know a shape and a dtype, for which floats do: the graph of the integers
+        # takes ten times as long to trace, and is traced where the model is run.
+        self._under_construction = True
+        try:
+            return super().__call__(inputs, *args, **kwargs)
+        finally:
+            self._under_construction = False
 
     # Kept from Keras, which would count the makers' weights among this layer's.
     @tf.__internal__.tracking.no_automatic_dependency_tracking

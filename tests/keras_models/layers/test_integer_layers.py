@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_constants import layer_constants, quantization_of, residual_options
@@ -273,3 +274,15 @@ def test_layer_that_follows_nobody_is_refused_by_name():
     layer = Gelu(quantization=CONFIG, name="lonely")
     with pytest.raises(ConfigError, match="lonely does not know how its input is quantized"):
         layer(tf.zeros([1, 4, 8]))
+
+
+def test_integers_are_left_out_while_keras_lays_out_a_model(monkeypatch):
+    layers = Gelu(quantization=CONFIG), MeanPool(quantization=CONFIG)
+    image = tf_keras.Input((4, 8))
+    x = LayerNorm(quantization=CONFIG)(image)
+    with monkeypatch.context() as patch:
+        for layer in layers:
+            patch.setattr(layer, "_integer_call", lambda *_: pytest.fail("traced in vain"))
+            x = layer(x)
+    assert (x.shape, x.dtype) == ((None, 8), tf.float32)
+    assert layers[1].simulates_integers
