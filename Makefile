@@ -15,7 +15,7 @@ help:
 	@echo "make demo    search, train, convert, run in TFLM   [BOARD=$(BOARD)]"
 	@echo "make firmware  the demo's model on emulated boards, images for the real ones"
 	@echo "make test    the test suite"
-	@echo "make test-fast  of it what trains no network"
+	@echo "make test-fast  of it what trains no network and is done in a minute or two"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
@@ -71,7 +71,7 @@ test: setup
 	$(PYTEST)
 
 test-fast: setup
-	$(PYTEST) -m "not training"
+	$(PYTEST) -m "not slow"
 
 # The operators' tests with ASan and UBSan in our library; TFLM's own is not instrumented.
 sanitize: setup

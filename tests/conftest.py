@@ -25,12 +25,15 @@ from mcuformer_tflm.emulator import machine, toolchain
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 TESTS = Path(__file__).parent
-# Rooms whose tests train networks, or trace the graphs to train them: `make test-fast` leaves
-# them out.
-TRAINING = (
+# What trains networks, or traces the graphs to train them: `make test-fast` leaves it out.
+SLOW = (
     "end_to_end",
+    "keras_models/test_images.py",
+    "keras_models/test_saved_model.py",
+    "keras_models/test_supernet.py",
     "keras_models/training",
     "mcuformer_tflm/quantize",
+    "mcuformer_tflm/referee",
     "mcuformer_tflm/task",
     "mcuformer_tflm/zoo",
     "search/tuners",
@@ -43,16 +46,16 @@ settings.load_profile("repeatable")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "training: trains networks; given to whole rooms")
+    config.addinivalue_line("markers", "slow: trains networks, or runs one of the paper's size")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if any(item.path.is_relative_to(TESTS / room) for room in TRAINING):
-            item.add_marker("training")
+        if any(item.path.is_relative_to(TESTS / room) for room in SLOW):
+            item.add_marker("slow")
     # The long ones first, so that no process is left with one at the end.
-    items.sort(key=lambda item: item.get_closest_marker("training") is None)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -35,7 +35,7 @@ def top1(logits, fashion_mnist):
 
 def test_trained_logits_are_those_of_tflm_bit_for_bit(trained, fashion_mnist):
     network = quantize(
-        trained, fashion_mnist.train_images[:5_000], fashion_mnist.train_classes[:5_000]
+        trained, fashion_mnist.train_images[:2_560], fashion_mnist.train_classes[:2_560]
     )
     simulated, run = logits_of(network, fashion_mnist)
     np.testing.assert_array_equal(simulated, run)

@@ -85,6 +85,7 @@ def test_firmware_gives_the_interpreters_bytes_on_50_real_images(
     assert image.arena_bytes == placement.arena_bytes, "the planned arena, no more"
 
 
+@pytest.mark.slow
 def test_firmware_of_the_papers_network_gives_the_interpreters_bytes_on_f746(
     paper_model, build, fashion_mnist
 ):
@@ -103,6 +104,7 @@ def test_firmware_of_the_papers_network_gives_the_interpreters_bytes_on_f746(
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(paper_model).run(pictures))
 
 
+@pytest.mark.slow
 def test_firmware_of_the_papers_width_gives_the_interpreters_bytes_on_f427(build, fashion_mnist):
     # All 14 blocks need external flash, which the F427 lacks; three fill its 2 MB.
     architecture = paper_architecture(depth=3)
@@ -164,6 +166,7 @@ def test_guard_begins_where_an_arena_of_odd_size_ends(build, fashion_mnist):
         assert told in run.log, access
 
 
+@pytest.mark.slow
 def test_firmware_refuses_to_run_on_an_empty_external_flash(paper_model, build, tmp_path):
     from elftools.elf.elffile import ELFFile
 
@@ -224,6 +227,7 @@ def test_image_links_for_the_real_board_and_is_written_for_st_flash(model, board
     assert len(flat) >= image.code_bytes + image.constant_bytes - 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_model_that_is_too_large_is_refused_before_anything_is_written(
     paper_model, tmp_path, board
@@ -235,6 +239,7 @@ def test_a_model_that_is_too_large_is_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_arena_that_is_too_large_is_refused_with_the_bytes_it_is_over(paper_model):
     small = dataclasses.replace(
         get_board("stm32f746"), sram_regions=(SramRegion("sram", 0x20000000, 64 * 1024),)
