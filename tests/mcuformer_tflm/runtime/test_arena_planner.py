@@ -72,7 +72,7 @@ def test_both_planners_give_the_same_bytes(model, fashion_mnist):
 
 
 def test_an_unknown_planner_is_refused_with_the_known_ones(model):
-    with pytest.raises(ConfigError, match="mcuformer, tflm"):
+    with pytest.raises(ConfigError, match="'mcuformer' and 'tflm'"):
         MicroInterpreter(model, planner="linear")
 
 
