@@ -32,6 +32,8 @@ SLOW = (
     "keras_models/test_saved_model.py",
     "keras_models/test_supernet.py",
     "keras_models/training",
+    "mcuformer_tflm/bench/test_bench_quantization.py",
+    "mcuformer_tflm/bench/test_supernet_step.py",
     "mcuformer_tflm/quantize",
     "mcuformer_tflm/referee",
     "mcuformer_tflm/task",

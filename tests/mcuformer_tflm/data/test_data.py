@@ -81,6 +81,7 @@ def test_bad_images_are_reported_and_skipped_with_a_count(folder, caplog):
     assert len(data.arrays()[0]) == 8
 
 
+@pytest.mark.slow
 def test_folder_trains_a_supernet_of_its_classes_and_no_other(folder):
     space = SearchSpace(
         image_size=24, channels=3, num_classes=3, patch_size=(12,), rank_ratio=(0.5,),
