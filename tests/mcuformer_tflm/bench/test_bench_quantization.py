@@ -1,7 +1,15 @@
-from mcuformer_tflm.bench.quantization import OPTIONS, Work, compare
+import dataclasses
+
+from mcuformer_tflm.bench import quantization
+from mcuformer_tflm.bench.quantization import NETWORK, OPTIONS, Work, compare
 
 
-def test_options_cost_arena_save_flash_and_gain_signal():
+def test_options_cost_arena_save_flash_and_gain_signal(monkeypatch):
+    # Wide, so that weights are most of the file.
+    small = dataclasses.replace(
+        NETWORK, patch_size=7, embed_dim=48, num_heads=(2,), mlp_ratio=(2.0,)
+    )
+    monkeypatch.setattr(quantization, "NETWORK", small)
     few = Work(trained=640, epochs=1, trained_quantized=640, tested=100, measured=64)
     wide = OPTIONS["weight_4_residual_16"]
     rows = list(compare({"int8": OPTIONS["int8"], "wide": wide}, few, lambda *_: None))
