@@ -9,7 +9,6 @@ import statistics
 import documented
 import pytest
 
-from mcuformer_tflm.baselines.catalogue import shipped_baselines
 from mcuformer_tflm.bench import figure3
 from mcuformer_tflm.bench.memory import paper_architectures
 from mcuformer_tflm.bench.models import paper_architecture
@@ -20,7 +19,7 @@ from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.cost.memory import flash_bytes
 from mcuformer_tflm.search.cost.summary import summary
 from mcuformer_tflm.task.report import Report
-from mcuformer_tflm.zoo.catalogue import model_card, model_names
+from mcuformer_tflm.zoo.catalogue import BASELINES, model_card, model_cards, model_names
 
 
 def _share(value):
@@ -47,7 +46,7 @@ def test_readme_tells_the_zoo_as_its_cards_do():
 def test_accuracy_tells_models_and_baselines_as_their_cards_do():
     told = documented.table("docs/accuracy.md", "float", "multiply-accumulates")
     cards = {f"`{name}` (zoo)": model_card(name) for name in model_names()}
-    cards |= {f"`{name}`": card for name, card in shipped_baselines().items()}
+    cards |= {f"`{name}`": card for name, card in model_cards(BASELINES).items()}
     assert {name: list(row.values())[1:] for name, row in told.items()} == {
         name: [
             _share(card.float_top1),
@@ -62,7 +61,7 @@ def test_accuracy_tells_models_and_baselines_as_their_cards_do():
 
 def test_accuracy_tells_how_far_the_models_lie_apart():
     top1 = {name: model_card(name).int8_top1 for name in model_names()}
-    top1 |= {name: card.int8_top1 for name, card in shipped_baselines().items()}
+    top1 |= {name: card.int8_top1 for name, card in model_cards(BASELINES).items()}
     told = documented.text("docs/accuracy.md")
     small = top1["fashion_mnist_16k"] - top1["depthwise_cnn_16k"]
     assert f"the transformer is {100 * small:.1f} points better than the CNN" in told
