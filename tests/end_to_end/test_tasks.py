@@ -11,9 +11,9 @@ from mcuformer_tflm import (
     KEYWORD_SPACE,
     PERSON_SPACE,
     MicroInterpreter,
-    datasets,
     get_board,
 )
+from mcuformer_tflm import data as datasets
 from mcuformer_tflm.search.cost.budget import Budget
 
 

@@ -41,7 +41,7 @@ LABELS = ("a", "b", "c")
 # Modules that no user calls, or, of the command line, that typer gives their paths.
 INNER = re.compile(
     r"mcuformer_tflm\.(bench|cli|emulator|custom_ops"
-    r"|data\.class_folders|data\.picture|keras_models\.origin|search\.project_origin)\b"
+    r"|data\.class_folders|data\.picture|keras_models\.training\.origin|search\.tuners\.project_origin)\b"
 )
 FORMS = {
     "path": lambda path: path,

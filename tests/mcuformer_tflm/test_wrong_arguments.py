@@ -145,7 +145,9 @@ NOT_SWEPT = {"McuformerError", "MemoryPlan"}
 FUNCTIONS = [
     name
     for name in mcuformer_tflm.__all__
-    if name not in NOT_SWEPT and callable(getattr(mcuformer_tflm, name))
+    if name not in NOT_SWEPT
+    and callable(value := getattr(mcuformer_tflm, name))
+    and not (isinstance(value, type) and issubclass(value, Exception))
 ]
 
 

@@ -1,3 +1,4 @@
+import importlib
 import warnings
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from mcuformer_tflm import TrainingRecipe, qat, quantize
+from mcuformer_tflm import TrainingRecipe, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
@@ -94,7 +95,7 @@ def test_ranges_are_frozen_for_the_last_epoch(subnet, images, classes, monkeypat
             if not frozen_after and float(network.get_layer("head")._following) == 0:
                 frozen_after.append(done)
 
-    monkeypatch.setattr(qat, "train_subnet", follow)
+    monkeypatch.setattr(importlib.import_module(quantize.__module__), "train_subnet", follow)
     for epochs, frozen_epochs in ((3, None), (1, None), (3, 2)):
         train(subnet, images, classes, epochs=epochs, frozen_epochs=frozen_epochs)
         assert frozen_after.pop() == {3: 4, 1: 1}[epochs] - (2 if frozen_epochs else 0)
