@@ -25,9 +25,10 @@ from mcuformer_tflm.emulator import machine, toolchain
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 TESTS = Path(__file__).parent
-# What trains networks, or traces the graphs to train them: `make test-fast` leaves it out.
+# What trains networks, or traces the graphs of quantized ones: `make test-fast` leaves it out.
 SLOW = (
     "end_to_end",
+    "keras_models/quantization/test_quantizers.py",
     "keras_models/test_images.py",
     "keras_models/test_saved_model.py",
     "keras_models/test_supernet.py",

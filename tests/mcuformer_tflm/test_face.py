@@ -10,6 +10,7 @@ import types
 from pathlib import Path
 
 import pytest
+import tf_keras
 from code_blocks import DOCUMENTS, EXAMPLES, ROOT, prose, python_blocks, read
 
 import mcuformer_tflm
@@ -234,6 +235,7 @@ def few(fashion_mnist):
 @pytest.fixture(scope="module")
 def at_hand(few):
     """What the documents take as given."""
+    tf_keras.utils.set_random_seed(0)
     subnet = build_subnet(TINY.at(14, 0.8).largest())
     return {
         "images": few.train_images, "classes": few.train_classes, "labels": few.labels,
@@ -242,9 +244,11 @@ def at_hand(few):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", WITH_CODE)
 def test_code_of_documents_runs(document, at_hand, few, tmp_path, monkeypatch):
     # Small spaces and few images in the place of large ones; the text stays as it is.
+    tf_keras.utils.set_random_seed(0)
     monkeypatch.setattr(mcuformer_tflm, "SearchSpace", lambda: TINY)
     monkeypatch.setattr(mcuformer_tflm, "FASHION_MNIST_SPACE", TINY)
     monkeypatch.setattr(mcuformer_tflm.data, "fashion_mnist", lambda: few)
