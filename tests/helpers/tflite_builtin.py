@@ -6,7 +6,11 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from mcuformer_tflm.tflite.file import pack
 
-_TYPES = {"int8": schema.TensorType.INT8, "int16": schema.TensorType.INT16}
+_TYPES = {
+    "int8": schema.TensorType.INT8,
+    "int16": schema.TensorType.INT16,
+    "int32": schema.TensorType.INT32,
+}
 
 
 def run(builtin_code, options_type, options, inputs, output):
