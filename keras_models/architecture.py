@@ -8,7 +8,13 @@ import math
 import numbers
 from typing import Any, Literal, get_args
 
-from mcuformer_tflm.custom_ops.reference import attention, fully_connected, layer_norm, patch_embed
+from mcuformer_tflm.custom_ops.reference import (
+    attention,
+    conv_stem,
+    fully_connected,
+    layer_norm,
+    patch_embed,
+)
 from mcuformer_tflm.keras_models.checked_values import (
     checked_bool,
     checked_choice,
@@ -20,6 +26,7 @@ from mcuformer_tflm.keras_models.checked_values import (
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 Pooling = Literal["mean", "class_token"]
+Stem = Literal["patch", "conv"]
 MAX_CLASSES = fully_connected.MAX_WIDTH
 
 # Deeper is a slip of the pen, which would be built block by block.
@@ -53,6 +60,9 @@ class Architecture:
         relative_position: Whether each head adds a learned bias for the distance of two
             tokens, in rows and columns, to its logits.
         pooling: What the classifier reads: ``"mean"`` of the tokens, or a ``"class_token"``.
+        stem: What makes tokens of pixels: ``"patch"``, one convolution as large as the patch, or
+            ``"conv"``, convolutions of 3x3 that halve the image until a token is left of each
+            patch, whose size must be 4, 8, 16 or 32.
     """
 
     image_size: ImageSize
@@ -68,6 +78,7 @@ class Architecture:
     low_rank_attention: bool = False
     relative_position: bool = False
     pooling: Pooling = "mean"
+    stem: Stem = "patch"
 
     def __post_init__(self) -> None:
         """Checks every field, and keeps its numbers as Python's: equal networks are one.
@@ -107,6 +118,12 @@ class Architecture:
         if self.low_rank_attention and self.rank_ratio is None:
             raise ConfigError("rank_ratio is None; low_rank_attention needs a number in (0, 1].")
         checked_choice("pooling", self.pooling, get_args(Pooling))
+        checked_choice("stem", self.stem, get_args(Stem))
+        if self.stem == "conv" and self.patch_size not in conv_stem.PATCH_SIZES:
+            raise ConfigError(
+                f"patch_size is {self.patch_size}; with the convolutional stem, whose stages "
+                f"halve the image, it must be one of {conv_stem.PATCH_SIZES}."
+            )
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -115,8 +132,7 @@ class Architecture:
         hidden = [self.hidden_dim(block) for block in range(self.depth)]
         for field, value, what, size, greatest in (
             ("patch_size", self.patch_size, "tokens", self.sequence_length, attention.MAX_TOKENS),
-            ("patch_size", self.patch_size, "values a patch", self.patch_size**2 * self.channels,
-             patch_embed.MAX_PATCH_VALUES),
+            self._stem_size(),
             ("num_classes", self.num_classes, "classes", self.num_classes, MAX_CLASSES),
             ("head_dim", self.head_dim, "values a head", self.head_dim, attention.MAX_HEAD_DIM),
             ("embed_dim", self.embed_dim, "values a token", self.embed_dim, layer_norm.MAX_WIDTH),
@@ -136,6 +152,14 @@ class Architecture:
                 f"mlp_ratio is {self.mlp_ratio} and embed_dim {self.embed_dim}, which leaves a "
                 "hidden width of 0; their product must round to at least 1 in every block."
             )
+
+    def _stem_size(self) -> tuple[str, Any, str, int, int]:
+        # Field and value, and what a unit sums over at once.
+        if self.stem == "conv":
+            channels = self.channels
+            return "channels", channels, "channels of an image", channels, conv_stem.MAX_CHANNELS
+        values = self.patch_size**2 * self.channels
+        return "patch_size", self.patch_size, "values a patch", values, patch_embed.MAX_PATCH_VALUES
 
     @property
     def depth(self) -> int:
@@ -202,6 +226,7 @@ class Architecture:
         options = {
             "low_rank_attention": self.low_rank_attention,
             "pooling": self.pooling != "mean",
+            "stem": self.stem != "patch",
         }
         for field in [name for name, used in options.items() if used]:
             raise ConfigError(
@@ -214,9 +239,19 @@ class Architecture:
                 "patches: the int8 operator takes square grids; leave it at False."
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields by name; ``stem`` only where it is not ``"patch"``.
+
+        So that what was written before there was another stem is written alike.
+        """
+        fields = dataclasses.asdict(self)
+        if self.stem == "patch":
+            del fields["stem"]
+        return fields
+
     def to_json(self) -> str:
         """Returns the architecture as one line of JSON with sorted keys."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:

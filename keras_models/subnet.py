@@ -17,6 +17,7 @@ from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layers.attention import Attention
 from mcuformer_tflm.keras_models.layers.class_token import ClassToken, ClassTokenPool
+from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
@@ -25,6 +26,9 @@ from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.quantization.calibration import calibrate
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
+
+# Layer and its name by ``Architecture.stem``.
+STEMS = {"patch": (PatchEmbed, "patch_embed"), "conv": (ConvStem, "conv_stem")}
 
 
 def block_layers(
@@ -92,6 +96,15 @@ def run_block(
     return fully_connected("fc2", layers["gelu"](y), x)
 
 
+def stem_layer(
+    architecture: Architecture, quantization: QuantizationConfig | None = None, *, dtype: Any = None
+) -> QuantizableLayer:
+    """Makes the layer between the image and the tokens."""
+    arch = architecture
+    stem, name = STEMS[arch.stem]
+    return stem(arch.embed_dim, arch.patch_size, quantization=quantization, dtype=dtype, name=name)
+
+
 def pooling_layer(
     architecture: Architecture, quantization: QuantizationConfig | None = None, *, dtype: Any = None
 ) -> QuantizableLayer:
@@ -127,10 +140,7 @@ def _tensors(
     # The symbolic input and output of a functional model.
     arch = architecture
     image = tf_keras.Input(arch.image_shape, name="image")
-    patch_embed = PatchEmbed(
-        arch.embed_dim, arch.patch_size, quantization=quantization, name="patch_embed"
-    )
-    x = patch_embed(image)
+    x = stem_layer(arch, quantization)(image)
     if arch.pooling == "class_token":
         x = ClassToken(name="class_token")(x)
     for block in range(arch.depth):

@@ -18,15 +18,16 @@ from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layers.class_token import ClassToken
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
-from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.precision import Precision
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import (
+    STEMS,
     Subnet,
     block_layers,
     build_subnet,
     pooling_layer,
     run_block,
+    stem_layer,
 )
 
 
@@ -40,8 +41,8 @@ class Supernet(ImageNetwork, tf_keras.Model):
 
     Args:
         largest: The network that holds the weights. All subnets share its ``patch_size``,
-            ``rank_ratio``, ``head_dim``, ``low_rank_attention``, ``relative_position`` and
-            ``pooling``.
+            ``rank_ratio``, ``head_dim``, ``low_rank_attention``, ``relative_position``,
+            ``pooling`` and ``stem``.
         precision: ``"float32"``, or ``"mixed_bfloat16"``: weights in 32 bits, products in 16.
         **kwargs: As for Keras' Model.
 
@@ -59,9 +60,9 @@ class Supernet(ImageNetwork, tf_keras.Model):
         check_global_policy()  # which the subnets that are extracted would have
         super().__init__(dtype=precision, **kwargs)
         self.largest = largest
-        self.patch_embed = PatchEmbed(
-            largest.embed_dim, largest.patch_size, dtype=precision, name="patch_embed"
-        )
+        stem = stem_layer(largest, dtype=precision)
+        # By its own name, which is that of its weights in Keras' files.
+        setattr(self, stem.name, stem)
         self.class_token = None
         if largest.pooling == "class_token":
             self.class_token = ClassToken(dtype=precision, name="class_token")
@@ -73,7 +74,7 @@ class Supernet(ImageNetwork, tf_keras.Model):
         self.head = FullyConnected(largest.num_classes, dtype="float32", name="head")
         # Every layer must see the greatest width before a sliced input reaches it.
         tokens, dim = [None, None], largest.embed_dim
-        self.patch_embed.build([None, *largest.image_shape])
+        self.stem.build([None, *largest.image_shape])
         for block, layers in enumerate(self.blocks):
             attention, hidden = largest.attention_dim(block), largest.hidden_dim(block)
             widths = {
@@ -93,6 +94,12 @@ class Supernet(ImageNetwork, tf_keras.Model):
         self.pool.build(tf.TensorShape([*tokens, dim]))
         self.head.build(tf.TensorShape([None, dim]))
         self.built = True
+
+    @property
+    def stem(self) -> QuantizableLayer:
+        """The layer between the image and the tokens."""
+        _, name = STEMS[self.largest.stem]
+        return getattr(self, name)
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the model."""
@@ -116,7 +123,7 @@ class Supernet(ImageNetwork, tf_keras.Model):
         arch, largest = architecture, self.largest
         for field in ("image_size", "channels", "num_classes", "patch_size", "rank_ratio",
                       "head_dim", "low_rank_attention", "relative_position",
-                      "pooling"):  # fmt: skip
+                      "pooling", "stem"):  # fmt: skip
             if getattr(arch, field) != getattr(largest, field):
                 raise ConfigError(
                     f"{field} is {getattr(arch, field)}, but this supernet was built with "
@@ -156,7 +163,7 @@ class Supernet(ImageNetwork, tf_keras.Model):
         if architecture is None:
             architecture = tf.constant(self.encode(self.largest))
         embed_dim, depth, rank = architecture[0], architecture[1], architecture[2]
-        x = self.patch_embed(images, embed_dim=embed_dim)
+        x = self.stem(images, embed_dim=embed_dim)
         if self.class_token is not None:
             x = self.class_token(x)
         for block, layers in enumerate(self.blocks):
@@ -182,7 +189,7 @@ class Supernet(ImageNetwork, tf_keras.Model):
 
     def operators(self) -> Iterator[QuantizableLayer]:
         """Yields the layers in the order in which they run, as ``Subnet.operators`` does."""
-        yield self.patch_embed
+        yield self.stem
         if self.class_token is not None:
             yield self.class_token
         for layers in self.blocks:

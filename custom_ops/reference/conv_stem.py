@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from mcuformer_tflm.custom_ops.reference.dot import (
     pack_weights,
     packed_weight_bytes,
-    round_up,
     token_block_bytes,
     unpack_weights,
 )
@@ -38,15 +38,18 @@ def num_stages(patch_size: int) -> int:
     return patch_size.bit_length() - 1
 
 
-def stem_channels(embed_dim: int, patch_size: int) -> tuple[int, ...]:
+def stem_channels(embed_dim: Any, patch_size: int) -> tuple[Any, ...]:
     """Returns the channels of each stage: half as many before each doubling of the stride.
 
     Those of a narrower ``embed_dim`` are never more, so that it is a leading slice.
+
+    Args:
+        embed_dim: Width of a token: a number, or an integer tensor as the channels then are too.
+        patch_size: One of ``PATCH_SIZES``.
     """
     stages = num_stages(patch_size)
-    return tuple(
-        max(4, round_up(-(-embed_dim // 2 ** (stages - i)), 4)) for i in range(1, stages + 1)
-    )
+    # embed_dim / 2^(stages - i), rounded up to fours.
+    return tuple(4 * -(-embed_dim // (4 << (stages - i))) for i in range(1, stages + 1))
 
 
 def stage_options(channels: Sequence[int]) -> dict[str, int]:

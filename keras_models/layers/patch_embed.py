@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
+from mcuformer_tflm.keras_models.layers.position import initial_positions
 from mcuformer_tflm.keras_models.quantization.integer_matrix import (
     integer_matrix,
     rescale_and_add,
@@ -60,7 +61,7 @@ class PatchEmbed(QuantizableLayer):
         self.position = self.add_weight(
             "position",
             [self.num_tokens, self.embed_dim],
-            initializer=functools.partial(_initial_positions, -(width // -p)),
+            initializer=functools.partial(initial_positions, -(width // -p)),
         )
         self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
         self.add_quantizer("kernel", weight_quantizer(), shape=self.kernel.shape)
@@ -128,20 +129,3 @@ class PatchEmbed(QuantizableLayer):
         """Returns Keras' configuration of the layer."""
         config = {"embed_dim": self.embed_dim, "patch_size": self.patch_size}
         return {**super().get_config(), **config}
-
-
-def _initial_positions(columns: int, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
-    # Sinusoids tell the positions apart from the first step; learning them from noise takes
-    # epochs that a short run does not have.
-    tokens, width = shape
-    rows = tokens // columns
-    half = -(-width // 4)
-    # The slowest wave does not return within the longer side.
-    steps = max(half, -(-max(rows, columns) // 2))
-    rate = tf.range(1, half + 1, dtype=tf.float32) * 3.14159265 / steps
-    axis = tf.range(max(rows, columns), dtype=tf.float32)[:, None] * rate[None]
-    waves = tf.concat([tf.sin(axis), tf.cos(axis)], -1)
-    grid = tf.concat([
-        tf.repeat(waves[:rows], columns, axis=0), tf.tile(waves[:columns], [rows, 1])
-    ], -1)[:, :width]  # fmt: skip
-    return tf.cast(0.2 * grid, dtype or tf.float32)

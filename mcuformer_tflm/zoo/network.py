@@ -18,10 +18,15 @@ from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
 Network: TypeAlias = Architecture | DepthwiseCnn
 
 
+def fields_of(network: Network) -> dict[str, Any]:
+    """Returns a network's fields by name."""
+    return network.to_dict() if isinstance(network, Architecture) else dataclasses.asdict(network)
+
+
 def describe(network: Network) -> dict[str, Any]:
     """Returns a network as values that JSON has: its kind, and its fields."""
     kind = "depthwise_cnn" if isinstance(network, DepthwiseCnn) else "vision_transformer"
-    fields = {"kind": kind, **dataclasses.asdict(network)}
+    fields = {"kind": kind, **fields_of(network)}
     return {
         name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()
     }

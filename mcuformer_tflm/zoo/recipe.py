@@ -17,7 +17,7 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.zoo.fixed_vit import fixed_vit
-from mcuformer_tflm.zoo.network import Network
+from mcuformer_tflm.zoo.network import Network, fields_of
 
 # Tables of a baseline's file that tell its network.
 _BASELINES = ("depthwise_cnn", "vision_transformer")
@@ -184,6 +184,7 @@ class ZooRecipe:
         """Returns all fields but ``like`` in JSON's values, ``network`` as ``architecture``."""
         fields = dataclasses.asdict(self)
         del fields["like"]
+        fields["network"] = fields_of(self.network)
         told = {"architecture" if name == "network" else name: fields[name] for name in fields}
         return json.loads(json.dumps(told))
 

@@ -9,6 +9,7 @@ from mcuformer_tflm.keras_models.checked_values import checked_bool, checked_typ
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
 from mcuformer_tflm.search.board import check_core
 from mcuformer_tflm.search.cost.model_file import block_constants, model_bytes, outer_constants
+from mcuformer_tflm.search.cost.stem import convolutions
 
 # Measured with Debian's compiler (``mcuformer bench memory``), and rounded up by about a
 # seventh for other versions of it; a test holds them to the measurement.
@@ -105,7 +106,9 @@ def num_parameters(architecture: Architecture) -> int:
     """Returns the number of trainable parameters."""
     arch = architecture
     total = sum(units * (width + 1) for _, units, width in fully_connected_shapes(arch))
-    total += arch.embed_dim * (arch.patch_size**2 * arch.channels + 1)
+    stem = convolutions(arch)
+    total += sum(part.units * (part.width + 1) for part in stem)
+    total += sum(part.units for part in stem[:-1])  # gains of standardised kernels
     if arch.relative_position:
         distances = (2 * arch.grid_height - 1) * (2 * arch.grid_width - 1)
         total += sum(arch.num_heads) * (distances + 3 * (arch.pooling == "class_token"))
@@ -120,7 +123,7 @@ def num_macs(architecture: Architecture) -> int:
         units * width * (1 if name == "head" else n)
         for name, units, width in fully_connected_shapes(arch)
     )
-    total += arch.num_tokens * arch.embed_dim * arch.patch_size**2 * arch.channels
+    total += sum(part.units * part.width * part.pixels for part in convolutions(arch))
     return total + sum(2 * n * n * arch.attention_dim(block) for block in range(arch.depth))
 
 

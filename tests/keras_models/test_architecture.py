@@ -26,6 +26,9 @@ LIMITS = {
     "values a patch": (
         {"image_size": 256, "patch_size": 256}, {"image_size": 257, "patch_size": 257},
     ),
+    "channels of an image": (
+        {"stem": "conv", "channels": 7_281}, {"stem": "conv", "channels": 7_282},
+    ),
     "classes": ({"num_classes": 65_536}, {"num_classes": 65_537}),
     "values a head": ({"head_dim": 512}, {"head_dim": 513}),
     "values a token": ({"embed_dim": 1024}, {"embed_dim": 1025}),
