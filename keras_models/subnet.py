@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -14,7 +13,6 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.global_policy import check_global_policy
-from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layers.attention import Attention
 from mcuformer_tflm.keras_models.layers.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
@@ -23,7 +21,7 @@ from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
-from mcuformer_tflm.keras_models.quantization.calibration import calibrate
+from mcuformer_tflm.keras_models.network import Network
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 
@@ -147,8 +145,7 @@ def _tensors(
         x = run_block(block_layers(arch, block, quantization=quantization), x, {})
     x = LayerNorm(quantization=quantization, name="norm")(x)
     x = pooling_layer(arch, quantization)(x)
-    # The head's few weights decide alone between classes: 4 bits would cost much to save little.
-    head = quantization and dataclasses.replace(quantization, weight_bits=8)
+    head = quantization and quantization.of_head()
     return image, FullyConnected(arch.num_classes, quantization=head, name="head")(x)
 
 
@@ -166,7 +163,7 @@ def check_subnet(subnet: Any, field: str = "subnet") -> None:
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)
-class Subnet(ImageNetwork, tf_keras.Model):
+class Subnet(Network):
     """A tf_keras functional model that knows its ``architecture``.
 
     It is saved, loaded, cloned, copied and pickled as any; ranges of quantizers, and whether they
@@ -191,14 +188,15 @@ class Subnet(ImageNetwork, tf_keras.Model):
         quantization: QuantizationConfig | None = None,
         *,
         name: str = "subnet",
+        tensors: tuple[tf.Tensor, tf.Tensor] | None = None,
     ) -> None:
-        """Builds all layers."""
+        """Builds all layers, unless ``tensors`` are the symbolic input and output of such."""
         checked_type("architecture", architecture, Architecture)
         if quantization is not None:
             checked_type("quantization", quantization, QuantizationConfig)
             architecture.check_exportable()
         check_global_policy()
-        super().__init__(*_tensors(architecture, quantization), name=name)
+        super().__init__(*(tensors or _tensors(architecture, quantization)), name=name)
         self.architecture = architecture
         self.quantization = quantization
 
@@ -226,65 +224,17 @@ class Subnet(ImageNetwork, tf_keras.Model):
         """Whether its layers own TF-MOT quantizers."""
         return self.quantization is not None
 
-    def operators(self) -> Iterator[QuantizableLayer]:
-        """Yields the layers that become operators, in the order in which they run."""
-        for layer in self.layers:
-            if isinstance(layer, QuantizableLayer):
-                yield layer
-
-    def float_copy(self) -> Subnet:
-        """Returns the same network in floating point, with the same weights."""
-        copy = build_subnet(self.architecture)
-        self._copy_weights(copy)
-        return copy
-
-    def _copy_weights(self, other: Subnet) -> None:
-        for source, target in zip(self.operators(), other.operators(), strict=True):
-            # Not the source's: layers that are frozen have no trainable weights.
-            for variable in target.trainable_weights:
-                name = variable.name.split("/")[-1].removesuffix(":0")
-                variable.assign(getattr(source, name))
-
-    def quantized_copy(
-        self, calibration: Iterable[np.ndarray], config: QuantizationConfig | None = None
-    ) -> Subnet:
-        """Returns the same network with TF-MOT quantizers, ranges set by data.
-
-        Args:
-            calibration: Batches of images, float32[batch, height, width, channels] in [-1, 1).
-            config: How to quantize; 8 bits by default.
-
-        Returns:
-            A model for quantization-aware training; its weights start at this one's.
-
-        Raises:
-            ConfigError: If the network has an option without int8 operators.
-            DataError: If there is no calibration batch, or the network computes values on it
-                that are no numbers.
-        """
-        copy = self.uncalibrated_copy(config)
-        calibrate(copy, calibration)
-        return copy
-
-    def uncalibrated_copy(self, config: QuantizationConfig | None = None) -> Subnet:
+    def uncalibrated_copy(self, config: QuantizationConfig | None = None) -> Self:
         """Returns the same network with TF-MOT quantizers, for ``calibrate``.
 
         Raises:
             ConfigError: If the network has an option without int8 operators.
         """
-        copy = build_subnet(self.architecture, config or QuantizationConfig())
-        self._copy_weights(copy)
-        return copy
+        self.architecture.check_exportable()
+        return super().uncalibrated_copy(config)
 
-    def freeze_ranges(self) -> None:
-        """Keeps the ranges of all activations as they are, whatever is trained on."""
-        for layer in self.operators():
-            layer.freeze_ranges()
-
-    def update_weight_ranges(self) -> None:
-        """Takes the ranges of all weights from the weights as they are now."""
-        for layer in self.operators():
-            layer.update_weight_ranges()
+    def _of(self, image: Any, outputs: Any, quantization: QuantizationConfig | None) -> Self:
+        return type(self)(self.architecture, quantization, tensors=(image, outputs))
 
 
 # Keras' HDF5 and JSON forms name a model by its class without the package.

@@ -70,6 +70,10 @@ class FullyConnected(QuantizableLayer):
             return ["output"]
         return [f"output_{part}" for part in range(self.parts)]
 
+    def input_bits(self, index: int) -> tuple[int, ...]:
+        """Returns the widths that the input, or the residual, may have."""
+        return (self.output_bits if index else 8,)
+
     def call(
         self,
         inputs: Any,

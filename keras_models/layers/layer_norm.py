@@ -47,6 +47,10 @@ class LayerNorm(QuantizableLayer):
         """Steps of the integer root; 0 goes on until it is fixed."""
         return (self.quantization or INT8).layer_norm_iterations
 
+    def input_bits(self, index: int) -> tuple[int, ...]:
+        """Returns the widths that its input may have: it reads the residual stream."""
+        return (8, 16)
+
     def build(self, input_shape: Any) -> None:
         """Creates gamma and beta as wide as the input."""
         width = input_shape[-1]

@@ -47,6 +47,13 @@ class QuantizationConfig:
             chosen = checked_choice(field, getattr(self, field), allowed)
             object.__setattr__(self, field, chosen)
 
+    def of_head(self) -> QuantizationConfig:
+        """Returns how a layer is quantized that gives logits, or another output of the network.
+
+        Its few weights decide alone: 4 bits would cost much to save little.
+        """
+        return dataclasses.replace(self, weight_bits=8)
+
 
 # What everything is unless it is told otherwise.
 INT8 = QuantizationConfig()

@@ -113,7 +113,12 @@ class QuantizableLayer(tf_keras.layers.Layer):
         quantization: How its tensors are quantized, or the fields of that; None leaves the
             layer in floating point.
         **kwargs: As for Keras' Layer.
+
+    Attributes:
+        reads_image: Whether its input is the image, as of a stem; all others read tokens.
     """
+
+    reads_image = False
 
     def __init__(
         self, quantization: QuantizationConfig | dict[str, Any] | None = None, **kwargs: Any
@@ -189,6 +194,33 @@ class QuantizableLayer(tf_keras.layers.Layer):
     def output_names(self) -> list[str]:
         """Names of the output's quantizers: one a column group."""
         return ["output"]
+
+    @property
+    def output_bits(self) -> int:
+        """Width of its output's integers, 8 or 16.
+
+        Raises:
+            ConfigError: If it has no integer operator.
+        """
+        name = self.output_names[0]
+        if name not in self._quantizers:
+            raise ConfigError(
+                f"{self.name} is a {type(self).__name__}, which trains and runs in float, but has "
+                "no int8 operator yet; leave it out of a network for a microcontroller."
+            )
+        return int(self._quantizers[name].num_bits)
+
+    def input_bits(self, index: int) -> tuple[int, ...]:
+        """Returns the widths that one input's integers may have."""
+        del index
+        return (8,)
+
+    def copy_weights(self, source: QuantizableLayer) -> None:
+        """Takes the weights of a layer of the same kind, quantized or not."""
+        # Not the source's list: a layer that is frozen has no trainable weights.
+        for variable in self.trainable_weights:
+            name = variable.name.split("/")[-1].removesuffix(":0")
+            variable.assign(getattr(source, name))
 
     def output_quantizations(self) -> list[Quantization]:
         """Returns the quantization of the output, or of each column group of it."""

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Collection, Sequence
+from typing import Literal, get_args
 
-from mcuformer_tflm.convert.attention import export_attention, export_attention_on_qkv
-from mcuformer_tflm.convert.fully_connected import export_fully_connected
-from mcuformer_tflm.convert.gelu import export_gelu
-from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.layer_norm import export_layer_norm
-from mcuformer_tflm.convert.mean_pool import export_mean_pool
+from mcuformer_tflm.convert.fusion import attention_layers, group_layers
 from mcuformer_tflm.convert.metadata import write_metadata
-from mcuformer_tflm.convert.mlp import export_mlp
-from mcuformer_tflm.convert.patch_embed import export_patch_embed
-from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.convert.writer import write_graph
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
-from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.labels import class_names
+from mcuformer_tflm.keras_models.network_graph import NetworkGraph
 from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
@@ -81,36 +74,37 @@ def convert(
     if subnet.quantization is None:
         raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
     names = class_names(labels, subnet.architecture.num_classes)
-    blocks = range(subnet.architecture.depth)
     if arena_budget is not None and not isinstance(arena_budget, numbers.Integral):
         raise ConfigError(f"arena_budget is {arena_budget!r}; it must be a whole number of bytes.")
-    if schedule == "auto":
-        fast = choose_kept(
-            subnet.architecture,
-            max(0, arena_budget or 0),
-            image=image,
-            quantization=subnet.quantization,
+    network = subnet.graph()
+    kept: Collection[str] = ()
+    if schedule == "kept":
+        kept = attention_layers(network)
+    elif schedule == "auto":
+        room = max(0, arena_budget or 0)
+        blocks = choose_kept(
+            subnet.architecture, room, image=image, quantization=subnet.quantization
         )
-        schedules = ["kept" if block in fast else "streamed" for block in blocks]
-    else:
-        schedules = [schedule for _ in blocks]
+        kept = [f"block_{block}_attention" for block in blocks]
     # A tile is no larger than a patch; a patch of less than the default is one tile.
     tile = checked_whole("tile", tile, most=max(4, subnet.architecture.patch_size))
-    content = _write_graph(subnet, schedules, image, tile)
+    groups = group_layers(network, kept, one_by_one=schedule == "paper")
+    content = write_graph(network, groups, image, tile)
     plan = plan_memory(content)
     if arena_budget is not None:
         needed = cortex_m_arena_bytes(read_graph(content), plan)
         if needed > arena_budget:
-            raise BudgetError(_over_budget(arena_budget, needed, subnet, image, tile))
+            raise BudgetError(_over_budget(arena_budget, needed, network, image, tile))
     content = write_plan(content, plan)
     return write_metadata(content, names, subnet.architecture)
 
 
-def _over_budget(arena_budget: int, needed: int, subnet: Subnet, image: Image, tile: int) -> str:
+def _over_budget(
+    arena_budget: int, needed: int, network: NetworkGraph, image: Image, tile: int
+) -> str:
     least = {}
     for way in get_args(Image):
-        schedules = ["streamed"] * subnet.architecture.depth
-        graph = read_graph(_write_graph(subnet, schedules, way, tile))
+        graph = read_graph(write_graph(network, group_layers(network), way, tile))
         least[way] = cortex_m_arena_bytes(graph, plan_memory(graph))
     best = min(least, key=lambda way: least[way])
     text = (
@@ -118,55 +112,3 @@ def _over_budget(arena_budget: int, needed: int, subnet: Subnet, image: Image, t
         f"can be had with image={image!r} and tile={tile} is {least[image]:,}, by schedule='auto'"
     )
     return text + ("." if best == image else f"; {least[best]:,} with image={best!r}.")
-
-
-def _write_graph(subnet: Subnet, schedules: Sequence[str], image: Image, tile: int) -> bytes:
-    arch = subnet.architecture
-    layers = {layer.name: layer for layer in subnet.operators()}
-    graph = Graph()
-    height, width, channels = arch.image_shape
-    rows = height if image == "whole" else arch.patch_size
-    source = graph.add_activation("image", (1, rows, width, channels), Quantization(IMAGE_SCALE))
-    x = export_patch_embed(layers["patch_embed"], graph, source, height, tile)
-    for block in range(arch.depth):
-        part = {
-            name.removeprefix(f"block_{block}_"): layer
-            for name, layer in layers.items()
-            if name.startswith(f"block_{block}_")
-        }
-        x = _EXPORTS[schedules[block]](part, graph, x)
-    x = export_layer_norm(layers["norm"], graph, x)
-    x = export_mean_pool(layers["mean_pool"], graph, x)
-    x = export_fully_connected(layers["head"], graph, x)
-    return graph.finish([source], x, "vision transformer by mcuformer_tflm")
-
-
-def _export_streamed(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
-    y = export_attention(part["attention"], part["qkv"], graph, x, part["norm_1"])
-    x = export_fully_connected(part["projection"], graph, y, residual=x)
-    return export_mlp(part, graph, x)
-
-
-def _export_kept(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
-    y = export_layer_norm(part["norm_1"], graph, x)
-    y = export_attention(part["attention"], part["qkv"], graph, y)
-    x = export_fully_connected(part["projection"], graph, y, residual=x)
-    return export_mlp(part, graph, x)
-
-
-def _export_one_by_one(part: Mapping[str, Any], graph: Graph, x: Activation) -> Activation:
-    y = export_layer_norm(part["norm_1"], graph, x)
-    y = export_fully_connected(part["qkv"], graph, y)
-    y = export_attention_on_qkv(part["attention"], graph, y)
-    x = export_fully_connected(part["projection"], graph, y, residual=x)
-    y = export_layer_norm(part["norm_2"], graph, x)
-    low_rank = "fc1_u" in part
-    for name in ("fc1_u", "fc1_v") if low_rank else ("fc1",):
-        y = export_fully_connected(part[name], graph, y)
-    y = export_gelu(part["gelu"], graph, y)
-    if low_rank:
-        y = export_fully_connected(part["fc2_u"], graph, y)
-    return export_fully_connected(part["fc2_v" if low_rank else "fc2"], graph, y, residual=x)
-
-
-_EXPORTS = {"streamed": _export_streamed, "kept": _export_kept, "paper": _export_one_by_one}

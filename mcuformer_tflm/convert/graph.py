@@ -92,16 +92,18 @@ class Graph:
         operator.customOptionsFormat = schema.CustomOptionsFormat.FLEXBUFFERS
         self._subgraph.operators.append(operator)
 
-    def finish(self, sources: Sequence[Activation], result: Activation, description: str) -> bytes:
+    def finish(
+        self, sources: Sequence[Activation], results: Sequence[Activation], description: str
+    ) -> bytes:
         """Packs the model.
 
         Args:
             sources: The model's inputs.
-            result: Its output.
+            results: Its outputs.
             description: Free text kept in the file.
         """
         self._subgraph.inputs = [source.index for source in sources]
-        self._subgraph.outputs = [result.index]
+        self._subgraph.outputs = [result.index for result in results]
         model = schema.ModelT()
         model.version = 3
         model.description = description.encode()

@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from mcuformer_tflm.convert.gelu import add_gelu_table
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.layer_constants import add_layer, residual_options, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import activation_quantization
-from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.gelu import Gelu
+from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 
 
 def export_mlp(
-    layers: Mapping[str, QuantizableLayer], graph: Graph, source: Activation
+    norm: LayerNorm,
+    first: Sequence[FullyConnected],
+    gelu: Gelu,
+    second: Sequence[FullyConnected],
+    graph: Graph,
+    source: Activation,
 ) -> Activation:
     """Adds ``McuformerMlp``, whose output takes the place of its input.
 
     Args:
-        layers: A block's layers by name: norm_2, fc1_u, fc1_v, gelu, fc2_u, fc2_v; or fc1 and
-            fc2 in the place of the pairs.
+        norm: The normalisation.
+        first: The matrix before the activation, or the pair whose product it is.
+        gelu: The activation.
+        second: The matrix behind it, or the pair.
         graph: Where to.
-        source: The residual stream.
+        source: The residual stream, which the last matrix adds its product to.
     """
-    low_rank = "fc1_u" in layers
-    norm_constants, options = layer_norm_constants(layers["norm_2"], graph, source)
-    y = activation_quantization(layers["norm_2"], "output")
+    norm_constants, options = layer_norm_constants(norm, graph, source)
+    y = activation_quantization(norm, "output")
     constants: list[int] = []
-    if low_rank:
-        added, (y,) = add_layer(graph, layers["fc1_u"], y)
+    names = ("fc1_rank_zero_point", "hidden_zero_point")[-len(first) :]
+    for name, layer in zip(names, first, strict=True):
+        added, (y,) = add_layer(graph, layer, y)
         constants += added
-        options["fc1_rank_zero_point"] = y.zero_point
-    added, (y,) = add_layer(graph, layers["fc1_v" if low_rank else "fc1"], y)
-    constants += added
-    options["hidden_zero_point"] = y.zero_point
-    activated = activation_quantization(layers["gelu"], "output")
-    table = add_gelu_table(layers["gelu"].name, graph, y, activated)
+        options[name] = y.zero_point
+    activated = activation_quantization(gelu, "output")
+    table = add_gelu_table(gelu.name, graph, y, activated)
     y = activated
-    if low_rank:
-        added, (y,) = add_layer(graph, layers["fc2_u"], y)
+    *pair, last = second
+    for layer in pair:
+        added, (y,) = add_layer(graph, layer, y)
         constants += added
         options["fc2_rank_zero_point"] = y.zero_point
-    last = layers["fc2_v" if low_rank else "fc2"]
     added, (y,) = add_layer(graph, last, y, residual=True)
     constants += added
     options |= residual_options(source.quantization, y)

@@ -17,7 +17,13 @@ from mcuformer_tflm.keras_models.quantization.integer_matrix import residual_mul
 
 
 def export_patch_embed(
-    layer: PatchEmbed, graph: Graph, source: Activation, image_height: int, tile: int = 4
+    layer: PatchEmbed,
+    graph: Graph,
+    source: Activation,
+    image_height: int,
+    tile: int = 4,
+    *,
+    read_later: bool = False,
 ) -> Activation:
     """Adds ``McuformerPatchEmbed``, summed over partial convolutions of ``tile`` pixels.
 
@@ -27,6 +33,7 @@ def export_patch_embed(
         source: The whole image, or a strip of ``patch_size`` rows of it.
         image_height: Rows of the image.
         tile: Side of a partial convolution.
+        read_later: Whether another stem reads the image afterwards, so that it must stay.
     """
     quantization = activation_quantization(layer, "output")
     position_quantization = activation_quantization(layer, "position")
@@ -41,7 +48,7 @@ def export_patch_embed(
     ]
     whole = source.shape[1] == image_height
     width, channels = source.shape[2:]
-    in_place = tokens_may_overwrite(
+    in_place = not read_later and tokens_may_overwrite(
         image_height, width, layer.patch_size, channels, layer.embed_dim, quantization.num_bits // 8
     )
     multiplier, shift = numbers(residual_multiplier(position_quantization, quantization))

@@ -1,0 +1,96 @@
+"""From a quantized network's graph to operators in a file, without plan and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mcuformer_tflm.convert.attention import export_attention, export_attention_on_qkv
+from mcuformer_tflm.convert.fully_connected import export_fully_connected
+from mcuformer_tflm.convert.fusion import Group
+from mcuformer_tflm.convert.gelu import export_gelu
+from mcuformer_tflm.convert.graph import Activation, Graph
+from mcuformer_tflm.convert.layer_norm import export_layer_norm
+from mcuformer_tflm.convert.mean_pool import export_mean_pool
+from mcuformer_tflm.convert.mlp import export_mlp
+from mcuformer_tflm.convert.patch_embed import export_patch_embed
+from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.images import IMAGE_SCALE
+from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.gelu import Gelu
+from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
+from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
+from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.network_graph import NetworkGraph
+from mcuformer_tflm.search.cost.activation_memory import Image
+
+_DESCRIPTION = "vision transformer by mcuformer_tflm"
+
+
+def write_graph(
+    network: NetworkGraph, groups: Sequence[Group], image: Image = "whole", tile: int = 4
+) -> bytes:
+    """Writes a network.
+
+    Args:
+        network: The quantized network.
+        groups: Its layers, an operator each (``group_layers``).
+        image: Whether the input is the image, or a strip of ``patch_size`` rows of it.
+        tile: Side of the patch embedding's partial convolutions, in pixels.
+
+    Raises:
+        ConfigError: If several stems would ask for strips, each row of which comes once, or a
+            layer has no operator.
+    """
+    stems = network.stems()
+    if image == "strips" and len(stems) > 1:
+        names = " and ".join(node.name for node in stems)
+        raise ConfigError(
+            f"image is 'strips', and {names} read the image, each row of which comes once; use "
+            "image='whole'."
+        )
+    graph = Graph()
+    height, width, channels = network.image_shape
+    rows = height if image == "whole" else stems[0].layer.patch_size
+    source = graph.add_activation("image", (1, rows, width, channels), Quantization(IMAGE_SCALE))
+    made = {network.image: source}
+    for group in groups:
+        made[group[-1].name] = _export(network, group, graph, made, tile)
+    outputs = [made[name] for name in network.outputs]
+    return graph.finish([source], outputs, _DESCRIPTION)
+
+
+def _export(
+    network: NetworkGraph, group: Group, graph: Graph, made: dict[str, Activation], tile: int
+) -> Activation:
+    # The first layer reads what comes from outside; the last may add a residual to it.
+    x, *others = (made[name] for name in group[0].sources)
+    match [node.layer for node in group]:
+        case [PatchEmbed() as stem]:
+            later = network.stems()[-1] is not group[0]
+            height = network.image_shape[0]
+            return export_patch_embed(stem, graph, x, height, tile, read_later=later)
+        case [LayerNorm() as norm, FullyConnected() as qkv, Attention() as attention]:
+            return export_attention(attention, qkv, graph, x, norm)
+        case [FullyConnected() as qkv, Attention() as attention]:
+            return export_attention(attention, qkv, graph, x)
+        case [Attention() as attention]:
+            return export_attention_on_qkv(attention, graph, x)
+        case [LayerNorm() as norm, *layers, FullyConnected() as last]:
+            gelu = next(layer for layer in layers if isinstance(layer, Gelu))
+            at = layers.index(gelu)
+            return export_mlp(norm, layers[:at], gelu, [*layers[at + 1 :], last], graph, x)
+        case [LayerNorm() as norm]:
+            return export_layer_norm(norm, graph, x)
+        case [FullyConnected() as layer]:
+            return export_fully_connected(layer, graph, x, *others)
+        case [Gelu() as gelu]:
+            return export_gelu(gelu, graph, x)
+        case [MeanPool() as pool]:
+            return export_mean_pool(pool, graph, x)
+    node = group[-1]
+    raise ConfigError(
+        f"{node.name} is a {type(node.layer).__name__}, which has no operator to be exported to; "
+        "leave it out."
+    )
