@@ -41,6 +41,8 @@ class ConvStem(QuantizableLayer):
         **kwargs: As for ``QuantizableLayer``.
     """
 
+    reads_image = True
+
     def __init__(self, embed_dim: int, patch_size: int, **kwargs: Any) -> None:
         """Makes the layer."""
         super().__init__(**kwargs)
