@@ -1,8 +1,10 @@
 """Weight-entangled vision transformers in tf_keras, and their training.
 
-- Networks: ``Architecture``, ``Subnet``, ``Supernet``, ``build_subnet``, ``load_model``.
+- Networks: ``Architecture``, ``Subnet``, ``Supernet``, ``build_subnet``, ``load_model``,
+  ``load_vit``.
 - Training: ``SupernetTrainer``, ``train_subnet``, ``batches``, ``TrainingRecipe``.
-- Where it starts: ``initialise_attention``, ``initialise_low_rank``, ``full_matrices``.
+- Where it starts: ``initialise_attention``, ``initialise_low_rank``, ``full_matrices``,
+  ``factorise``.
 - Widths of a quantized network: ``QuantizationConfig``.
 
 Names load on first use; modules below may move.
@@ -16,13 +18,18 @@ from mcuformer_tflm.lazy_names import load_on_first_use
 
 if TYPE_CHECKING:
     from mcuformer_tflm.keras_models.architecture import Architecture
+    from mcuformer_tflm.keras_models.pretrained.vit import load_vit
     from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
     from mcuformer_tflm.keras_models.saved_model import load_model
     from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
     from mcuformer_tflm.keras_models.supernet import Supernet
     from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
     from mcuformer_tflm.keras_models.training.batches import Batches, batches
-    from mcuformer_tflm.keras_models.training.low_rank import full_matrices, initialise_low_rank
+    from mcuformer_tflm.keras_models.training.low_rank import (
+        factorise,
+        full_matrices,
+        initialise_low_rank,
+    )
     from mcuformer_tflm.keras_models.training.origin import data_origin
     from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
     from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, train_subnet
@@ -38,10 +45,12 @@ _HOMES = {
     "batches": "training.batches",
     "build_subnet": "subnet",
     "data_origin": "training.origin",
+    "factorise": "training.low_rank",
     "full_matrices": "training.low_rank",
     "initialise_attention": "training.attention_start",
     "initialise_low_rank": "training.low_rank",
     "load_model": "saved_model",
+    "load_vit": "pretrained.vit",
     "train_subnet": "training.trainers",
 }
 
@@ -56,10 +65,12 @@ __all__ = [
     "batches",
     "build_subnet",
     "data_origin",
+    "factorise",
     "full_matrices",
     "initialise_attention",
     "initialise_low_rank",
     "load_model",
+    "load_vit",
     "train_subnet",
 ]
 

@@ -25,7 +25,8 @@ def class_names(labels: Sequence[str | bytes], num_classes: int | None = None) -
     names = tuple(_name(index, label) for index, label in enumerate(labels))
     if num_classes is not None and len(names) != num_classes:
         raise ConfigError(
-            f"labels has {len(names)} entries; the network has {num_classes} classes."
+            f"labels has {len(names)} entries; the network has {num_classes} classes, so give a "
+            "name for each, or a network whose head is built for as many (num_classes)."
         )
     first: dict[str, int] = {}
     for index, name in enumerate(names):

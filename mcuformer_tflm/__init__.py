@@ -42,9 +42,11 @@ if TYPE_CHECKING:
         SearchError,
         ToolchainError,
     )
+    from mcuformer_tflm.keras_models.pretrained.vit import load_vit
     from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
     from mcuformer_tflm.keras_models.saved_model import load_model
     from mcuformer_tflm.keras_models.subnet import build_subnet
+    from mcuformer_tflm.keras_models.training.low_rank import factorise
     from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
     from mcuformer_tflm.plan.memory_plan import MemoryPlan
     from mcuformer_tflm.plan.planner import plan_memory
@@ -97,8 +99,10 @@ _HOMES = {
     "build_subnet": "keras_models.subnet",
     "build_supernet": "search.build",
     "convert": "convert.converter",
+    "factorise": "keras_models.training.low_rank",
     "get_board": "search.board",
     "load_model": "keras_models.saved_model",
+    "load_vit": "keras_models.pretrained.vit",
     "normalise": "data.image_data",
     "plan_memory": "plan.planner",
     "quantization_report": "quantize.report",
@@ -141,9 +145,11 @@ __all__ = [
     "build_supernet",
     "convert",
     "data",
+    "factorise",
     "get_board",
     "keras_models",
     "load_model",
+    "load_vit",
     "normalise",
     "plan",
     "plan_memory",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.architecture import checked_factor
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
-from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet, check_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 
 _MATRICES = ("_qkv", "_projection", "_fc1", "_fc2")
@@ -86,3 +88,45 @@ def initialise_low_rank(
         u.bias.assign(np.zeros(u.units, np.float32))
         v.kernel.assign(right)
         v.bias.assign(bias)
+
+
+def factorise(subnet: Subnet, rank_ratio: float, *, low_rank_attention: bool = False) -> Subnet:
+    """Returns a trained network with the matrices of its MLPs as low-rank pairs.
+
+    Each pair is the best of its rank (``low_rank_pair``: in the Frobenius norm), biases stay, and
+    so does all else. At a ``rank_ratio`` of 1 the network computes the same; below that, train it
+    on.
+
+    Args:
+        subnet: In floating point, with whole matrices.
+        rank_ratio: Rank of the pairs as a share of ``embed_dim``, in (0, 1].
+        low_rank_attention: Whether attention's two matrices become pairs, too.
+
+    Raises:
+        ConfigError: If an argument is out of range, or the network is quantized or has pairs
+            already.
+    """
+    check_subnet(subnet)
+    if subnet.quantized:
+        raise ConfigError("subnet is quantized; factorise the float network, then quantize it.")
+    if subnet.architecture.rank_ratio is not None:
+        raise ConfigError(
+            f"subnet has a rank_ratio of {subnet.architecture.rank_ratio} already; give the "
+            "network with whole matrices (rank_ratio=None) that it came from."
+        )
+    factored = build_subnet(
+        dataclasses.replace(
+            subnet.architecture,
+            rank_ratio=checked_factor("rank_ratio", rank_ratio),
+            low_rank_attention=low_rank_attention,
+        )
+    )
+    layers = {layer.name: layer for layer in factored.operators()}
+    for layer in subnet.operators():
+        if layer.name in layers:
+            layers[layer.name].set_weights(layer.get_weights())
+    matrices = full_matrices(subnet)
+    initialise_low_rank(
+        factored, {name: matrices[name] for name in matrices if f"{name}_u" in layers}
+    )
+    return factored

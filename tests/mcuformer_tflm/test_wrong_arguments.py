@@ -13,7 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 import typer
+from safetensors.numpy import save_file
 from typer.testing import CliRunner
+from vit_checkpoint import random_vit
 
 import mcuformer_tflm
 from mcuformer_tflm import normalise
@@ -21,7 +23,10 @@ from mcuformer_tflm.bench import SUITES
 from mcuformer_tflm.cli import app
 from mcuformer_tflm.data.speech_features import MFCC_49X10
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
+from mcuformer_tflm.keras_models.pretrained import vit
+from mcuformer_tflm.keras_models.pretrained.vit import IMAGENET_MEAN, IMAGENET_STD
 from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.training import low_rank
 from mcuformer_tflm.referee import referee
 from mcuformer_tflm.zoo.catalogue import model_path
 
@@ -178,6 +183,8 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
     board = mcuformer_tflm.get_board("stm32f746")
     fields = {field.name: getattr(board, field.name) for field in dataclasses.fields(board)}
     subnet.save(saved := folder / "saved.keras")
+    save_file(random_vit(), pretrained := folder / "vit.safetensors")
+    one_block = dataclasses.replace(architecture, rank_ratio=None, num_heads=(1,), mlp_ratio=(1.0,))
     return {
         "Architecture": dataclasses.asdict(architecture),
         "Board": fields | {"sram_regions": board.sram_regions},
@@ -203,8 +210,16 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
             "subnet": quantized, "labels": fashion_mnist.labels, "schedule": "auto",
             "image": "whole", "arena_budget": None, "tile": 4,
         },
+        "factorise": {
+            "subnet": mcuformer_tflm.build_subnet(one_block), "rank_ratio": 0.5,
+            "low_rank_attention": False,
+        },
         "get_board": {"name": "stm32f746"},
         "load_model": {"path": saved},
+        "load_vit": {
+            "path": pretrained, "num_classes": 3, "image_size": 16, "patch_size": 8,
+            "num_heads": 2, "mean": IMAGENET_MEAN, "std": IMAGENET_STD, "seed": 0,
+        },
         "normalise": {"images": images},
         "plan_memory": {"model": model, "board": "stm32f746", "reserve": 0, "seed": 0},
         "quantization_report": {"quantized": quantized, "images": images},
@@ -245,6 +260,8 @@ def test_function_with_a_wrong_argument_raises_an_error_of_ours(
         raise DataError(_REACHED)
 
     monkeypatch.setattr(Subnet, "uncalibrated_copy", stop)
+    for module in (low_rank, vit):
+        monkeypatch.setattr(module, "build_subnet", stop)
     monkeypatch.setattr(referee, "convert_builtin", stop)
     function, right = getattr(mcuformer_tflm, name), arguments[name]
     assert set(right) == set(inspect.signature(function).parameters)

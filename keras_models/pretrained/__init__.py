@@ -1,0 +1,1 @@
+"""Networks from checkpoints that other programs wrote."""
