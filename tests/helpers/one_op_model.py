@@ -43,7 +43,7 @@ def build(custom_code, activations, constants, output_shape, options, output_dty
             indices.append(graph.add_constant(f"constant_{i}", constant))
     output = graph.add_activation("output", output_shape, Quantization(1.0), dtype=output_dtype)
     graph.add_operator(custom_code, indices, output, options)
-    return graph.finish(sources, output, "one operator")
+    return graph.finish(sources, [output], "one operator")
 
 
 def run(custom_code, activations, constants, output_shape, options, output_dtype="int8"):

@@ -349,7 +349,7 @@ def test_add_softmax_and_argmax_give_the_interpreters_bytes(build):
     graph.add_operator("McuformerSoftmax", [total.index, constant], shares, {})
     best = graph.add_activation("best", picture.shape[:3], Quantization(1.0), dtype="int32")
     graph.add_operator("McuformerArgmax", [shares.index], best, {})
-    content = graph.finish([source], best, "test")
+    content = graph.finish([source], [best], "test")
     model = write_plan(content, plan_memory(content))
     run = run_firmware(build(model, "stm32f746").elf, "cortex-m7", picture, 120)
     interpreter = open_interpreter(model, 1 << 20)
