@@ -250,6 +250,22 @@ struct TfLiteContext {
 
 void McuformerFuzzLog(const char*, ...) { ++messages; }
 
+// tflm/input_source.cc
+extern "C" void McuformerSetInputSource(bool (*read)(void*, int, int, int8_t*), void* context);
+
+namespace {
+
+// Delivers rows of an image whose first tensor is a strip.
+bool ReadRows(void* context, int row, int rows, int8_t* pixels) {
+  Tensor& strip = static_cast<TfLiteContext*>(context)->tensors.front();
+  const int* shape = strip.dims + 1;
+  std::memset(pixels, row + 1, static_cast<size_t>(rows) * shape[2] * shape[3]);
+  strip.Keep();
+  return true;
+}
+
+}  // namespace
+
 namespace mcuformer {
 namespace tflm {
 
@@ -348,6 +364,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (size_t bytes_of_one : context.scratch_sizes) {
     context.scratch.emplace_back(std::malloc(bytes_of_one));
   }
+  McuformerSetInputSource(ReadRows, &context);
   const std::vector<char> start(output.data(), output.data() + held);
   std::vector<char> first;
   bool ran = true;

@@ -76,7 +76,7 @@ void AddTile(const PatchEmbedParams& params, const int8_t* weights, const int16_
 }
 
 template <typename T>
-void Finish(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const int32_t* sums,
+void Finish(const PatchEmbedParams& params, const StemWeights& weights, const int32_t* sums,
             int tokens, const int8_t* position, T* output) {
   const int embed_dim = params.embed_dim;
   const int32_t zero_point = params.output_zero_point;
@@ -94,7 +94,7 @@ void Finish(const PatchEmbedParams& params, const PatchEmbedWeights& weights, co
 }
 
 // Sums of up to four patches, counted row by row.
-void SumBlock(const PatchEmbedParams& params, const PatchEmbedWeights& weights, const Rows& rows,
+void SumBlock(const PatchEmbedParams& params, const StemWeights& weights, const Rows& rows,
               int first, int tokens, int16_t* block, int32_t* sums) {
   const int patch = params.patch_size;
   const int columns = PatchesAlong(params.width, patch);
@@ -150,7 +150,7 @@ size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size) 
 }
 
 template <typename T>
-bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
+bool PatchEmbed(const PatchEmbedParams& params, const StemWeights& weights,
                 const ImageSource& source, int8_t* scratch, T* output) {
   const int patch = params.patch_size, dim = params.embed_dim;
   const int columns = PatchesAlong(params.width, patch);
@@ -190,9 +190,9 @@ bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights
   return true;
 }
 
-template bool PatchEmbed<int8_t>(const PatchEmbedParams&, const PatchEmbedWeights&,
-                                 const ImageSource&, int8_t*, int8_t*);
-template bool PatchEmbed<int16_t>(const PatchEmbedParams&, const PatchEmbedWeights&,
-                                  const ImageSource&, int8_t*, int16_t*);
+template bool PatchEmbed<int8_t>(const PatchEmbedParams&, const StemWeights&, const ImageSource&,
+                                 int8_t*, int8_t*);
+template bool PatchEmbed<int16_t>(const PatchEmbedParams&, const StemWeights&, const ImageSource&,
+                                  int8_t*, int16_t*);
 
 }  // namespace mcuformer

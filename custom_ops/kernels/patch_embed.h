@@ -6,15 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/packed_layer.h"
+#include "kernels/stem.h"
 
 namespace mcuformer {
-
-enum class ImageMode {
-  kWhole,    // the output lies apart from the image
-  kInPlace,  // the output starts where the image starts (PatchEmbedMayOverwrite)
-  kStrips,   // rows come from a callback, a row of patches at a time
-};
 
 struct PatchEmbedParams {
   int height;
@@ -29,27 +23,6 @@ struct PatchEmbedParams {
   ImageMode mode;
 };
 
-struct PatchEmbedWeights {
-  // Packed tile by tile, row by row of tiles, each [embed_dim, tile height * tile width *
-  // channels]. The multipliers include 2^kResidualFractionBits.
-  PackedLayer layer;
-  const int8_t* position;   // [patches, embed_dim] with zero point 0, or null
-  const void* class_token;  // T[embed_dim] that becomes the first token as it is, or null
-};
-
-// Where the pixels come from. Whole: pixels is int8[height, width, channels]. In strips: pixels
-// is room for int8[patch_size, width, channels], into which read(context, row, rows, pixels)
-// puts the rows from `row` on, each row of the image once and in order, and tells whether it
-// could.
-struct ImageSource {
-  int8_t* pixels;
-  bool (*read)(void* context, int row, int rows, int8_t* pixels);
-  void* context;
-};
-
-constexpr int PatchesAlong(int size, int patch_size) {
-  return (size + patch_size - 1) / patch_size;
-}
 // Pixels of padding above or left of the image: the smaller half comes first.
 constexpr int PaddingBefore(int size, int patch_size) {
   return (PatchesAlong(size, patch_size) * patch_size - size) / 2;
@@ -62,11 +35,12 @@ bool PatchEmbedMayOverwrite(const PatchEmbedParams& params, int element_size, bo
 // Sums of four tokens, their pixels of one tile, and what the mode needs beside.
 size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size);
 
-// output: T[class token + patches, embed_dim], int8 or int16, patches row by row; pixels
-// outside the image have the value of the zero point. scratch: 4-byte aligned. False if a
-// strip could not be read.
+// weights: packed tile by tile, row by row of tiles, each [embed_dim, tile height * tile width *
+// channels]. source: its strips have patch_size rows. output: T[class token + patches, embed_dim],
+// int8 or int16, patches row by row; pixels outside the image have the value of the zero point.
+// scratch: 4-byte aligned. False if a strip could not be read.
 template <typename T>
-bool PatchEmbed(const PatchEmbedParams& params, const PatchEmbedWeights& weights,
+bool PatchEmbed(const PatchEmbedParams& params, const StemWeights& weights,
                 const ImageSource& source, int8_t* scratch, T* output);
 
 }  // namespace mcuformer

@@ -106,7 +106,7 @@ def conv_stem(
     Args:
         image: int8[height, width, channels], at most ``MAX_CHANNELS``.
         kernels: int8[units, 3, 3, channels] of each stage, each with the channels that the one
-            before has units, at most ``MAX_CHANNELS``; log2(patch size) of them.
+            before has units, multiples of 4 up to ``MAX_CHANNELS``; log2(patch size) of them.
         projection: int8[embed_dim, units of the last stage].
         constants: int32[units of all stages + embed_dim, 3], in that order: bias with - input
             zero point * sum(weights) folded in, multiplier, shift; those of the projection
@@ -196,11 +196,11 @@ def scratch_bytes(width: int, image_channels: int, channels: Sequence[int]) -> i
         image_channels: Of the image.
         channels: Of each stage.
     """
-    inputs = (image_channels, *channels[:-1])
-    blocks = max(map(token_block_bytes, (KERNEL_SIZE**2 * count for count in inputs)))
+    taps = KERNEL_SIZE**2 * max(image_channels, *channels[:-1])
+    blocks = token_block_bytes(taps) + max(token_block_bytes(channels[-1]), round_up(taps, 4))
     kept = width * image_channels
     rows = 0
     for count in channels[:-1]:
         width = -(-width // 2)
         rows += _RING_ROWS * width * count
-    return blocks + token_block_bytes(channels[-1]) + kept + rows
+    return blocks + kept + rows

@@ -9,6 +9,7 @@ namespace mcuformer {
 TFLMRegistration Register_MCUFORMER_ADD();
 TFLMRegistration Register_MCUFORMER_ARGMAX();
 TFLMRegistration Register_MCUFORMER_ATTENTION();
+TFLMRegistration Register_MCUFORMER_CONV_STEM();
 TFLMRegistration Register_MCUFORMER_FULLY_CONNECTED();
 TFLMRegistration Register_MCUFORMER_GELU();
 TFLMRegistration Register_MCUFORMER_LAYER_NORM();
@@ -17,7 +18,7 @@ TFLMRegistration Register_MCUFORMER_MLP();
 TFLMRegistration Register_MCUFORMER_PATCH_EMBED();
 TFLMRegistration Register_MCUFORMER_SOFTMAX();
 
-constexpr int kNumOperators = 10;
+constexpr int kNumOperators = 11;
 
 // Writes all registrations to registrations[kNumOperators].
 void AllRegistrations(TFLMRegistration* registrations);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ _HEAP = _RAM + 0x10000
 _STACK = _RAM + _RAM_SIZE
 _STACK_SIZE = 0x4000
 _RETURN = _FLASH + 0x200
+_BX_LR = b"\x70\x47"
 # Around each array, so that a write past its ends shows.
 _GUARD = b"\xa5" * 64
 
@@ -41,6 +42,19 @@ class Struct:
     """A struct of 32-bit fields (int or pointer), passed by reference."""
 
     fields: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """A callback that gives a kernel the rows of an image: ``ImageSource::read`` (kernels/stem.h).
+
+    Attributes:
+        image: int8[height, width, channels].
+        asked: Gets (first row, number of rows) of each call.
+    """
+
+    image: np.ndarray
+    asked: list[tuple[int, int]] = field(default_factory=list)
 
 
 @functools.cache
@@ -82,6 +96,7 @@ class Machine:
         for address, data in image.segments:
             self._uc.mem_write(address, data)
         self._block_sizes: dict[int, int] = {}
+        self._row_sources: dict[int, RowSource] = {}
         self._instructions = 0
         self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._count)
         self._error = unicorn.UcError
@@ -91,7 +106,7 @@ class Machine:
 
         Args:
             function: Its C++ name, as in ``KernelImage.functions``.
-            arguments: int, read-only array, ``Buffer`` or ``Struct``, in order.
+            arguments: int, read-only array, ``Buffer``, ``Struct`` or ``RowSource``, in order.
 
         Returns:
             How many instructions ran, the same on every run.
@@ -104,6 +119,7 @@ class Machine:
             raise EmulatorError(f"The image for {self.core} holds no function {function}.")
         self._top = _HEAP
         self._laid: list[tuple[int, bytes, Buffer | None]] = []
+        self._row_sources.clear()
         words = [self._place(argument) & 0xFFFFFFFF for argument in arguments]
         regs = self._registers
         for register, word in zip(
@@ -144,6 +160,10 @@ class Machine:
             return self._lay(struct.pack(f"<{len(fields)}I", *fields), None, 0)
         if isinstance(argument, Buffer):
             return self._lay(argument.data.tobytes(), argument, argument.offset)
+        if isinstance(argument, RowSource):
+            address = self._lay(_BX_LR, None, 0)
+            self._row_sources[address] = argument
+            return address | 1
         if isinstance(argument, np.ndarray):
             return self._lay(np.ascontiguousarray(argument).tobytes(), None, 0)
         return int(argument)
@@ -171,7 +191,19 @@ class Machine:
                 shape, dtype = buffer.data.shape, buffer.data.dtype
                 buffer.data = np.frombuffer(inside, dtype).reshape(shape).copy()
 
+    def _deliver(self, source: RowSource) -> None:
+        regs = self._registers
+        row, rows, pixels = (
+            self._uc.reg_read(register)
+            for register in (regs.UC_ARM_REG_R1, regs.UC_ARM_REG_R2, regs.UC_ARM_REG_R3)
+        )
+        source.asked.append((row, rows))
+        self._uc.mem_write(pixels, source.image[row : row + rows].tobytes())
+        self._uc.reg_write(regs.UC_ARM_REG_R0, 1)
+
     def _count(self, uc: Any, address: int, size: int, _: Any) -> None:
+        if address in self._row_sources:
+            self._deliver(self._row_sources[address])
         count = self._block_sizes.get((address << 16) | size)
         if count is None:
             count = count_instructions(bytes(uc.mem_read(address, size)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from mcuformer_tflm.custom_ops.reference.conv_stem import stage_channels
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.firmware.step import Step, braces
 
 
@@ -55,6 +57,18 @@ def emit_attention(step: Step) -> str:
         position_bias=step.constant(6),
     )
     return _call("Attention", params, weights, step.input_at(), step.scratch_at(), step.output_at())
+
+
+def emit_conv_stem(step: Step) -> str:
+    """Returns the call of ``ConvStem``; ``rows`` is where strips come from."""
+    channels = stage_channels(step.operator.options)
+    params = braces(
+        **_image(step),
+        stages=len(channels),
+        stage_channels="{" + ", ".join(map(str, channels)) + "}",
+        **_tokens(step),
+    )
+    return _stem("ConvStem", step, params)
 
 
 def emit_fully_connected(step: Step) -> str:
@@ -132,27 +146,15 @@ def emit_mlp(step: Step) -> str:
 
 def emit_patch_embed(step: Step) -> str:
     """Returns the call of ``PatchEmbed``; ``rows`` is where strips come from."""
-    strips = step.option("mode") == 2
+    tokens = _tokens(step)
     params = braces(
-        height=step.option("image_height") if strips else step.source.shape[1],
-        width=step.source.shape[2],
-        channels=step.source.shape[3],
+        **_image(step),
         patch_size=step.option("patch_size"),
-        embed_dim=step.output.shape[-1],
+        embed_dim=tokens.pop("embed_dim"),
         tile=step.option("tile"),
-        input_zero_point=step.option("input_zero_point"),
-        output_zero_point=step.option("output_zero_point"),
-        position=step.factor("position") if step.has(3) else "{}",
-        mode=f"static_cast<mcuformer::ImageMode>({step.option('mode')})",
+        **tokens,
     )
-    weights = braces(layer=step.layer(1), position=step.constant(3), class_token=step.constant(4))
-    source = braces(
-        pixels=step.input_at(),
-        read="rows.read" if strips else "nullptr",
-        context="rows.context" if strips else "nullptr",
-    )
-    call = _call("PatchEmbed", params, weights, source, step.scratch_at(), step.output_at())
-    return f"return {call}"
+    return _stem("PatchEmbed", step, params)
 
 
 def emit_softmax(step: Step) -> str:
@@ -167,6 +169,7 @@ EMITTERS: dict[str, Callable[[Step], str]] = {
     "McuformerAdd": emit_add,
     "McuformerArgmax": emit_argmax,
     "McuformerAttention": emit_attention,
+    "McuformerConvStem": emit_conv_stem,
     "McuformerFullyConnected": emit_fully_connected,
     "McuformerGelu": emit_gelu,
     "McuformerLayerNorm": emit_layer_norm,
@@ -175,6 +178,36 @@ EMITTERS: dict[str, Callable[[Step], str]] = {
     "McuformerPatchEmbed": emit_patch_embed,
     "McuformerSoftmax": emit_softmax,
 }
+
+
+def _image(step: Step) -> dict[str, object]:
+    return {
+        "height": step.option("image_height"),
+        "width": step.source.shape[2],
+        "channels": step.source.shape[3],
+    }
+
+
+def _tokens(step: Step) -> dict[str, object]:
+    return {
+        "embed_dim": step.output.shape[-1],
+        "input_zero_point": step.option("input_zero_point"),
+        "output_zero_point": step.option("output_zero_point"),
+        "position": step.factor("position") if step.has(3) else "{}",
+        "mode": f"static_cast<mcuformer::ImageMode>({step.option('mode')})",
+    }
+
+
+def _stem(function: str, step: Step, params: str) -> str:
+    strips = MODES[step.option("mode")] == "strips"
+    weights = braces(layer=step.layer(1), position=step.constant(3), class_token=step.constant(4))
+    source = braces(
+        pixels=step.input_at(),
+        read="rows.read" if strips else "nullptr",
+        context="rows.context" if strips else "nullptr",
+    )
+    call = _call(function, params, weights, source, step.scratch_at(), step.output_at())
+    return f"return {call}"
 
 
 def _norm(step: Step) -> str:

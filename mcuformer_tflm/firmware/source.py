@@ -10,14 +10,15 @@ from mcuformer_tflm.firmware.operators import EMITTERS
 from mcuformer_tflm.firmware.step import Step, address, identifier
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
+from mcuformer_tflm.runtime.input_source import reads_strips
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 _ALIGNMENT = 16
 _SECTIONS = {"internal": ".mcuformer.constants", "external": ".mcuformer.external"}
 _ABSENT = "the model's constants are not as they were linked: is the external flash written?"
 _HEADERS = (
-    "add", "argmax", "attention", "fully_connected", "gelu", "layer_norm", "mean_pool", "mlp",
-    "patch_embed", "softmax",
+    "add", "argmax", "attention", "conv_stem", "fully_connected", "gelu", "layer_norm",
+    "mean_pool", "mlp", "patch_embed", "softmax",
 )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def write_source(
     steps = [Step(graph, i, plan, symbols, types) for i in range(len(graph.operators))]
     functions = operator_functions(graph)
     bodies = [EMITTERS[step.operator.code](step) for step in steps]
-    strips = graph.tensors[graph.inputs[0]].size != _image_bytes(graph)
+    strips = reads_strips(graph)
     assembly, constants = _assemble(graph, tensors, symbols, external)
     program = "\n".join(
         [
@@ -228,13 +229,8 @@ def _image_shape(graph: ModelGraph) -> tuple[int, int, int]:
     height = tensor.shape[1]
     for operator in graph.operators:
         if operator.inputs[0] == graph.inputs[0]:
-            height = max(height, operator.options.get("image_height", height))
+            height = operator.options.get("image_height", height)
     return height, tensor.shape[2], tensor.shape[3]
-
-
-def _image_bytes(graph: ModelGraph) -> int:
-    height, width, channels = _image_shape(graph)
-    return height * width * channels
 
 
 def _shape(model: bytes, graph: ModelGraph) -> str:

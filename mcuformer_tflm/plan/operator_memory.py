@@ -12,7 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
+from mcuformer_tflm.custom_ops.reference import (
+    attention,
+    conv_stem,
+    fully_connected,
+    mlp,
+    patch_embed,
+)
 from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
@@ -89,6 +95,8 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
             return OperatorMemory((), _by_tokens(graph, operator, 0))
         case "McuformerAdd":
             return OperatorMemory((), _by_tokens(graph, operator, _last_read(graph, operator)))
+        case "McuformerConvStem":
+            return _conv_stem_memory(graph, operator)
         case "McuformerPatchEmbed":
             return _patch_embed_memory(graph, operator)
         case "McuformerMeanPool":
@@ -126,6 +134,22 @@ def _patch_embed_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory
         "ascending", -(-height // patch), patch * row, columns * embed_dim * element_size,
         lead=(-height % patch) // 2 * row,
     )  # fmt: skip
+    return OperatorMemory((scratch,), InPlace(operator.inputs[0], walk))
+
+
+def _conv_stem_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
+    image, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
+    _, height, width, channels = image.shape
+    stages = conv_stem.stage_channels(operator.options)
+    scratch = conv_stem.scratch_bytes(width, channels, stages)
+    if MODES[operator.options["mode"]] != "in place":
+        return OperatorMemory((scratch,))
+    # The last row that a row of tokens and the next one are both made of is kept in scratch.
+    patch = operator.options["patch_size"]
+    token = output.shape[-1] * np.dtype(output.dtype).itemsize
+    walk = Walk(
+        "ascending", -(-height // patch), patch * width * channels, -(-width // patch) * token
+    )
     return OperatorMemory((scratch,), InPlace(operator.inputs[0], walk))
 
 

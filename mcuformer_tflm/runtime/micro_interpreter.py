@@ -28,6 +28,7 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 OPERATORS = (
     "McuformerPatchEmbed",
     "McuformerLayerNorm",
+    "McuformerConvStem",
     "McuformerFullyConnected",
     "McuformerAttention",
     "McuformerGelu",

@@ -10,6 +10,11 @@ import numpy as np
 from mcuformer_tflm.custom_ops.reference.add import add
 from mcuformer_tflm.custom_ops.reference.argmax import argmax
 from mcuformer_tflm.custom_ops.reference.attention import attention
+from mcuformer_tflm.custom_ops.reference.conv_stem import (
+    conv_stem,
+    stage_channels,
+    unpack_stem_weights,
+)
 from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes, unpack_weights
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.gelu import gelu
@@ -94,6 +99,8 @@ def run_operator(operator: Operator, inputs: list[Any], dtype: str) -> np.ndarra
     match operator.code:
         case "McuformerPatchEmbed":
             return _patch_embed(inputs, options, np.dtype(dtype).type)
+        case "McuformerConvStem":
+            return _conv_stem(operator, inputs, np.dtype(dtype).type)
         case "McuformerLayerNorm":
             return layer_norm(_rows(inputs[0]), *inputs[1:], **options)
         case "McuformerFullyConnected":
@@ -162,6 +169,19 @@ def _patch_embed(inputs: list[Any], options: dict[str, Any], dtype: Any) -> np.n
         options[f"residual_{name}"] = options.pop(f"position_{name}")
     weights = _unpack_tiles(packed, len(constants), patch, tile, channels)
     return patch_embed(image[0], weights, constants, position=position, dtype=dtype, **options)
+
+
+def _conv_stem(operator: Operator, inputs: list[Any], dtype: Any) -> np.ndarray:
+    absent: list[Any] = [None] * (5 - len(inputs))
+    image, packed, constants, position, class_token = inputs + absent
+    options, channels = operator.options, stage_channels(operator.options)
+    embed_dim = len(constants) - sum(channels)
+    kernels, projection = unpack_stem_weights(packed, image.shape[-1], channels, embed_dim)
+    return conv_stem(
+        image[0], kernels, projection, constants, options["input_zero_point"],
+        options["output_zero_point"], position, options.get("position_multiplier", 0),
+        options.get("position_shift", 0), class_token, dtype,
+    )  # fmt: skip
 
 
 def _unpack_tiles(

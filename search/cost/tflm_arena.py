@@ -21,6 +21,7 @@ PLANNERS: tuple[PlannerName, ...] = get_args(PlannerName)
 STATE_BYTES = {
     "McuformerAdd": 44,
     "McuformerAttention": 72,
+    "McuformerConvStem": 72,
     "McuformerFullyConnected": 56,
     "McuformerLayerNorm": 28,
     "McuformerMeanPool": 32,

@@ -13,6 +13,7 @@ COMPARISONS = {
     "fully connected": 1,
     "fully connected of low rank": 1,
     "patch embedding": 1,
+    "convolutional stem": 1,
 }
 
 

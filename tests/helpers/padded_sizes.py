@@ -14,8 +14,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from mcuformer_tflm.custom_ops.reference import conv_stem
 from mcuformer_tflm.custom_ops.reference.dot import round_up, token_block_bytes
-from mcuformer_tflm.custom_ops.reference.patch_embed import tokens_may_overwrite
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_overwrite
 
 _STEP = 8
 _MOST_DRAWS = 20_000
@@ -78,6 +79,26 @@ def _patches(sizes):
     return -(-sizes.height // sizes.patch) * -(-sizes.width // sizes.patch)
 
 
+def stem_channels(sizes):
+    """Returns the channels of each stage of a convolutional stem."""
+    return (sizes.first, sizes.second, sizes.third)[: sizes.stages]
+
+
+def _columns(sizes):
+    halvings = range(1, sizes.stages + 1)
+    return {
+        "taps": [9 * sizes.channels],
+        "embed_dim": [sizes.embed_dim],
+        "columns": [-(-sizes.width // 2**i) for i in halvings],
+    }
+
+
+def _stem_differences(sizes):
+    channels = stem_channels(sizes)
+    taps = 9 * max(sizes.channels, *channels[:-1])
+    return (token_block_bytes(channels[-1]) - taps,)
+
+
 OPERATORS = {
     "mlp of low rank": FusedOperator(
         {"tokens": _TOKENS, "width": _SIZES, "hidden": _SIZES, "rank": _SIZES, "bits": _BITS,
@@ -137,6 +158,16 @@ OPERATORS = {
             s.mode == "whole" or tokens_may_overwrite(
                 s.height, s.width, s.patch, s.channels, s.embed_dim,
                 np.dtype(s.dtype).itemsize)),
+    ),
+    "convolutional stem": FusedOperator(
+        {"height": range(1, 14), "width": range(1, 20), "channels": range(1, 9),
+         "stages": (2, 3), "first": (4, 8), "second": (4, 8, 12), "third": (4, 12, 16),
+         "embed_dim": range(1, 17), "mode": MODES, "dtype": ("int8", "int16")},
+        _columns,
+        _stem_differences,
+        ("mode",),
+        lambda s: s.mode != "in place" or conv_stem.tokens_may_overwrite(
+            s.height, s.width, 2**s.stages, s.channels, s.embed_dim, np.dtype(s.dtype).itemsize),
     ),
 }  # fmt: skip
 
