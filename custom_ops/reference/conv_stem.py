@@ -10,6 +10,7 @@ import numpy as np
 from mcuformer_tflm.custom_ops.reference.dot import (
     pack_weights,
     packed_weight_bytes,
+    round_up,
     token_block_bytes,
     unpack_weights,
 )
