@@ -21,12 +21,16 @@ from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.layers.stem import Stem
 from mcuformer_tflm.keras_models.network import Network
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 
 # Layer and its name by ``Architecture.stem``.
-STEMS = {"patch": (PatchEmbed, "patch_embed"), "conv": (ConvStem, "conv_stem")}
+STEMS: dict[str, tuple[type[Stem], str]] = {
+    "patch": (PatchEmbed, "patch_embed"),
+    "conv": (ConvStem, "conv_stem"),
+}
 
 
 def block_layers(
@@ -95,12 +99,20 @@ def run_block(
 
 
 def stem_layer(
-    architecture: Architecture, quantization: QuantizationConfig | None = None, *, dtype: Any = None
-) -> QuantizableLayer:
-    """Makes the layer between the image and the tokens."""
+    architecture: Architecture,
+    quantization: QuantizationConfig | None = None,
+    *,
+    folded: bool = False,
+    dtype: Any = None,
+) -> Stem:
+    """Makes the layer between the image and the tokens; ``folded`` as for ``Subnet``."""
     arch = architecture
-    stem, name = STEMS[arch.stem]
-    return stem(arch.embed_dim, arch.patch_size, quantization=quantization, dtype=dtype, name=name)
+    kind, name = STEMS[arch.stem]
+    options = {"standardised": False} if folded and arch.stem == "conv" else {}
+    return kind(
+        arch.embed_dim, arch.patch_size, quantization=quantization, dtype=dtype, name=name,
+        **options,
+    )  # fmt: skip
 
 
 def pooling_layer(
@@ -133,12 +145,12 @@ def build_subnet(
 
 
 def _tensors(
-    architecture: Architecture, quantization: QuantizationConfig | None
+    architecture: Architecture, quantization: QuantizationConfig | None, folded: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
     # The symbolic input and output of a functional model.
     arch = architecture
     image = tf_keras.Input(arch.image_shape, name="image")
-    x = stem_layer(arch, quantization)(image)
+    x = stem_layer(arch, quantization, folded=folded)(image)
     if arch.pooling == "class_token":
         x = ClassToken(name="class_token")(x)
     for block in range(arch.depth):
@@ -172,6 +184,8 @@ class Subnet(Network):
     Args:
         architecture: As for ``build_subnet``.
         quantization: As for ``build_subnet``.
+        folded: Whether a network in floating point has kernels as they come out of their
+            normalisation, and none of it: so the copy of a quantized one.
         name: Keras' name of the model.
 
     Attributes:
@@ -187,6 +201,7 @@ class Subnet(Network):
         architecture: Architecture,
         quantization: QuantizationConfig | None = None,
         *,
+        folded: bool = False,
         name: str = "subnet",
         tensors: tuple[tf.Tensor, tf.Tensor] | None = None,
     ) -> None:
@@ -196,7 +211,7 @@ class Subnet(Network):
             checked_type("quantization", quantization, QuantizationConfig)
             architecture.check_exportable()
         check_global_policy()
-        super().__init__(*(tensors or _tensors(architecture, quantization)), name=name)
+        super().__init__(*(tensors or _tensors(architecture, quantization, folded)), name=name)
         self.architecture = architecture
         self.quantization = quantization
 
@@ -207,6 +222,7 @@ class Subnet(Network):
             "architecture": self.architecture.to_json(),
             "quantization": self.quantization and dataclasses.asdict(self.quantization),
             "frozen": [layer.name for layer in self.layers if not layer.trainable],
+            **({"folded": True} if self.folded else {}),
         }
 
     @classmethod
@@ -214,7 +230,8 @@ class Subnet(Network):
         """Builds the model of ``get_config``, with fresh weights."""
         quantization = config["quantization"] and QuantizationConfig(**config["quantization"])
         architecture = Architecture.from_json(config["architecture"])
-        subnet = cls(architecture, quantization, name=config["name"])
+        folded = config.get("folded", False)
+        subnet = cls(architecture, quantization, folded=folded, name=config["name"])
         for name in config["frozen"]:
             subnet.get_layer(name).trainable = False
         return subnet
@@ -223,6 +240,11 @@ class Subnet(Network):
     def quantized(self) -> bool:
         """Whether its layers own TF-MOT quantizers."""
         return self.quantization is not None
+
+    @property
+    def folded(self) -> bool:
+        """Whether it is in floating point with kernels as a quantized network has them."""
+        return not self.quantized and not getattr(next(self.operators()), "standardised", True)
 
     def uncalibrated_copy(self, config: QuantizationConfig | None = None) -> Self:
         """Returns the same network with TF-MOT quantizers, for ``calibrate``.

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.custom_ops.reference.conv_stem import KERNEL_SIZE, num_stages, stem_channels
-from mcuformer_tflm.keras_models.layers.position import initial_positions
-from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
+from mcuformer_tflm.keras_models.images import IMAGE_SCALE
+from mcuformer_tflm.keras_models.layers.stem import IMAGE_QUANTIZATION, Stem
+from mcuformer_tflm.keras_models.quantization.integer_matrix import integer_matrix, rescale
+from mcuformer_tflm.keras_models.quantization.quantizers import (
+    PACKAGE,
+    FixedRangeQuantizer,
+    QuantizableLayer,
+    ReluQuantizer,
+    residual_quantizer,
+    weight_quantizer,
+)
+from mcuformer_tflm.keras_models.quantization.scales import Quantization, integers, real_values
 
 # Each stage's output is as large as its input's every other pixel, from the first one on.
 _STRIDE = 2
@@ -22,53 +31,53 @@ _RELU_GAIN = 1.7139588594436646
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)
-class ConvStem(QuantizableLayer):
+class ConvStem(Stem):
     """3x3 convolutions of stride 2 with ReLU, a projection to tokens, and their positions.
 
-    float[batch, height, width, channels] in [-1, 1) to float[batch, tokens, embed_dim], as
-    ``PatchEmbed`` (Xiao et al., "Early Convolutions Help Transformers See Better", 2021). Every
-    stage pads one pixel of zeros on each side, so that n pixels become ceil(n / 2); its channels
-    are ``stem_channels``.
+    Instead of ``PatchEmbed`` (Xiao et al., "Early Convolutions Help Transformers See Better",
+    2021). Every stage pads one pixel of zeros on each side, so that n pixels become ceil(n / 2);
+    its channels are ``stem_channels``. The integer operator is ``custom_ops/kernels/conv_stem``.
 
     Kernels are standardised over height, width and channels of the input, each unit for itself
     (Qiao et al., 2019), and scaled by a learned gain (Brock et al., 2021). No statistic of a batch
     enters: a narrower ``embed_dim`` takes the leading channels of every stage and is the network
-    that it would be on its own.
+    that it would be on its own. A quantized layer has the kernels that come out, without gains.
 
     Args:
         embed_dim: Width of a token in the widest network.
         patch_size: Pixels of height and width that become a token: 4, 8, 16 or 32.
+        standardised: Whether a layer in floating point standardises its kernels, or has them
+            as they come out, as the copy of a quantized network does.
         **kwargs: As for ``QuantizableLayer``.
     """
 
-    reads_image = True
-
-    def __init__(self, embed_dim: int, patch_size: int, **kwargs: Any) -> None:
+    def __init__(
+        self, embed_dim: int, patch_size: int, *, standardised: bool = True, **kwargs: Any
+    ) -> None:
         """Makes the layer."""
-        super().__init__(**kwargs)
-        self.embed_dim = embed_dim
-        self.patch_size = patch_size
+        super().__init__(embed_dim, patch_size, **kwargs)
+        self.standardised = standardised and not self.quantized
         self.stages = range(1, num_stages(patch_size) + 1)
 
     def build(self, input_shape: Any) -> None:
-        """Creates kernels, gains and biases of the stages, of the projection, and positions."""
+        """Creates kernels, gains and biases of the stages, those of the projection, positions."""
         _, height, width, channels = input_shape
-        p = self.patch_size
-        self.num_tokens = -(height // -p) * -(width // -p)
-        for stage, units in zip(self.stages, stem_channels(self.embed_dim, p), strict=True):
-            kernel = [KERNEL_SIZE, KERNEL_SIZE, channels, units]
-            self._add(f"kernel_{stage}", kernel, "he_normal")
-            self._add(f"gain_{stage}", [units], tf_keras.initializers.Constant(_RELU_GAIN))
+        self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
+        for stage, units in zip(self.stages, self._channels(self.embed_dim), strict=True):
+            shape = [KERNEL_SIZE, KERNEL_SIZE, channels, units]
+            self._add_kernel(f"kernel_{stage}", shape, "he_normal")
+            if self.standardised:
+                gain = tf_keras.initializers.Constant(_RELU_GAIN)
+                self._add(f"gain_{stage}", [units], gain)
             self._add(f"bias_{stage}", [units], "zeros")
+            self.add_quantizer(f"stage_{stage}", ReluQuantizer())
             channels = units
-        self._add("kernel", [channels, self.embed_dim], "glorot_uniform")
+        self._add_kernel("kernel", [channels, self.embed_dim], "glorot_uniform")
         self._add("bias", [self.embed_dim], "zeros")
-        positions = functools.partial(initial_positions, -(width // -p))
-        self._add("position", [self.num_tokens, self.embed_dim], positions)
+        self.add_position(height, width)
+        self.add_quantizer("position", weight_quantizer(per_axis=False), shape=self.position.shape)
+        self.add_quantizer("output", residual_quantizer(self.quantization))
         super().build(input_shape)
-
-    def _add(self, name: str, shape: list[int], initializer: Any) -> None:
-        setattr(self, name, self.add_weight(name, shape, initializer=initializer))
 
     def call(
         self,
@@ -77,32 +86,86 @@ class ConvStem(QuantizableLayer):
         training: bool | None = None,
     ) -> tf.Tensor:
         """Convolves images and embeds what is left of each patch."""
+        x = self.fake_quantize("image", images, training)
+        if self.simulates_integers:
+            return self._integer_call(x, training)
         width = self.embed_dim if embed_dim is None else embed_dim
-        x, channels = images, images.shape[-1]
-        for stage, units in zip(self.stages, stem_channels(width, self.patch_size), strict=True):
-            kernel = getattr(self, f"kernel_{stage}")[:, :, :channels, :units]
-            kernel = standardised(kernel, getattr(self, f"gain_{stage}")[:units])
+        channels = images.shape[-1]
+        for stage, units in zip(self.stages, self._channels(width), strict=True):
+            kernel = self._kernel(stage, channels, units)
+            kernel = self.fake_quantize(f"kernel_{stage}", kernel, training)
             bias = getattr(self, f"bias_{stage}")[:units]
             x = tf.nn.relu(tf.nn.conv2d(x, kernel, _STRIDE, _PADDING) + bias)
+            x = self.fake_quantize(f"stage_{stage}", x, training)
             channels = units
-        x = tf.reshape(x, [-1, channels])
-        tokens = tf.matmul(x, self.kernel[:channels, :width]) + self.bias[:width]
-        return tf.reshape(tokens, [-1, self.num_tokens, width]) + self.position[:, :width]
+        kernel = self.fake_quantize("kernel", self.kernel[:channels, :width], training)
+        tokens = tf.matmul(tf.reshape(x, [-1, channels]), kernel) + self.bias[:width]
+        position = self.fake_quantize("position", self.position[:, :width], training)
+        tokens = tf.reshape(tokens, [-1, self.num_tokens, width])
+        return self.fake_quantize("output", tokens + position, training)
+
+    @tf.autograph.experimental.do_not_convert
+    def _integer_call(self, x: tf.Tensor, training: bool | None) -> tf.Tensor:
+        source = IMAGE_QUANTIZATION
+        for stage in self.stages:
+            x, source = self._integer_stage(stage, x, source, training)
+        matrix = integer_matrix(self, source)
+        kernel = self.fake_quantize("kernel", self.kernel, training)
+        rows = tf.reshape(integers(x, matrix.source), [-1, kernel.shape[0]])
+        return self.integer_tokens(matrix.accumulate(rows, kernel), matrix, training)
+
+    def _integer_stage(
+        self, stage: int, x: tf.Tensor, source: Quantization, training: bool | None
+    ) -> tuple[tf.Tensor, Quantization]:
+        name, bias = f"kernel_{stage}", getattr(self, f"bias_{stage}")
+        matrix = integer_matrix(self, source, name, f"bias_{stage}")
+        kernel = self.fake_quantize(name, getattr(self, name), training)
+        pixels, weights = matrix.exact_factors(integers(x, matrix.source), kernel)
+        accumulator = tf.nn.conv2d(pixels, weights, _STRIDE, _PADDING)
+        smooth = tf.nn.relu(matrix.real_values(accumulator, bias))
+        smooth = self.fake_quantize(f"stage_{stage}", smooth, training)
+        output = self.tensor_quantization(f"stage_{stage}")
+        exact = rescale(
+            tf.cast(accumulator, tf.int32),
+            matrix.centred_bias,
+            *matrix.multipliers([output]),
+            output.zero_point,
+            output.num_bits,
+        )
+        return real_values(smooth, exact, output), output
+
+    def copy_weights(self, source: QuantizableLayer) -> None:
+        """Takes another's weights, and its kernels as they come out where this has no gains."""
+        super().copy_weights(source)
+        if isinstance(source, ConvStem) and source.standardised and not self.standardised:
+            for stage in self.stages:
+                getattr(self, f"kernel_{stage}").assign(source._kernel(stage, None, None))
+
+    def _channels(self, embed_dim: Any) -> tuple[Any, ...]:
+        return stem_channels(embed_dim, self.patch_size)
+
+    def _kernel(self, stage: int, channels: Any, units: Any) -> tf.Tensor:
+        # As it is convolved with.
+        kernel = getattr(self, f"kernel_{stage}")[:, :, :channels, :units]
+        if not self.standardised:
+            return kernel
+        return _standardised(kernel, getattr(self, f"gain_{stage}")[:units])
+
+    def _add(self, name: str, shape: list[int], initializer: Any) -> None:
+        setattr(self, name, self.add_weight(name, shape, initializer=initializer))
+
+    def _add_kernel(self, name: str, shape: list[int], initializer: Any) -> None:
+        self._add(name, shape, initializer)
+        self.add_quantizer(name, weight_quantizer(), shape=tf.TensorShape(shape))
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""
-        config = {"embed_dim": self.embed_dim, "patch_size": self.patch_size}
-        return {**super().get_config(), **config}
+        return {**super().get_config(), "standardised": self.standardised}
 
 
-def standardised(kernel: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
-    """Returns a kernel whose units have mean 0 and, over their inputs, a sum of squares of gain^2.
-
-    Args:
-        kernel: float[height, width, channels, units].
-        gain: float[units].
-    """
-    # In 32 bits also where products have 16: a unit's weights nearly cancel.
+def _standardised(kernel: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
+    # Each unit with mean 0 and a sum of squares of gain^2. In 32 bits also where products have
+    # 16: a unit's weights nearly cancel.
     wide = tf.cast(kernel, tf.float32)
     wide -= tf.reduce_mean(wide, [0, 1, 2], keepdims=True)
     squares = tf.reduce_sum(tf.square(wide), [0, 1, 2], keepdims=True)

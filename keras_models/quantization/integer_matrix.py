@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -54,12 +55,21 @@ class IntegerMatrix:
             x: float32[rows, width] integers less their zero point.
             kernel: The layer's kernel after its quantizer, which gets the gradient.
         """
+        x, weights = self.exact_factors(x, kernel)
+        return tf.matmul(x, tf.reshape(weights, [-1, kernel.shape[-1]]))
+
+    def exact_factors(self, x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns ``x`` and the weights' integers in a type that holds all sums of products.
+
+        Args:
+            x: float32 integers less their zero point.
+            kernel: As for ``accumulate``, whose shape the weights have.
+        """
         scales = tf.cast(self.scales, kernel.dtype)
         weights = straight_through(kernel / scales, tf.cast(self.weights, kernel.dtype))
-        weights = tf.reshape(weights, [-1, kernel.shape[-1]])
-        if 255 * 127 * weights.shape[0] >= _EXACT_IN_FLOAT32:
-            x, weights = tf.cast(x, tf.float64), tf.cast(weights, tf.float64)
-        return tf.matmul(x, weights)
+        if 255 * 127 * math.prod(kernel.shape[:-1]) >= _EXACT_IN_FLOAT32:
+            return tf.cast(x, tf.float64), tf.cast(weights, tf.float64)
+        return x, weights
 
     def real_values(self, accumulator: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         """Returns an accumulator in real units, float32, and the layer's bias added."""
@@ -79,12 +89,21 @@ class IntegerMatrix:
         return quantize_multiplier(factors * RESIDUAL_ONE if residual else factors)
 
 
-def integer_matrix(layer: QuantizableLayer, source: Quantization) -> IntegerMatrix:
-    """Quantizes kernel [..., units] and bias [units] of a layer for an input of ``source``."""
-    weights, scales = layer.integer_kernel()
+def integer_matrix(
+    layer: QuantizableLayer, source: Quantization, kernel: str = "kernel", bias: str = "bias"
+) -> IntegerMatrix:
+    """Quantizes kernel [..., units] and bias [units] of a layer for an input of ``source``.
+
+    Args:
+        layer: Whose they are.
+        source: Quantization of the input.
+        kernel: Name of the kernel and of its quantizer.
+        bias: Name of the bias.
+    """
+    weights, scales = layer.integer_kernel(kernel)
     scale = tf.convert_to_tensor(source.scale, tf.float64)
     zero_point = tf.convert_to_tensor(source.zero_point, tf.int64)
-    folded, centred = _fold_bias(layer.bias, weights, scales, scale, zero_point)
+    folded, centred = _fold_bias(getattr(layer, bias), weights, scales, scale, zero_point)
     return IntegerMatrix(weights, scales, folded, centred, Quantization(scale, zero_point))
 
 

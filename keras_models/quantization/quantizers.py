@@ -78,6 +78,16 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
         return low, high
 
 
+class ReluQuantizer(CalibratedQuantizer):
+    """Of what ReLU gives: its range starts at zero, which is the integers' lower end then."""
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> Any:
+        """Creates the range."""
+        ranges = super().build(tensor_shape, name, layer)
+        ranges["min_var"].assign(0.0)
+        return ranges
+
+
 class FixedRangeQuantizer(tfmot_quantizers.FixedQuantizer):
     """TF-MOT's quantizer of a range known beforehand, with its number of bits honoured.
 
@@ -237,13 +247,22 @@ class QuantizableLayer(tf_keras.layers.Layer):
         scale, zero_point = _nudged(low, high, num_bits, quantizer.narrow_range)
         return Quantization(scale, zero_point, num_bits=num_bits)
 
-    def integer_kernel(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the kernel's integers, float64 of its shape, and their scales, float64[units].
+    @property
+    def kernel_names(self) -> list[str]:
+        """Names of the quantized weights that have a scale a unit, in the order of their use."""
+        return [
+            name
+            for name, quantizer in self._quantizers.items()
+            if isinstance(quantizer, tfmot_quantizers.LastValueQuantizer) and quantizer.per_axis
+        ]
+
+    def integer_kernel(self, name: str = "kernel") -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns a kernel's integers, float64 of its shape, and their scales, float64[units].
 
         They lie within [-127, 127], or [-7, 7] for 4 bits.
         """
-        num_bits = self._quantizers["kernel"].num_bits
-        return _integer_kernel(self.kernel, self._ranges["kernel"]["max_var"], num_bits)
+        num_bits = self._quantizers[name].num_bits
+        return _integer_kernel(getattr(self, name), self._ranges[name]["max_var"], num_bits)
 
     def add_quantizer(self, name: str, quantizer: Any, *, shape: Any = None) -> None:
         """Registers a quantizer under the name of its tensor; does nothing in a float layer."""

@@ -215,15 +215,14 @@ def _warn(quantized: Subnet, found: Mapping[tuple[str, str], Calibration], num_i
             f"they are; give {FEW_IMAGES} or more, better some hundred."
         )
     for layer in quantized.operators():
-        kernel = getattr(layer, "kernel", None)
-        if kernel is None:
-            continue
-        dead = np.flatnonzero(~np.any(np.reshape(kernel, [-1, kernel.shape[-1]]), axis=0))
-        if len(dead):
-            _tell(
-                f"{layer.name}: the weights of {_channels(dead, kernel.shape[-1])} are all zero; "
-                "it is trained badly, or wider than it needs to be."
-            )
+        for name in layer.kernel_names:
+            kernel = getattr(layer, name)
+            dead = np.flatnonzero(~np.any(np.reshape(kernel, [-1, kernel.shape[-1]]), axis=0))
+            if len(dead):
+                _tell(
+                    f"{layer.name}: the weights of {_channels(dead, kernel.shape[-1])} of its "
+                    f"{name} are all zero; it is trained badly, or wider than it needs to be."
+                )
     for (name, tensor), calibration in found.items():
         constant = calibration.constant_channels()
         if len(constant) and num_images > 1:

@@ -211,13 +211,13 @@ def _layer_error(
     names = layer.output_names
     ranges = [layer.integer_range(name) for name in names]
     low, high = max(ranges, key=lambda limits: limits[1] - limits[0])
-    weight_sqnr = None
-    if hasattr(layer, "kernel"):
-        kernel = layer.kernel
-        rounded = layer.fake_quantize("kernel", kernel, training=False)
-        weight_sqnr = _decibel(
-            float(tf.reduce_sum(kernel**2)), float(tf.reduce_sum((kernel - rounded) ** 2))
-        )
+    signal = noise = 0.0
+    for name in layer.kernel_names:
+        kernel = getattr(layer, name)
+        rounded = layer.fake_quantize(name, kernel, training=False)
+        signal += float(tf.reduce_sum(kernel**2))
+        noise += float(tf.reduce_sum((kernel - rounded) ** 2))
+    weight_sqnr = _decibel(signal, noise) if layer.kernel_names else None
     return LayerError(
         layer=layer.name,
         operator=type(layer).__name__,

@@ -19,18 +19,21 @@ def quantization_of(layer, name):
     return Quantization(scale, zero_point, num_bits=bits)
 
 
-def layer_constants(layer, source, outputs, residual=False):
+def layer_constants(layer, source, outputs, residual=False, kernel="kernel", bias="bias"):
     """Weights int8[..., units], and int32[units, 3]: bias, multiplier, shift."""
-    _, high = layer.channel_ranges("kernel")
-    limit = 2 ** (layer.quantizer("kernel").num_bits - 1) - 1
+    _, high = layer.channel_ranges(kernel)
+    limit = 2 ** (layer.quantizer(kernel).num_bits - 1) - 1
     scales = np.where(high > 0, high, 1.0).astype(np.float64) / limit
-    kernel = layer.kernel.numpy()
-    weights = np.clip(np.rint(kernel / scales), -limit, limit).astype(np.int8)
+    weights = np.clip(np.rint(getattr(layer, kernel).numpy() / scales), -limit, limit).astype(
+        np.int8
+    )
     units = weights.shape[-1]
     output_scales = np.repeat([part.scale for part in outputs], units // len(outputs))
     factors = scales * source.scale / output_scales * (256 if residual else 1)
     sums = weights.reshape(-1, units).astype(np.int64).sum(0)
-    bias = np.rint(layer.bias.numpy() / (scales * source.scale)) - source.zero_point * sums
+    bias = (
+        np.rint(getattr(layer, bias).numpy() / (scales * source.scale)) - source.zero_point * sums
+    )
     pairs = [quantize_multiplier(float(factor)) for factor in factors]
     multipliers, shifts = zip(*pairs, strict=True)
     return weights, unit_constants(bias, np.array(multipliers), np.array(shifts))

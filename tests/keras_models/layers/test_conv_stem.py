@@ -10,6 +10,7 @@ from mcuformer_tflm.custom_ops.reference.conv_stem import PATCH_SIZES, stem_chan
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.search.cost.memory import num_macs, num_parameters
@@ -144,3 +145,27 @@ def test_description_of_a_patch_stem_is_as_it_was_before_there_was_another():
     assert "stem" not in patch.to_json()
     assert Architecture.from_json(patch.to_json()) == patch
     assert Architecture.from_json(SMALL.to_json()) == SMALL
+
+
+def test_quantized_layer_has_the_kernels_that_come_out_of_standardisation():
+    layer, quantized = ConvStem(12, 4), ConvStem(12, 4, quantization=QuantizationConfig())
+    copy = ConvStem(12, 4, standardised=False)
+    for each in (layer, quantized, copy):
+        each.build([None, *SMALL.image_shape])
+        each.built = True
+    disturb(layer)
+    quantized.copy_weights(layer)
+    copy.copy_weights(quantized)
+    assert not hasattr(quantized, "gain_1")
+    images = np.random.default_rng(4).uniform(-1, 1, (3, *SMALL.image_shape)).astype(np.float32)
+    np.testing.assert_allclose(copy(images), layer(images), atol=1e-6)
+
+
+def test_layer_survives_its_configuration():
+    for layer in (ConvStem(12, 4), ConvStem(12, 4, standardised=False)):
+        again = ConvStem.from_config(layer.get_config())
+        for each in (layer, again):
+            each.build([None, *SMALL.image_shape])
+        shapes = [[weight.shape for weight in each.weights] for each in (layer, again)]
+        assert shapes[0] == shapes[1]
+    assert len(ConvStem(12, 4).stages) == 2

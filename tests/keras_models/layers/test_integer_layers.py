@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from integer_constants import layer_constants, quantization_of, residual_options
 
 from mcuformer_tflm.custom_ops.reference.attention import attention, exp_table
+from mcuformer_tflm.custom_ops.reference.conv_stem import conv_stem
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.gelu import gelu, gelu_table
@@ -17,6 +18,7 @@ from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.layers.attention import LOGIT_STEP, Attention
+from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON, LayerNorm
@@ -228,6 +230,58 @@ def test_patch_embed(seed, size, patch, num_bits):
         for image in images
     ]  # fmt: skip
     np.testing.assert_array_equal(integers(layer, layer(real)), wanted)
+
+
+# Of 80 values a token, the last stage sums over more than float32 holds exactly.
+@pytest.mark.parametrize(("shape", "patch", "embed_dim", "num_bits"), [
+    ((5, 6, 2), 4, 6, 8), ((9, 16, 3), 8, 10, 16), ((32, 32, 1), 32, 5, 8), ((7, 4, 1), 4, 160, 8),
+])  # fmt: skip
+def test_conv_stem(shape, patch, embed_dim, num_bits):
+    rng = np.random.default_rng(patch + embed_dim)
+    images = rng.integers(-128, 128, (2, *shape)).astype(np.int8)
+    real = tf.constant(np.float32(images) * np.float32(IMAGE_SCALE))
+    layer = ConvStem(embed_dim, patch, quantization=QuantizationConfig(residual_bits=num_bits))
+    build(rng, layer, real)
+    source, kernels, constants = Quantization(IMAGE_SCALE), [], []
+    for stage in layer.stages:
+        # Some values beyond the range, and not those of zero alone.
+        layer._ranges[f"stage_{stage}"]["max_var"].assign(rng.uniform(1, 2))
+        output = quantization_of(layer, f"stage_{stage}")
+        names = {"kernel": f"kernel_{stage}", "bias": f"bias_{stage}"}
+        kernel, part = layer_constants(layer, source, [output], **names)
+        kernels.append(kernel.transpose(3, 0, 1, 2))
+        constants.append(part)
+        source = output
+    output, added = (quantization_of(layer, name) for name in ("output", "position"))
+    kernel, part = layer_constants(layer, source, [output], residual=True)
+    position = np.clip(np.rint(layer.position.numpy() / added.scale), -127, 127).astype(np.int8)
+    wanted = [
+        conv_stem(
+            image, kernels, kernel.T, np.concatenate([*constants, part]), 0, output.zero_point,
+            position, *quantize_multiplier(added.scale / output.scale * 2**8),
+            dtype=np.int8 if num_bits == 8 else np.int16,
+        )
+        for image in images
+    ]  # fmt: skip
+    np.testing.assert_array_equal(integers(layer, layer(real)), wanted)
+    assert len(np.unique(wanted)) >= embed_dim, "it saturates everywhere"
+
+
+def test_gradient_of_conv_stem_is_that_of_the_layer_without_integers():
+    rng = np.random.default_rng(0)
+    real = tf.constant(rng.integers(-128, 128, (2, 9, 8, 1)) * np.float32(IMAGE_SCALE))
+    gradients = []
+    for exact in (True, False):
+        layer = ConvStem(5, 4, quantization=QuantizationConfig(integer_operators=exact))
+        build(np.random.default_rng(1), layer, real)
+        for name in ("stage_1", "stage_2", "output"):
+            layer._ranges[name]["max_var"].assign(20.0)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(real) * tf.range(5, dtype=tf.float32))
+        gradients.append(tape.gradient(loss, layer.trainable_weights))
+    for one, other in zip(*gradients, strict=True):
+        assert np.abs(other).max() > 0
+        assert np.abs(one - other).max() < 0.05 * np.abs(other).max()
 
 
 def test_gradient_is_that_of_the_layer_without_rounding():

@@ -192,7 +192,9 @@ def test_dead_and_constant_channels_are_told_with_their_layer(subnet, images):
     head.kernel.assign(head.kernel * [1.0, 0.0, 1.0])
     fc1.kernel.assign(fc1.kernel * np.repeat([0.0, 1.0], [7, 9]))
     texts = warned(lambda: quantize(subnet, images, epochs=0))
-    assert any("head: the weights of 1 of 3 channels (1) are all zero" in t for t in texts)
+    assert any(
+        "head: the weights of 1 of 3 channels (1) of its kernel are all zero" in t for t in texts
+    )
     assert any("block_0_fc1: the weights of 7 of 16 channels (0, 1, 2" in t for t in texts)
     assert any("block_0_gelu: 7 of 16 channels" in t and "never change" in t for t in texts)
 
