@@ -225,7 +225,6 @@ class Architecture:
         """
         options = {
             "low_rank_attention": self.low_rank_attention,
-            "pooling": self.pooling != "mean",
             "stem": self.stem != "patch",
         }
         for field in [name for name, used in options.items() if used]:
@@ -233,7 +232,9 @@ class Architecture:
                 f"{field} is {getattr(self, field)!r}: it trains and runs in float, but has no "
                 f"int8 operators yet; leave {field} at its default for a microcontroller."
             )
-        if self.relative_position and self.grid_height != self.grid_width:
+        if self.relative_position and (
+            self.grid_height != self.grid_width or self.pooling != "mean"
+        ):
             raise ConfigError(
                 f"relative_position is True on {self.grid_height} rows of {self.grid_width} "
                 "patches: the int8 operator takes square grids; leave it at False."

@@ -11,7 +11,9 @@ import tf_keras
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.foreign_layers import instead_of
 from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
 
 _HOW = "give a functional tf_keras.Model of the layers in mcuformer_tflm.keras_models"
@@ -187,6 +189,8 @@ def _check_inputs(node: Node, graph: NetworkGraph) -> None:
             "patch_size) reads the image, and all other layers read what a stem or another layer "
             "makes of it."
         )
+    if isinstance(layer, ClassToken | ClassTokenPool):
+        _check_class_token(node, graph)
     if isinstance(layer, Attention):
         source = graph.node(node.sources[0]).layer
         if not (isinstance(source, FullyConnected) and source.parts == 3):
@@ -199,6 +203,20 @@ def _check_inputs(node: Node, graph: NetworkGraph) -> None:
             f"{node.name} reads {parted[0]}, whose {_parts(graph, parted[0])} parts have scales of "
             "their own, which Attention alone can join; make that layer with parts=1, or another "
             "one for this branch."
+        )
+
+
+def _check_class_token(node: Node, graph: NetworkGraph) -> None:
+    # One operator writes the patches and the token, one normalises the token alone.
+    (name,) = node.sources
+    source = graph.node(name).layer
+    takes = isinstance(node.layer, ClassTokenPool)
+    right = isinstance(source, LayerNorm) if takes else source.reads_image
+    if not right or name in graph.outputs or len(graph.readers(name)) > 1:
+        what = "a LayerNorm" if takes else "a stem such as PatchEmbed"
+        raise ConfigError(
+            f"{node.name} reads {name}; {type(node.layer).__name__} reads {what} that nothing else "
+            "reads: their operator is one."
         )
 
 

@@ -120,7 +120,7 @@ def pooling_layer(
 ) -> QuantizableLayer:
     """Makes the layer between the tokens and the classifier."""
     if architecture.pooling == "class_token":
-        return ClassTokenPool(dtype=dtype, name="class_token_pool")
+        return ClassTokenPool(quantization=quantization, dtype=dtype, name="class_token_pool")
     return MeanPool(quantization=quantization, dtype=dtype, name="mean_pool")
 
 
@@ -152,7 +152,7 @@ def _tensors(
     image = tf_keras.Input(arch.image_shape, name="image")
     x = stem_layer(arch, quantization, folded=folded)(image)
     if arch.pooling == "class_token":
-        x = ClassToken(name="class_token")(x)
+        x = ClassToken(quantization=quantization, name="class_token")(x)
     for block in range(arch.depth):
         x = run_block(block_layers(arch, block, quantization=quantization), x, {})
     x = LayerNorm(quantization=quantization, name="norm")(x)

@@ -26,16 +26,23 @@ MAX_PATCH_VALUES = 1 << 16
 
 
 def tokens_may_overwrite(
-    height: int, width: int, patch_size: int, channels: int, embed_dim: int, element_size: int = 1
+    height: int,
+    width: int,
+    patch_size: int,
+    channels: int,
+    embed_dim: int,
+    element_size: int = 1,
+    class_token: bool = False,
 ) -> bool:
     """Whether tokens may overwrite the image they are made of (``PatchEmbedMayOverwrite``).
 
-    Each row of patches may give no more bytes than the pixels that no later row needs.
+    Each row of patches may give no more bytes than the pixels that no later row needs, with the
+    place of a class token before the first.
     """
     rows, columns = -(-height // patch_size), -(-width // patch_size)
     before = (rows * patch_size - height) // 2
     return all(
-        row * columns * embed_dim * element_size
+        (row * columns + class_token) * embed_dim * element_size
         <= min(max(row * patch_size - before, 0), height) * width * channels
         for row in range(1, rows)
     )

@@ -32,6 +32,7 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
 
     Attributes:
         calibration: What the tensor held so far; None outside calibration.
+        beside: Further values that the range must hold, which do not pass through it.
     """
 
     def __init__(self, num_bits: int = 8, symmetric: bool = False) -> None:
@@ -40,6 +41,7 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
             num_bits=num_bits, per_axis=False, symmetric=symmetric, narrow_range=symmetric
         )
         self.calibration: Calibration | None = None
+        self.beside: tf.Variable | None = None
 
     def __call__(
         self, inputs: tf.Tensor, training: bool, weights: dict[str, tf.Variable], **_: Any
@@ -71,6 +73,9 @@ class CalibratedQuantizer(tfmot_quantizers.MovingAverageQuantizer):
         # The range holds zero whatever the signs, since integers have a zero point within their
         # range; it is never empty, and as wide to both sides if it is symmetric.
         low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+        if self.beside is not None:
+            low = tf.minimum(low, tf.reduce_min(self.beside))
+            high = tf.maximum(high, tf.reduce_max(self.beside))
         high = tf.maximum(high, low + 1e-6)
         if self.symmetric:
             high = tf.maximum(-low, high)
@@ -153,12 +158,13 @@ class QuantizableLayer(tf_keras.layers.Layer):
     @property
     def simulates_integers(self) -> bool:
         """Whether it now computes as its integer operator does."""
-        return (
-            self.quantization is not None
-            and self.quantization.integer_operators
-            and not self._calibrating
-            and not self._under_construction
-        )
+        config = self.quantization
+        return config is not None and config.integer_operators and self.rounds
+
+    @property
+    def rounds(self) -> bool:
+        """Whether it now rounds its tensors: calibration and construction see them as they are."""
+        return self.quantized and not self._calibrating and not self._under_construction
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Runs the layer; while a functional model is built, notes who made its inputs."""
@@ -194,10 +200,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
             ConfigError: If it is not known.
         """
         if index >= len(self._sources):
-            raise ConfigError(
-                f"{self.name} does not know how its input is quantized; build it in a functional "
-                "model of quantized layers, or call follow(...) with the layer before it."
-            )
+            raise _follows_nobody(self)
         return self._sources[index]()
 
     @property
@@ -325,7 +328,7 @@ class QuantizableLayer(tf_keras.layers.Layer):
         """
         found = self.tensor_quantization(name)
         greatest = 2 ** (found.num_bits - 1) - 1
-        least = -greatest if self._quantizers[name].narrow_range else -greatest - 1
+        least = -greatest if self.quantizer(name).narrow_range else -greatest - 1
         scale, zero_point = float(found.scale), int(found.zero_point)
         return scale * (least - zero_point), scale * (greatest - zero_point)
 
@@ -344,6 +347,58 @@ class QuantizableLayer(tf_keras.layers.Layer):
         """Returns the (min, max) of one weight tensor: float[channels] each, in real units."""
         ranges = self._ranges[name]
         return ranges["min_var"].numpy(), ranges["max_var"].numpy()
+
+
+class PassingLayer(QuantizableLayer):
+    """A layer whose output is quantized as its input is: it owns no quantizer of its own."""
+
+    @tf.__internal__.tracking.no_automatic_dependency_tracking
+    def follow(self, *makers: QuantizableLayer) -> None:
+        """Tells whose output is this layer's input, whose quantization is its own."""
+        super().follow(*makers)
+        self._maker = makers[0]
+
+    @property
+    def maker(self) -> QuantizableLayer:
+        """The layer before it.
+
+        Raises:
+            ConfigError: If it is not known.
+        """
+        maker: QuantizableLayer | None = getattr(self, "_maker", None)
+        if maker is None:
+            raise _follows_nobody(self)
+        return maker
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the input's quantizers."""
+        return self.maker.output_names
+
+    @property
+    def output_bits(self) -> int:
+        """Width of the input's integers."""
+        return self.maker.output_bits
+
+    def input_bits(self, index: int) -> tuple[int, ...]:
+        """Returns the widths that its input may have: any."""
+        del index
+        return (8, 16)
+
+    def tensor_quantization(self, name: str) -> Quantization:
+        """Returns what is applied to the input, as it is now."""
+        return self.maker.tensor_quantization(name)
+
+    def quantizer(self, name: str) -> Any:
+        """Returns the quantizer of the input."""
+        return self.maker.quantizer(name)
+
+
+def _follows_nobody(layer: QuantizableLayer) -> ConfigError:
+    return ConfigError(
+        f"{layer.name} does not know how its input is quantized; build it in a functional model "
+        "of quantized layers, or call follow(...) with the layer before it."
+    )
 
 
 @constant_function

@@ -142,6 +142,7 @@ def _errors(
         match operator.code:
             case "McuformerLayerNorm":
                 wanted = _layer_norm(real, layer.gamma.numpy(), layer.beta.numpy())
+                wanted = wanted[: output.size // output.shape[-1]]  # a class token's alone
             case "McuformerGelu":
                 wanted = real / (1 + np.exp(-1.702 * real))
             case "McuformerAttention":
@@ -154,7 +155,7 @@ def _errors(
                 continue
         in_lsb = np.clip(wanted / output.scale + output.zero_point, -128, 127)
         for case, variant in _variants(operator):
-            found = run_operator(variant, inputs, output.dtype).reshape(in_lsb.shape)
+            found = run_operator(variant, inputs, output).reshape(in_lsb.shape)
             yield case, np.abs(found - in_lsb), found != np.rint(in_lsb)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from mcuformer_tflm.convert.layer_constants import weight_bits
 from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
@@ -26,17 +27,19 @@ def group_layers(
     Args:
         graph: The quantized network.
         kept: Names of the attention layers whose normalised tokens are an operator's output.
-        one_by_one: Whether every layer is an operator of its own.
+        one_by_one: Whether every layer is an operator of its own, where it can be.
 
     Returns:
         Groups in the order of execution: attention after the layers that normalise and give
-        queries, keys and values; a residual MLP from its normalisation on; single layers.
+        queries, keys and values; a residual MLP from its normalisation on; a stem and the class
+        token behind it, a normalisation and what takes its class token; single layers.
     """
-    if one_by_one:
-        return [(node,) for node in graph.nodes]
     groups: dict[str, Group] = {}
     for node in graph.nodes:
-        group = _mlp(graph, node) or _attention(graph, node, node.name in kept) or (node,)
+        group = _class_token(graph, node)
+        if group is None and not one_by_one:
+            group = _mlp(graph, node) or _attention(graph, node, node.name in kept)
+        group = group or (node,)
         for part in group[:-1]:
             del groups[part.name]
         groups[node.name] = group
@@ -46,6 +49,13 @@ def group_layers(
 def attention_layers(graph: NetworkGraph) -> list[str]:
     """Returns the names of the attention layers whose normalised tokens may be kept or not."""
     return [group[-1].name for group in group_layers(graph) if len(_kinds(group)) == 3]
+
+
+def _class_token(graph: NetworkGraph, node: Node) -> Group | None:
+    # ``read_network`` has seen to it that nobody else reads the layer before.
+    if not isinstance(node.layer, ClassToken | ClassTokenPool):
+        return None
+    return graph.node(node.sources[0]), node
 
 
 def _attention(graph: NetworkGraph, node: Node, kept: bool) -> Group | None:

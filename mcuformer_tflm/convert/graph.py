@@ -81,14 +81,33 @@ class Graph:
         return self._constants[key]
 
     def add_operator(
-        self, custom_code: str, inputs: Sequence[int], output: Activation, options: dict[str, int]
+        self,
+        custom_code: str,
+        inputs: Sequence[int],
+        output: Activation,
+        options: dict[str, int],
+        *,
+        option_bytes: int = 0,
     ) -> None:
-        """Adds a custom operator with flexbuffer options."""
+        """Adds a custom operator with flexbuffer options.
+
+        Args:
+            custom_code: Its name.
+            inputs: Indices of the tensors that it reads.
+            output: What it writes.
+            options: Integers by name.
+            option_bytes: Least width of their values, where the file's size shall not depend on
+                them; 0 takes what the widest needs.
+        """
         operator = schema.OperatorT()
         operator.opcodeIndex = self._codes.setdefault(custom_code, len(self._codes))
         operator.inputs = list(inputs)
         operator.outputs = [output.index]
-        operator.customOptions = np.frombuffer(flexbuffers.Dumps(options), np.uint8)
+        builder = flexbuffers.Builder()
+        with builder.Map():
+            for name, value in options.items():
+                builder.Int(name, value, option_bytes)
+        operator.customOptions = np.frombuffer(builder.Finish(), np.uint8)
         operator.customOptionsFormat = schema.CustomOptionsFormat.FLEXBUFFERS
         self._subgraph.operators.append(operator)
 

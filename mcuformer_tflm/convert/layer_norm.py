@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.quantization import activation_quantization
+from mcuformer_tflm.keras_models.layers.class_token import ClassTokenPool
 from mcuformer_tflm.keras_models.layers.layer_norm import (
     LayerNorm,
     fold_layer_norm,
@@ -14,12 +15,27 @@ from mcuformer_tflm.keras_models.layers.layer_norm import (
 )
 
 
-def export_layer_norm(layer: LayerNorm, graph: Graph, source: Activation) -> Activation:
-    """Adds ``McuformerLayerNorm``."""
+def export_layer_norm(
+    layer: LayerNorm, graph: Graph, source: Activation, pool: ClassTokenPool | None = None
+) -> Activation:
+    """Adds ``McuformerLayerNorm``.
+
+    Args:
+        layer: The layer.
+        graph: Where to.
+        source: The tokens that are normalised.
+        pool: What takes the first of them, where the others are not read.
+    """
     quantization = activation_quantization(layer, "output")
     constants, options = layer_norm_constants(layer, graph, source)
-    output = graph.add_activation(layer.name, source.shape, quantization)
-    graph.add_operator("McuformerLayerNorm", [source.index, *constants], output, options)
+    name, shape = layer.name, source.shape
+    if pool is not None:
+        name, shape = pool.name, (1, source.shape[-1])
+    output = graph.add_activation(name, shape, quantization)
+    # An epsilon has any width; others' options hold multipliers.
+    graph.add_operator(
+        "McuformerLayerNorm", [source.index, *constants], output, options, option_bytes=4
+    )
     return output
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mcuformer_tflm.convert.class_token import add_class_token
 from mcuformer_tflm.convert.graph import Activation, Graph
 from mcuformer_tflm.convert.layer_constants import layer_constants
 from mcuformer_tflm.convert.quantization import activation_quantization, numbers
@@ -12,6 +13,7 @@ from mcuformer_tflm.custom_ops.reference.patch_embed import (
     pack_patch_weights,
     tokens_may_overwrite,
 )
+from mcuformer_tflm.keras_models.layers.class_token import ClassToken
 from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.quantization.integer_matrix import residual_multiplier
 
@@ -23,6 +25,7 @@ def export_patch_embed(
     image_height: int,
     tile: int = 4,
     *,
+    class_token: ClassToken | None = None,
     read_later: bool = False,
 ) -> Activation:
     """Adds ``McuformerPatchEmbed``, summed over partial convolutions of ``tile`` pixels.
@@ -33,6 +36,7 @@ def export_patch_embed(
         source: The whole image, or a strip of ``patch_size`` rows of it.
         image_height: Rows of the image.
         tile: Side of a partial convolution.
+        class_token: Which writes a token before the patches.
         read_later: Whether another stem reads the image afterwards, so that it must stay.
     """
     quantization = activation_quantization(layer, "output")
@@ -46,10 +50,18 @@ def export_patch_embed(
         graph.add_constant(f"{layer.name}/constants", constants),
         graph.add_constant(f"{layer.name}/position", position),
     ]
+    if class_token is not None:
+        inputs.append(add_class_token(class_token, graph, quantization))
     whole = source.shape[1] == image_height
     width, channels = source.shape[2:]
     in_place = not read_later and tokens_may_overwrite(
-        image_height, width, layer.patch_size, channels, layer.embed_dim, quantization.num_bits // 8
+        image_height,
+        width,
+        layer.patch_size,
+        channels,
+        layer.embed_dim,
+        quantization.num_bits // 8,
+        class_token is not None,
     )
     multiplier, shift = numbers(residual_multiplier(position_quantization, quantization))
     options = {
@@ -63,7 +75,7 @@ def export_patch_embed(
         "position_multiplier": multiplier,
         "position_shift": shift,
     }  # fmt: skip
-    shape = (1, layer.num_tokens, layer.embed_dim)
+    shape = (1, layer.num_tokens + (class_token is not None), layer.embed_dim)
     output = graph.add_activation(layer.name, shape, quantization)
     graph.add_operator("McuformerPatchEmbed", inputs, output, options)
     return output

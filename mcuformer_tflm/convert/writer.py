@@ -67,10 +67,13 @@ def _export(
     # The first layer reads what comes from outside; the last may add a residual to it.
     x, *others = (made[name] for name in group[0].sources)
     match [node.layer for node in group]:
-        case [PatchEmbed() as stem]:
+        case [PatchEmbed() as stem, *tokens]:
             later = network.stems()[-1] is not group[0]
             height = network.image_shape[0]
-            return export_patch_embed(stem, graph, x, height, tile, read_later=later)
+            token = tokens[0] if tokens else None
+            return export_patch_embed(
+                stem, graph, x, height, tile, class_token=token, read_later=later
+            )
         case [LayerNorm() as norm, FullyConnected() as qkv, Attention() as attention]:
             return export_attention(attention, qkv, graph, x, norm)
         case [FullyConnected() as qkv, Attention() as attention]:
@@ -81,8 +84,8 @@ def _export(
             gelu = next(layer for layer in layers if isinstance(layer, Gelu))
             at = layers.index(gelu)
             return export_mlp(norm, layers[:at], gelu, [*layers[at + 1 :], last], graph, x)
-        case [LayerNorm() as norm]:
-            return export_layer_norm(norm, graph, x)
+        case [LayerNorm() as norm, *pools]:
+            return export_layer_norm(norm, graph, x, pools[0] if pools else None)
         case [FullyConnected() as layer]:
             return export_fully_connected(layer, graph, x, *others)
         case [Gelu() as gelu]:

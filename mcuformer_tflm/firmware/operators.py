@@ -101,7 +101,7 @@ def emit_gelu(step: Step) -> str:
 
 def emit_layer_norm(step: Step) -> str:
     """Returns the call of ``LayerNorm``."""
-    tokens = math.prod(step.source.shape[:-1])
+    tokens = math.prod(step.output.shape[:-1])  # the leading ones of the input
     return _call(
         "LayerNorm", _norm(step), str(tokens), step.input_at(), step.constant(1),
         step.constant(2), step.output_at(),

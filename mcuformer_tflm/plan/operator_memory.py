@@ -32,7 +32,7 @@ class Walk:
 
     Step ``t`` reads the input's bytes ``[t * read - lead, (t + 1) * read - lead)``, cut to the
     input, keeps what it still needs of them in scratch, and then writes the output's bytes
-    ``[t * written, (t + 1) * written)``.
+    ``[last + t * written, last + (t + 1) * written)``; those before come after all steps.
 
     Attributes:
         order: Whether steps are taken first to last or last to first.
@@ -40,6 +40,7 @@ class Walk:
         read: Bytes of the input that a step reads.
         written: Bytes of the output that a step writes.
         lead: Bytes of padding before the input's first byte.
+        last: Bytes at the output's start that are written when every step is done.
     """
 
     order: Order
@@ -48,6 +49,7 @@ class Walk:
     written: int
     _: dataclasses.KW_ONLY
     lead: int = 0
+    last: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _patch_embed_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory
     row = width * channels
     walk = Walk(
         "ascending", -(-height // patch), patch * row, columns * embed_dim * element_size,
-        lead=(-height % patch) // 2 * row,
+        lead=(-height % patch) // 2 * row, last=_class_token_bytes(graph, operator),
     )  # fmt: skip
     return OperatorMemory((scratch,), InPlace(operator.inputs[0], walk))
 
@@ -148,9 +150,15 @@ def _conv_stem_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
     patch = operator.options["patch_size"]
     token = output.shape[-1] * np.dtype(output.dtype).itemsize
     walk = Walk(
-        "ascending", -(-height // patch), patch * width * channels, -(-width // patch) * token
-    )
+        "ascending", -(-height // patch), patch * width * channels, -(-width // patch) * token,
+        last=_class_token_bytes(graph, operator),
+    )  # fmt: skip
     return OperatorMemory((scratch,), InPlace(operator.inputs[0], walk))
+
+
+def _class_token_bytes(graph: ModelGraph, operator: Operator) -> int:
+    has = len(operator.inputs) > 4 and operator.inputs[4] >= 0
+    return graph.tensors[operator.inputs[4]].size if has else 0
 
 
 def _by_tokens(graph: ModelGraph, operator: Operator, position: int) -> InPlace:

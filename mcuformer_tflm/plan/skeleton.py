@@ -45,14 +45,16 @@ def skeleton_graph(
     checked_type("quantization", quantization, QuantizationConfig)
     architecture.check_exportable()
     arch, graph = architecture, _Skeleton()
-    dim, tokens = arch.embed_dim, (1, arch.num_tokens, arch.embed_dim)
+    dim, tokens = arch.embed_dim, (1, arch.sequence_length, arch.embed_dim)
+    class_token = arch.pooling == "class_token"
     stream = f"int{quantization.residual_bits}"
     height, width, channels = arch.image_shape
     rows = height if image == "whole" else arch.patch_size
     source = graph.tensor("image", (1, rows, width, channels))
     x = graph.operator("patch_embed", "McuformerPatchEmbed", [
         source, graph.weights(dim, arch.patch_size**2 * channels), graph.constants(dim),
-        graph.constant(tokens),
+        graph.constant((arch.num_tokens, dim)),
+        *([graph.constant((dim,), stream)] if class_token else []),
     ], tokens, _patch_embed_options(arch, image, quantization), stream)  # fmt: skip
     table = graph.constant((256,), "int16")
     for block in range(arch.depth):
@@ -73,8 +75,12 @@ def skeleton_graph(
             x, *graph.norm(dim), graph.constant((256,)),
             *(index for layer in layers for index in graph.layer(*layer)),
         ], tokens, dtype=stream)  # fmt: skip
-    x = graph.operator("norm", "McuformerLayerNorm", [x, *graph.norm(dim)], tokens)
-    x = graph.operator("mean_pool", "McuformerMeanPool", [x], (1, dim))
+    norm = [x, *graph.norm(dim)]
+    if class_token:
+        x = graph.operator("class_token_pool", "McuformerLayerNorm", norm, (1, dim))
+    else:
+        x = graph.operator("norm", "McuformerLayerNorm", norm, tokens)
+        x = graph.operator("mean_pool", "McuformerMeanPool", [x], (1, dim))
     x = graph.operator(
         "head", "McuformerFullyConnected", [x, -1, -1, *graph.layer(arch.num_classes, dim)],
         (1, arch.num_classes), {"in_place": 1},
@@ -88,7 +94,13 @@ def _patch_embed_options(
     height, width, channels = arch.image_shape
     element_size = quantization.residual_bits // 8
     in_place = tokens_may_overwrite(
-        height, width, arch.patch_size, channels, arch.embed_dim, element_size
+        height,
+        width,
+        arch.patch_size,
+        channels,
+        arch.embed_dim,
+        element_size,
+        arch.pooling == "class_token",
     )
     mode = "strips" if image == "strips" else "in place" if in_place else "whole"
     return {"patch_size": arch.patch_size, "tile": _TILE, "mode": MODES.index(mode)}

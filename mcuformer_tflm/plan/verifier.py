@@ -102,7 +102,8 @@ def _check_walk(
             f"{place.walk}."
         )
     size = graph.tensors[permission.tensor].size
-    if place.tensor is not None and walk.steps * walk.written < graph.tensors[place.tensor].size:
+    written = walk.last + walk.steps * walk.written
+    if place.tensor is not None and written < graph.tensors[place.tensor].size:
         raise PlanError(f"{code} says that it writes less than all of {place.name}.")
     order = range(walk.steps) if walk.order == "ascending" else reversed(range(walk.steps))
     # Bytes of the input that later steps still read: [low, high).
@@ -112,7 +113,8 @@ def _check_walk(
             low = (step + 1) * walk.read - walk.lead
         else:
             high = step * walk.read - walk.lead
-        if max(low, step * walk.written) < min(high, (step + 1) * walk.written):
+        start = walk.last + step * walk.written
+        if max(low, start) < min(high, start + walk.written):
             raise PlanError(
                 f"{code} goes over {source.name} {walk.order}, and in step {step} "
                 f"{place.name} overwrites bytes that were not read yet."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 from mcuformer_tflm.custom_ops.reference.softmax import softmax
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
-from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
+from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
 _NORM = ("normalised_bits", "epsilon", "iterations")
 
@@ -47,7 +48,7 @@ def twin_values(graph: ModelGraph, source: np.ndarray) -> dict[int, np.ndarray]:
     for operator in graph.operators:
         output = graph.tensors[operator.outputs[0]]
         inputs = operator_inputs(graph, values, operator)
-        result = run_operator(operator, inputs, output.dtype)
+        result = run_operator(operator, inputs, output)
         values[operator.outputs[0]] = result.reshape(output.shape)
     return values
 
@@ -84,13 +85,13 @@ def _split(options: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return norm, options.pop("weight_bits", 8)
 
 
-def run_operator(operator: Operator, inputs: list[Any], dtype: str) -> np.ndarray:
+def run_operator(operator: Operator, inputs: list[Any], output: Tensor) -> np.ndarray:
     """Returns what one operator's twin gives.
 
     Args:
         operator: The operator.
         inputs: Arrays in the operator's order; None where one is absent.
-        dtype: Of the output.
+        output: What it writes, for type and shape.
 
     Raises:
         ModelError: If the operator is none of ours.
@@ -98,11 +99,12 @@ def run_operator(operator: Operator, inputs: list[Any], dtype: str) -> np.ndarra
     options: dict[str, Any] = dict(operator.options)
     match operator.code:
         case "McuformerPatchEmbed":
-            return _patch_embed(inputs, options, np.dtype(dtype).type)
+            return _patch_embed(inputs, options, np.dtype(output.dtype).type)
         case "McuformerConvStem":
-            return _conv_stem(operator, inputs, np.dtype(dtype).type)
+            return _conv_stem(operator, inputs, np.dtype(output.dtype).type)
         case "McuformerLayerNorm":
-            return layer_norm(_rows(inputs[0]), *inputs[1:], **options)
+            tokens = math.prod(output.shape[:-1])  # the leading ones of the input
+            return layer_norm(_rows(inputs[0])[:tokens], *inputs[1:], **options)
         case "McuformerFullyConnected":
             _, bits = _split(options)
             del options["in_place"]
@@ -164,11 +166,14 @@ def _patch_embed(inputs: list[Any], options: dict[str, Any], dtype: Any) -> np.n
     patch, tile, channels = options["patch_size"], options["tile"], image.shape[-1]
     for name in ("patch_size", "tile", "mode", "image_height"):
         del options[name]
-    position = rest[0] if rest else None
+    position, class_token = rest + [None] * (2 - len(rest))
     for name in ("multiplier", "shift"):
         options[f"residual_{name}"] = options.pop(f"position_{name}")
     weights = _unpack_tiles(packed, len(constants), patch, tile, channels)
-    return patch_embed(image[0], weights, constants, position=position, dtype=dtype, **options)
+    return patch_embed(
+        image[0], weights, constants, position=position, class_token=class_token, dtype=dtype,
+        **options,
+    )  # fmt: skip
 
 
 def _conv_stem(operator: Operator, inputs: list[Any], dtype: Any) -> np.ndarray:

@@ -81,38 +81,32 @@ def arena_bytes(
             none of those.
     """
     head = head_bytes(architecture, image, quantization=quantization)
-    low_rank = architecture.rank_ratio is not None
-    content = arena_content(
-        architecture.depth,
-        head,
-        low_rank=low_rank,
-        relative_position=architecture.relative_position,
-    )
-    return tflm_arena(content).total
+    return tflm_arena(arena_content(architecture, head)).total
 
 
 def arena_content(
-    depth: int, head: int, *, low_rank: bool = True, relative_position: bool = False
+    architecture: Architecture, head: int, *, depth: int | None = None
 ) -> ArenaContent:
-    """Returns what the exported graph of a network of that depth makes TFLM keep.
+    """Returns what the exported graph of a network makes TFLM keep.
 
     Args:
-        depth: Number of blocks.
+        architecture: The network, whose options alone count.
         head: Bytes of activations and scratch.
-        low_rank: Whether the MLP's matrices are pairs of factors.
-        relative_position: Whether attention has a bias, which is a constant more a block.
+        depth: Number of blocks, where it is another than the network's.
     """
+    arch, depth = architecture, depth or architecture.depth
+    class_token = arch.pooling == "class_token"
     block = ("McuformerAttention", "McuformerFullyConnected", "McuformerMlp")
     codes = (
-        "McuformerPatchEmbed", *block * depth, "McuformerLayerNorm", "McuformerMeanPool",
-        "McuformerFullyConnected",
+        "McuformerPatchEmbed", *block * depth, "McuformerLayerNorm",
+        *(() if class_token else ("McuformerMeanPool",)), "McuformerFullyConnected",
     )  # fmt: skip
     activations = 1 + len(codes)
     # Patches 3, attention 4, projection 2, MLP 3 and 2 a layer, norm 2, head 2, and one table
     # of exponentials for all.
-    mlp_constants = 3 + 2 * (4 if low_rank else 2)
-    attention_constants = 4 + relative_position
-    constants = 3 + (attention_constants + 2 + mlp_constants) * depth + 2 + 2 + 1
+    mlp_constants = 3 + 2 * (2 if arch.rank_ratio is None else 4)
+    attention_constants = 4 + arch.relative_position
+    constants = 3 + class_token + (attention_constants + 2 + mlp_constants) * depth + 2 + 2 + 1
     scratch = sum(code not in ("McuformerLayerNorm", "McuformerMeanPool") for code in codes)
     return ArenaContent(
         head,
@@ -201,7 +195,7 @@ def block_live_buffers(
     architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
 ) -> Iterator[LiveBuffers]:
     """Yields what is alive at the operators of one block."""
-    arch, n, prefix = architecture, architecture.num_tokens, f"block_{block}_"
+    arch, n, prefix = architecture, architecture.sequence_length, f"block_{block}_"
     dim, attention_dim = arch.embed_dim, arch.attention_dim(block)
     stream, context = stream_bytes(arch, quantization), _aligned(n * attention_dim)
     streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
@@ -220,7 +214,7 @@ def stream_bytes(architecture: Architecture, quantization: QuantizationConfig = 
     """
     checked_type("quantization", quantization, QuantizationConfig)
     element_size = quantization.residual_bits // 8
-    return _aligned(architecture.num_tokens * architecture.embed_dim * element_size)
+    return _aligned(architecture.sequence_length * architecture.embed_dim * element_size)
 
 
 def outer_live_buffers(
@@ -238,8 +232,9 @@ def outer_live_buffers(
     arch, dim = architecture, architecture.embed_dim
     yield _patch_embed_buffers(arch, image, quantization)
     yield LiveBuffers("norm", stream_bytes(arch, quantization), 0, 0)
-    # What the normalisation gives is int8 whatever the stream is.
-    yield LiveBuffers("mean_pool", stream_bytes(arch), 0, 0)
+    if arch.pooling == "mean":
+        # What the normalisation gives is int8 whatever the stream is.
+        yield LiveBuffers("mean_pool", stream_bytes(arch), 0, 0)
     head = _aligned(fully_connected.scratch_bytes(dim))
     yield LiveBuffers("head", _aligned(max(dim, arch.num_classes)), 0, head)
 
@@ -252,7 +247,7 @@ def _patch_embed_buffers(
     pixels, tokens = _aligned(rows * width * channels), stream_bytes(arch, quantization)
     element_size = quantization.residual_bits // 8
     in_place = image == "whole" and patch_embed.tokens_may_overwrite(
-        height, width, patch, channels, arch.embed_dim, element_size
+        height, width, patch, channels, arch.embed_dim, element_size, arch.pooling == "class_token"
     )
     held = arch.grid_width if in_place else 0
     scratch = _aligned(

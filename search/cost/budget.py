@@ -108,14 +108,7 @@ class Budget:
         if not self.banks:
             return False
         # TFLM's own data lie in the first region, wherever the plan has its buffers.
-        own = tflm_arena(
-            arena_content(
-                architecture.depth,
-                0,
-                low_rank=architecture.rank_ratio is not None,
-                relative_position=architecture.relative_position,
-            )
-        )
+        own = tflm_arena(arena_content(architecture, 0))
         free = self.arena // _ALIGNMENT * _ALIGNMENT - own.tail
         regions = (free, *self.banks)
         return own.total <= self.arena and fits_regions(

@@ -80,7 +80,7 @@ def weight_bytes(architecture: Architecture, quantization: QuantizationConfig = 
     arch = architecture
     checked_type("architecture", arch, Architecture)
     arch.check_exportable()
-    constants = list(outer_constants(arch))
+    constants = list(outer_constants(arch, quantization=quantization))
     for block in range(arch.depth):
         constants += block_constants(arch, block, quantization=quantization)
     return sum(constant.size for constant in constants)

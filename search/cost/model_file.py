@@ -36,10 +36,10 @@ _ALIGNMENT = 16
 _BUFFER_OVERHEAD = 12
 
 # Inputs of each operator, constants and absent ones included, and bytes of its options: their
-# names, and values that are as wide as the widest of them. An epsilon below 2^15 makes the last
-# normalisation's up to 20 bytes smaller than here.
+# names, and values that are as wide as the widest of them.
 _OPERATORS = {
     "McuformerPatchEmbed": (4, 171),
+    "McuformerPatchEmbed with class token": (5, 171),
     "McuformerAttention": (6, 230),
     "McuformerAttention with bias": (7, 239),
     "McuformerFullyConnected": (5, 149),
@@ -49,6 +49,7 @@ _OPERATORS = {
     "McuformerMeanPool": (1, 95),
     "McuformerFullyConnected head": (5, 55),
 }
+_WITHOUT_SCRATCH = ("McuformerLayerNorm", "McuformerMeanPool")
 _DESCRIPTION = "vision transformer by mcuformer_tflm"
 _RECORD_BYTES = 16  # header, and each buffer
 _PLAN, _RECORD = "OfflineMemoryAllocation", "McuformerMemoryPlan"
@@ -76,14 +77,23 @@ class Constant:
     size: int
 
 
-def outer_constants(architecture: Architecture) -> Iterator[Constant]:
-    """Yields the constants before and after the blocks, in the file's order."""
+def outer_constants(
+    architecture: Architecture, *, quantization: QuantizationConfig = INT8
+) -> Iterator[Constant]:
+    """Yields the constants before and after the blocks, in the file's order.
+
+    Raises:
+        ConfigError: If ``quantization`` is no such configuration.
+    """
+    checked_type("quantization", quantization, QuantizationConfig)
     arch, dim = architecture, architecture.embed_dim
     sides = [min(_TILE, arch.patch_size - start) for start in range(0, arch.patch_size, _TILE)]
     patches = sum(packed_weight_bytes(dim, y * x * arch.channels) for y in sides for x in sides)
     yield Constant("patch_embed/weights", 1, patches)
     yield Constant("patch_embed/constants", 2, dim * _BYTES_PER_UNIT)
     yield Constant("patch_embed/position", 2, arch.num_tokens * dim)
+    if arch.pooling == "class_token":
+        yield Constant("class_token/token", 1, dim * quantization.residual_bits // 8)
     yield Constant("attention/exp_table", 1, _EXP_TABLE_BYTES)
     yield from _norm("norm", dim)
     yield from _layer("head", arch.num_classes, dim)
@@ -142,9 +152,8 @@ def model_bytes(
 ) -> int:
     """Returns the size of the ``.tflite`` that ``convert`` will write, before there is one.
 
-    For the streamed schedule, image whole or in strips. Exact, or 16 bytes more (32 at most),
-    since the last normalisation's options take up to 20 bytes less where its epsilon is small;
-    more only where constants of a network are equal and share a tensor, as in an untrained one.
+    For the streamed schedule, image whole or in strips. Exact, but where constants of a network
+    are equal and share a tensor, as in an untrained one: then the file is smaller.
 
     Args:
         architecture: The network.
@@ -160,22 +169,33 @@ def model_bytes(
     arch.check_exportable()
     blocks = sum(block_bytes(arch, block, quantization=quantization) for block in range(arch.depth))
     description = buffer_bytes(len(arch.to_json()))
-    return outer_bytes(arch, arch.depth) + blocks + description + archive_bytes(arch, labels)
+    outer = outer_bytes(arch, arch.depth, quantization=quantization)
+    return outer + blocks + description + archive_bytes(arch, labels)
 
 
-def outer_bytes(architecture: Architecture, depth: int) -> int:
+def outer_bytes(
+    architecture: Architecture, depth: int, *, quantization: QuantizationConfig = INT8
+) -> int:
     """Returns the bytes of the file beside the constants of blocks, JSON and labels.
 
     Args:
         architecture: The network; its own depth does not count.
         depth: Number of blocks.
+        quantization: Of the network.
     """
     arch = architecture
-    sizes = [constant.size for constant in outer_constants(arch)]
+    sizes = [constant.size for constant in outer_constants(arch, quantization=quantization)]
     ends = (sizes[0] % _ALIGNMENT, sizes[1] % _ALIGNMENT)
-    return sum(map(buffer_bytes, sizes)) + _structure_bytes(
-        depth, arch.rank > 0, arch.relative_position, arch.channels in _COLOUR_SPACES, ends
-    )
+    return sum(map(buffer_bytes, sizes)) + _structure_bytes(_least_network(arch, depth), ends)
+
+
+def _least_network(arch: Architecture, depth: int) -> Architecture:
+    # Of the same options and depth, and with or without a name of a colour space.
+    return dataclasses.replace(
+        arch, image_size=1, channels=1 if arch.channels in _COLOUR_SPACES else 2, num_classes=1,
+        patch_size=1, rank_ratio=arch.rank_ratio and 1.0, head_dim=1, embed_dim=1,
+        num_heads=(1,) * depth, mlp_ratio=(1.0,) * depth,
+    )  # fmt: skip
 
 
 def block_bytes(
@@ -203,13 +223,7 @@ def archive_bytes(architecture: Architecture, labels: Sequence[str] | None = Non
 
 
 @functools.cache
-def _structure_bytes(
-    depth: int,
-    low_rank: bool,
-    relative_position: bool,
-    colour_space: bool,
-    ends: tuple[int, int],
-) -> int:
+def _structure_bytes(arch: Architecture, ends: tuple[int, int]) -> int:
     """Returns the bytes of the flatbuffer without the buffers of constants and architecture.
 
     Tensors, operators and their options, names, and both forms of the memory plan. Nothing of
@@ -217,25 +231,16 @@ def _structure_bytes(
     first buffers lies what is not a multiple of 16, which ``ends`` is for.
 
     Args:
-        depth: Number of blocks.
-        low_rank: Whether the MLP's matrices are pairs of factors.
-        relative_position: Whether attention has a bias.
-        colour_space: Whether the metadata names a colour space.
+        arch: The least network of the form, which stands for all.
         ends: Bytes of the first two buffers beyond multiples of 16.
     """
-    # The least network of that form stands for all.
-    arch = Architecture(
-        1, 1, 1, 1, 1.0 if low_rank else None, 1, 1, (1,) * depth, (1.0,) * depth,
-        relative_position=relative_position,
-    )  # fmt: skip
     outer = list(outer_constants(arch))
     for index, end in enumerate(ends):
         outer[index] = dataclasses.replace(outer[index], size=_ALIGNMENT + end)
-    blocks = [list(block_constants(arch, block)) for block in range(depth)]
-    tensors, operators = _graph(outer, blocks, low_rank, relative_position)
+    tensors, operators = _graph(arch, outer)
     constants = [size for _, _, size in tensors if size]
-    # Every operator but the last normalisation and the mean has scratch.
-    planned = len(tensors) - len(constants) + len(operators) - 2
+    scratch = sum(name not in _WITHOUT_SCRATCH for name in operators)
+    planned = len(tensors) - len(constants) + scratch
     plans = [4 * (3 + len(tensors)), _RECORD_BYTES * (1 + planned)]
     file = _Flatbuffer()
     codes = list(dict.fromkeys(name.split()[0] for name in operators))
@@ -262,7 +267,7 @@ def _structure_bytes(
     file.string(_DESCRIPTION)
     file.table()
     # The architecture, of 0 bytes here, is counted by its owner.
-    support = _SUPPORT_BYTES - (0 if colour_space else _COLOUR_SPACE_BYTES)
+    support = _SUPPORT_BYTES - (0 if arch.channels in _COLOUR_SPACES else _COLOUR_SPACE_BYTES)
     buffers = [*constants, *plans, support]
     for size in buffers:
         file.vector(1, size, _ALIGNMENT)
@@ -277,28 +282,28 @@ def _structure_bytes(
 
 
 def _graph(
-    outer: Sequence[Constant],
-    blocks: Sequence[Sequence[Constant]],
-    low_rank: bool,
-    relative_position: bool,
+    arch: Architecture, outer: Sequence[Constant]
 ) -> tuple[list[tuple[str, int, int]], list[str]]:
     # (name, rank, bytes or 0 for an activation) of each tensor, and the operators.
     tensors: list[tuple[str, int, int]] = [("image", 4, 0)]
-    operators = ["McuformerPatchEmbed"]
+    low_rank, class_token = arch.rank > 0, arch.pooling == "class_token"
+    operators = ["McuformerPatchEmbed" + " with class token" * class_token]
 
     def add(constants: Sequence[Constant]) -> None:
         tensors.extend((c.name, c.rank, c.size) for c in constants)
 
-    add(outer[:3])
+    *stem, exp_table = outer[: 4 + class_token]
+    tail = outer[len(stem) + 1 :]
+    add(stem)
     tensors.append(("patch_embed", 3, 0))
     mlp = "McuformerMlp" if low_rank else "McuformerMlp without rank"
-    attention = "McuformerAttention" + " with bias" * relative_position
-    bias = 4 + relative_position  # the constants of attention end here
-    for block, constants in enumerate(blocks):
-        prefix = f"block_{block}_"
+    attention = "McuformerAttention" + " with bias" * arch.relative_position
+    bias = 4 + arch.relative_position  # the constants of attention end here
+    for block in range(arch.depth):
+        prefix, constants = f"block_{block}_", list(block_constants(arch, block))
         add(constants[:2])
         if block == 0:
-            add(outer[3:4])
+            add([exp_table])
         add(constants[2:bias])
         tensors.append((prefix + "attention", 3, 0))
         add(constants[bias : bias + 2])
@@ -306,11 +311,16 @@ def _graph(
         add(constants[bias + 2 :])
         tensors.append((prefix + ("fc2_v" if low_rank else "fc2"), 3, 0))
         operators += [attention, "McuformerFullyConnected", mlp]
-    add(outer[4:6])
-    tensors += [("norm", 3, 0), ("mean_pool", 2, 0)]
-    add(outer[6:])
+    add(tail[:2])
+    operators.append("McuformerLayerNorm")
+    if class_token:
+        tensors.append(("class_token_pool", 2, 0))
+    else:
+        tensors += [("norm", 3, 0), ("mean_pool", 2, 0)]
+        operators.append("McuformerMeanPool")
+    add(tail[2:])
     tensors.append(("head", 2, 0))
-    operators += ["McuformerLayerNorm", "McuformerMeanPool", "McuformerFullyConnected head"]
+    operators.append("McuformerFullyConnected head")
     return tensors, operators
 
 

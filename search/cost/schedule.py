@@ -44,12 +44,7 @@ def kept_arena_bytes(
         checked_whole("kept", block, least=0, most=arch.depth - 1)
     attention = [_attention_bytes(arch, block, quantization) for block in kept]
     head = max([head_bytes(arch, image, quantization=quantization), *attention])
-    content = arena_content(
-        arch.depth,
-        head,
-        low_rank=arch.rank_ratio is not None,
-        relative_position=arch.relative_position,
-    )
+    content = arena_content(arch, head)
     # Each normalisation becomes an operator with an output of its own.
     norm = STATE_BYTES["McuformerLayerNorm"]
     content = dataclasses.replace(

@@ -132,7 +132,13 @@ class SubnetMemory:
         )
         anyone = [self._one_block(*o, *self._blocks[0]) for o in outer]
         self._outer_flash = np.array(
-            [[outer_bytes(a, depth) + archive_bytes(a) for depth in space.depth] for a in anyone],
+            [
+                [
+                    outer_bytes(a, depth, quantization=quantization) + archive_bytes(a)
+                    for depth in space.depth
+                ]
+                for a in anyone
+            ],
             np.int32,
         )
         # Characters of the architecture's JSON: one block's are what a second one adds.
@@ -140,10 +146,7 @@ class SubnetMemory:
         two = self._table(outer[:1], lambda arch: len(_doubled(arch).to_json()))
         self._text = (two - one[:1])[0]
         self._outer_text = one[:, 0] - self._text[0]
-        arenas = [
-            tflm_arena(arena_content(depth, 0, relative_position=space.relative_position))
-            for depth in space.depth
-        ]
+        arenas = [tflm_arena(arena_content(anyone[0], 0, depth=depth)) for depth in space.depth]
         self._tail = np.array([arena.tail for arena in arenas], np.int32)
         self._planning = np.array([arena.total for arena in arenas], np.int32)
 

@@ -45,7 +45,7 @@ def summary(architecture: Architecture, quantization: QuantizationConfig = INT8)
         bits = 8 if name == "head" else quantization.weight_bits
         weights[operator] = weights.get(operator, 0) + units * width * bits // 8
     weights["patch_embed"] = arch.embed_dim * arch.patch_size**2 * arch.channels
-    table = Table(title=f"{arch.num_tokens} tokens of {arch.embed_dim}, {arch.depth} blocks")
+    table = Table(title=f"{arch.sequence_length} tokens of {arch.embed_dim}, {arch.depth} blocks")
     table.add_column("operator")
     table.add_column("live bytes", justify="right")
     table.add_column("weight bytes (flash)", justify="right")

@@ -111,7 +111,8 @@ def test_decomposed_in_tflm_equals_the_whole_convolution_of_the_twin(
 @pytest.mark.parametrize("sizes", padded_sizes.cases("patch embedding"), ids=padded_sizes.label)
 def test_tokens_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     case = Case(np.random.default_rng(0), sizes.height, sizes.width, sizes.channels, sizes.patch,
-                sizes.embed_dim, sizes.tile, sizes.dtype)  # fmt: skip
+                sizes.embed_dim, sizes.tile, sizes.dtype,
+                class_token=sizes.class_token)  # fmt: skip
     found = one_op_model.run_in_used_arena(case.model(sizes.mode), [case.image])
     np.testing.assert_array_equal(found[0], case.wanted)
     case.check_on_cortex_m(sizes.mode)
@@ -119,14 +120,15 @@ def test_tokens_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_h
 
 @given(
     seeds, st.integers(2, 14), st.integers(2, 14), st.integers(1, 3), st.integers(1, 5),
-    st.integers(1, 20),
+    st.integers(1, 20), st.booleans(),
 )  # fmt: skip
 def test_tokens_that_overwrite_the_image_are_the_same(
-    rng, height, width, channels, patch, embed_dim
+    rng, height, width, channels, patch, embed_dim, class_token
 ):
     patch = min(patch, height, width)
-    assume(tokens_may_overwrite(height, width, patch, channels, embed_dim))
-    case = Case(rng, height, width, channels, patch, embed_dim, 4)
+    sizes = (height, width, patch, channels, embed_dim)
+    assume(tokens_may_overwrite(*sizes, class_token=class_token))
+    case = Case(rng, height, width, channels, patch, embed_dim, 4, class_token=class_token)
     model = case.model("in place")
     plan = plan_memory(model)
     assert len({b.offset for b in plan.buffers if b.tensor is not None}) == 1

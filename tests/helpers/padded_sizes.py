@@ -150,14 +150,15 @@ OPERATORS = {
     "patch embedding": FusedOperator(
         {"height": range(1, 14), "width": range(1, 14), "channels": range(1, 8),
          "patch": range(1, 8), "embed_dim": range(1, 17), "tile": range(1, 8),
-         "mode": ("whole", "in place"), "dtype": ("int8", "int16")},
+         "mode": ("whole", "in place"), "dtype": ("int8", "int16"),
+         "class_token": (False, True)},
         _tiles,
         lambda s: (s.tile - s.patch,),
-        ("mode",),
+        ("mode", "class_token"),
         lambda s: s.patch <= min(s.height, s.width) and (
             s.mode == "whole" or tokens_may_overwrite(
                 s.height, s.width, s.patch, s.channels, s.embed_dim,
-                np.dtype(s.dtype).itemsize)),
+                np.dtype(s.dtype).itemsize, s.class_token)),
     ),
     "convolutional stem": FusedOperator(
         {"height": range(1, 14), "width": range(1, 20), "channels": range(1, 9),

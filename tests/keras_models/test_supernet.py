@@ -158,9 +158,9 @@ def test_whole_matrices_extract_subnets_of_the_same_outputs():
         assert subnet.count_params() == num_parameters(architecture)
 
 
-@pytest.mark.parametrize("field", ["low_rank_attention", "pooling"])
+@pytest.mark.parametrize("field", ["low_rank_attention"])
 def test_option_without_int8_operators_is_refused_by_name(field):
-    space = dataclasses.replace(SPACE, **{field: "class_token" if field == "pooling" else True})
+    space = dataclasses.replace(SPACE, **{field: True})
     subnet = build_subnet(space.smallest())
     images = np.zeros((8, 28, 28, 1), np.float32)
     with pytest.raises(ConfigError, match=f"{field} is .*no int8 operators"):

@@ -18,12 +18,14 @@ from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.layers.attention import LOGIT_STEP, Attention
+from mcuformer_tflm.keras_models.layers.class_token import ClassToken
 from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON, LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.layers.patch_embed import IMAGE_SCALE, PatchEmbed
+from mcuformer_tflm.keras_models.quantization.calibration import calibrate
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.scales import Quantization
 
@@ -210,6 +212,15 @@ def test_gelu_and_mean_pool(seed, tokens, width):
     np.testing.assert_array_equal(integers(layer, layer(real)), wanted)
 
 
+def test_gradient_of_a_class_token_passes_through_its_rounding():
+    image = tf_keras.Input((4, 4, 1))
+    patches, layer = PatchEmbed(3, 2, quantization=CONFIG), ClassToken(quantization=CONFIG)
+    network = tf_keras.Model(image, layer(patches(image)))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(network(tf.zeros([5, 4, 4, 1]))[:, 0] * [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(tape.gradient(loss, layer.token), [5, 10, 15])
+
+
 @few
 @given(seed=seeds, size=st.integers(2, 9), patch=st.integers(1, 4), num_bits=bits)
 def test_patch_embed(seed, size, patch, num_bits):
@@ -284,6 +295,35 @@ def test_gradient_of_conv_stem_is_that_of_the_layer_without_integers():
         assert np.abs(one - other).max() < 0.05 * np.abs(other).max()
 
 
+@pytest.mark.parametrize("num_bits", [8, 16])
+def test_class_token_has_the_scale_of_patches_whose_range_holds_it(num_bits):
+    rng = np.random.default_rng(num_bits)
+    config = QuantizationConfig(residual_bits=num_bits)
+    image = tf_keras.Input((4, 6, 1))
+    patches = PatchEmbed(6, 2, quantization=config)
+    layer = ClassToken(quantization=config)
+    network = tf_keras.Model(image, layer(patches(image)))
+    network.operators = lambda: [patches, layer]
+    layer.token.assign([-9.0, 7.0, 0.01, -3.3, 0.0, 2.5])
+    images = rng.uniform(-1, 1, (8, 4, 6, 1)).astype(np.float32)
+    calibrate(network, [images])
+    assert patches(images).numpy().max() < 7, "of which the patches know nothing"
+    found = network(images).numpy()
+    np.testing.assert_array_equal(found[:, 1:], patches(images))
+    source = quantization_of(patches, "output")
+    steps = np.rint(layer.token.numpy() / source.scale) + source.zero_point
+    limit = 2 ** (num_bits - 1)
+    np.testing.assert_array_equal(layer.integer_token(), np.clip(steps, -limit, limit - 1))
+    np.testing.assert_allclose(found[:, 0], [layer.token] * 8, atol=source.scale)
+    assert layer.output_quantizations() == patches.output_quantizations()
+    # In training the range follows the patches slowly, but never leaves the token out.
+    for _ in range(50):
+        network(images, training=True)
+    low, high = patches.quantization_range("output")
+    assert low <= -9 + 1e-4
+    assert high >= 7 - 1e-4
+
+
 def test_gradient_is_that_of_the_layer_without_rounding():
     rng = np.random.default_rng(0)
     source = Quantization(0.05, -3)
@@ -328,6 +368,9 @@ def test_layer_that_follows_nobody_is_refused_by_name():
     layer = Gelu(quantization=CONFIG, name="lonely")
     with pytest.raises(ConfigError, match="lonely does not know how its input is quantized"):
         layer(tf.zeros([1, 4, 8]))
+    token = ClassToken(quantization=CONFIG, name="lost")
+    with pytest.raises(ConfigError, match="lost does not know how its input is quantized"):
+        token(tf.zeros([1, 4, 8]))
 
 
 def test_integers_are_left_out_while_keras_lays_out_a_model(monkeypatch):

@@ -170,8 +170,7 @@ def test_metadata_names_the_colour_space_that_the_channels_are(architecture, cha
     (image,) = _metadata(model)["input_tensor_metadata"]
     assert image["content"]["content_properties"].get("color_space") == space
     assert image["process_units"][0]["options"] == {"mean": [128.0], "std": [128.0]}
-    # Sixteen bytes for an epsilon that is small here.
-    assert model_bytes(network, labels) - len(model) == 16
+    assert model_bytes(network, labels) == len(model)
 
 
 def test_metadata_calls_the_logits_logits(model):

@@ -145,25 +145,27 @@ def test_a_plan_with_the_walking_order_swapped_is_refused():
 
 
 def test_tokens_may_overwrite_a_padded_image_when_a_band_is_read_before_it_is_written(monkeypatch):
-    # 5 bands of 30 bytes, of which the first 20 are padding; each becomes 8 or 16 bytes.
-    def memory(written):
-        walk = Walk("ascending", 5, 30, written, lead=20)
+    # 5 bands of 30 bytes, of which the first 20 are padding; each becomes 8 or 16 bytes, behind
+    # a class token of some.
+    def memory(written, last):
+        walk = Walk("ascending", 5, 30, written, lead=20, last=last)
         return lambda graph, operator: OperatorMemory((written,), InPlace(0, walk))
 
-    def graph(written):
-        tensors = (tensor("image", 130, 1), tensor("tokens", 5 * written, 1))
+    def graph(size):
+        tensors = (tensor("image", 130, 1), tensor("tokens", size, 1))
         return ModelGraph(tensors, (Operator("Test", (0,), (1,), {}),), (0,), (1,), {})
 
-    for written, fits in ((8, True), (16, False)):
+    for written, last, fits in ((8, 0, True), (8, 2, True), (8, 3, False), (16, 0, False)):
         for module in (liveness, verifier):
-            monkeypatch.setattr(module, "operator_memory", memory(written))
+            monkeypatch.setattr(module, "operator_memory", memory(written, last))
+        size = last + 5 * written
         if fits:
-            plan = plan_memory(graph(written))
+            plan = plan_memory(graph(size))
             assert plan.buffers[1].offset == plan.buffers[0].offset == 0
             assert plan.head_bytes == 144 + 16
         else:
             with pytest.raises(PlanError, match="in step 0 tokens overwrites"):
-                plan_memory(graph(written))
+                plan_memory(graph(size))
 
 
 def test_a_foreign_plan_is_refused():

@@ -85,7 +85,7 @@ def test_arena_and_flash_are_known_from_architecture_and_options(
     )
     assert sum(len(t.data) for t in graph.tensors) == weight_bytes(architecture, config)
     predicted = model_bytes(architecture, fashion_mnist.labels, quantization=config)
-    assert 0 <= predicted - len(model) <= 32
+    assert predicted == len(model)
     skeleton = find_buffers(skeleton_graph(architecture, image, quantization=config))
     assert [(b.name, b.size, b.walk) for b in skeleton] == [
         (b.name, b.size, b.walk) for b in find_buffers(graph)
