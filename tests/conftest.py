@@ -84,6 +84,15 @@ def _kernels_are_compiled_once():
         yield
 
 
+@pytest.fixture(name="op_by_op")
+def _op_by_op():
+    """For ``usefixtures``: see the helper, which fixtures of longer life use themselves."""
+    from op_by_op import op_by_op
+
+    with op_by_op():
+        yield
+
+
 @pytest.fixture(scope="session")
 def fashion_mnist():
     return datasets.fashion_mnist()

@@ -1,14 +1,13 @@
 """Runs the tiny search with a chief and two workers, one of which is killed in its first trial.
 
-One process imports TensorFlow and never computes with it; chief and workers are forks of it.
-Prints what the chief knows at the end, and which worker's trial was lost.
+Chief and workers are forks of ``in_forks``. Prints what the chief knows at the end, and which
+worker's trial was lost.
 """
 
 import json
 import os
 import signal
 import socket
-import sys
 from pathlib import Path
 
 import tiny_search
@@ -78,7 +77,3 @@ def main(folder):
         _, status = os.waitpid(process, 0)
         assert os.WEXITSTATUS(status) == 0
     print(Path(folder, "result.json").read_text())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -6,8 +6,6 @@ of memory.
 
 import json
 import os
-import sys
-from pathlib import Path
 
 import tiny_search
 from distributed_search import fork_tuner, free_port
@@ -47,7 +45,3 @@ def main(folder):
     told["failing"] = _status(fork_tuner(folder / "memory", "worker-0", port, nowhere, full))
     told["failing_chief"] = _status(chief)
     print(json.dumps(told))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -12,6 +12,7 @@ import tf_keras
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from op_by_op import op_by_op
 
 from mcuformer_tflm.data.folder import ImageFolder
 from mcuformer_tflm.data.speech_commands import SpeechCommands
@@ -30,6 +31,7 @@ from mcuformer_tflm.keras_models.training.trainers import (
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.search.space import SearchSpace
 
+pytestmark = pytest.mark.usefixtures("op_by_op")
 SPACE = SearchSpace(
     image_size=8, channels=1, num_classes=4, patch_size=(4,), rank_ratio=(0.5,),
     embed_dim=(8,), depth=(1,), num_heads=(1,), mlp_ratio=(2.0,), head_dim=4,
@@ -56,7 +58,8 @@ def changed(array):
 def trained(tmp_path_factory):
     """Returns the checkpoint of a training that one epoch of two has been gone through."""
     path = tmp_path_factory.mktemp("trained") / "state.npz"
-    broken_off(lambda stop: train(path, progress=stop))
+    with op_by_op():
+        broken_off(lambda stop: train(path, progress=stop))
     return path
 
 
@@ -129,7 +132,8 @@ def test_origin_is_told_field_by_field_in_the_checkpoint(trained):
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory):
     path = tmp_path_factory.mktemp("quantized") / "state.npz"
-    broken_off(lambda stop: train_quantized(path, progress=stop))
+    with op_by_op():
+        broken_off(lambda stop: train_quantized(path, progress=stop))
     return path
 
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tf_keras
+from op_by_op import op_by_op
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
@@ -18,6 +19,7 @@ from mcuformer_tflm.search.tuners.scoring import ScoreSettings
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.flow import TaskSettings, run_task
 
+pytestmark = pytest.mark.usefixtures("op_by_op")
 SPACE = SearchSpace(
     image_size=8, channels=1, num_classes=3, patch_size=(4,), rank_ratio=(0.5,),
     embed_dim=(8,), depth=(1,), num_heads=(1, 2), mlp_ratio=(2.0,), head_dim=4,
@@ -60,7 +62,8 @@ def broken_off(out, at):
 @pytest.fixture(scope="module")
 def unfinished(tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    broken_off(out, "spaces scored")
+    with op_by_op():
+        broken_off(out, "spaces scored")
     return out
 
 

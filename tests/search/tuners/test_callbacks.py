@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tf_keras
+from op_by_op import op_by_op
 from tiny_search import SPACE, data, space_tuner
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
@@ -16,6 +17,7 @@ from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, make_optimizer
 from mcuformer_tflm.search.tuners.callbacks import TrialCallbacks, checked_callbacks
 
+pytestmark = pytest.mark.usefixtures("op_by_op")
 BOTH = pytest.mark.parametrize(
     "kind", [tf_keras.callbacks, keras.callbacks], ids=["tf_keras", "keras"]
 )
@@ -37,10 +39,11 @@ class Recorder(tf_keras.callbacks.Callback):
 def search(folder, callbacks):
     tuner = space_tuner(folder, starts=1, steps=1, epochs=EPOCHS)
     images, classes = data()
-    tuner.search(
-        batches(images, classes, len(images) // STEPS), validation_data=(images, classes),
-        callbacks=callbacks,
-    )  # fmt: skip
+    with op_by_op():
+        tuner.search(
+            batches(images, classes, len(images) // STEPS), validation_data=(images, classes),
+            callbacks=callbacks,
+        )  # fmt: skip
     return tuner.load_supernet(tuner.oracle.best_space())[0]
 
 

@@ -15,6 +15,7 @@ from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
 
+pytestmark = pytest.mark.usefixtures("op_by_op")
 IMAGES, CLASSES = data(48)
 PAIR = SPACE.at(4, 0.5)
 SUPERNET = Supernet(PAIR.largest())

@@ -19,6 +19,7 @@ from mcuformer_tflm.search.tuners.scoring import ScoreSettings
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
 
+pytestmark = pytest.mark.usefixtures("op_by_op")
 IMAGES, CLASSES = data(96)
 HELD_OUT = data(12)
 PAIR = SPACE.at(4, 0.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_search
+from op_by_op import op_by_op
 from tiny_search import BUDGET, SPACE, data, search_spaces, space_tuner
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
@@ -15,13 +16,15 @@ from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
 from mcuformer_tflm.search.tuners.project_origin import ORIGIN_FILE
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 
+pytestmark = pytest.mark.usefixtures("op_by_op")
 IMAGES, CLASSES = data()
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
-    search_spaces(tuner(folder))
+    with op_by_op():
+        search_spaces(tuner(folder))
     return folder
 
 

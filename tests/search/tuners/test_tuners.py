@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 import tiny_search
+from op_by_op import op_by_op
 from tiny_search import BUDGET, SPACE, data, search_spaces, space_tuner
 
 from mcuformer_tflm.keras_models.exceptions import (
@@ -28,6 +29,8 @@ from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings, fitting_share
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
+
+pytestmark = pytest.mark.usefixtures("op_by_op")
 
 
 class _Seen(tf_keras.callbacks.Callback):
@@ -52,10 +55,11 @@ def finished(tmp_path_factory):
         report=lambda label, done, total, info="": told.append((label, done, total, info)),
     )  # fmt: skip
     images, classes = data()
-    tuner.search(
-        batches(images, classes, 16), validation_data=(images[:48], classes[:48]),
-        callbacks=[_Seen()],
-    )  # fmt: skip
+    with op_by_op():
+        tuner.search(
+            batches(images, classes, 16), validation_data=(images[:48], classes[:48]),
+            callbacks=[_Seen()],
+        )  # fmt: skip
     return folder, tuner, told
 
 
