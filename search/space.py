@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,10 +11,17 @@ from mcuformer_tflm.keras_models.architecture import (
     Architecture,
     ImageSize,
     Pooling,
+    Stem,
     checked_factor,
     image_shape,
 )
-from mcuformer_tflm.keras_models.checked_values import checked_real, checked_type, entries, shown
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_choice,
+    checked_real,
+    checked_type,
+    entries,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
@@ -32,10 +38,10 @@ _FIXED = (
 class SearchSpace:
     """What may be varied; by default the paper's full space (appendix B.2).
 
-    ``patch_size`` and ``rank_ratio`` are factors of the *space*: each pair of them is one
-    supernet. The others vary from subnet to subnet, ``num_heads`` and ``mlp_ratio`` from
-    block to block. A factor's values are a tuple, list, range or array that ascends, or one value
-    alone; they become a tuple of Python's ints or floats.
+    ``patch_size``, ``rank_ratio`` and ``stem`` are factors of the *space*: each combination, a
+    pair where there is one stem, is one supernet. The others vary from subnet to subnet,
+    ``num_heads`` and ``mlp_ratio`` from block to block. A factor's values are a tuple, list, range
+    or array that ascends, or one value alone; they become a tuple of Python's ints or floats.
 
     Attributes:
         image_size: Side of a square input, or its (height, width), in pixels.
@@ -51,6 +57,8 @@ class SearchSpace:
         low_rank_attention: Of every network, as in ``Architecture``; so the next two.
         relative_position: Whether heads add a learned bias for the distance of two tokens.
         pooling: ``"mean"`` or ``"class_token"``.
+        stem: ``"patch"``, ``"conv"`` or both, in any order; each patch size must be one of every
+            stem's (``Architecture``).
     """
 
     image_size: ImageSize = 240
@@ -67,6 +75,7 @@ class SearchSpace:
     low_rank_attention: bool = False
     relative_position: bool = False
     pooling: Pooling = "mean"
+    stem: tuple[Stem, ...] = ("patch",)
 
     def __post_init__(self) -> None:
         """Checks every field, and keeps its numbers as Python's.
@@ -77,7 +86,11 @@ class SearchSpace:
         """
         for field in _FACTORS:
             object.__setattr__(self, field, _values(field, getattr(self, field)))
+        object.__setattr__(self, "stem", _stems(self.stem))
         largest, _ = self.largest(), self.smallest()
+        for stem in self.stem:
+            for patch_size in self.patch_size:
+                dataclasses.replace(largest, patch_size=patch_size, stem=stem)
         for field in _FIXED:  # checked as the networks'
             object.__setattr__(self, field, getattr(largest, field))
 
@@ -86,23 +99,50 @@ class SearchSpace:
         """Height, width and channels of the input."""
         return image_shape(self.image_size, self.channels)
 
-    def at(self, patch_size: int, rank_ratio: float) -> SearchSpace:
+    @property
+    def space_factors(self) -> tuple[str, ...]:
+        """Names of the factors of the space that tell its supernets apart."""
+        return ("patch_size", "rank_ratio", *(("stem",) if len(self.stem) > 1 else ()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields by name; ``stem`` only where there is another than ``"patch"``.
+
+        So that what was written before there was another stem is written alike.
+        """
+        fields = dataclasses.asdict(self)
+        if self.stem == ("patch",):
+            del fields["stem"]
+        return fields
+
+    def at(self, patch_size: int, rank_ratio: float, stem: Stem | None = None) -> SearchSpace:
         """Returns the part of the space that one supernet holds.
 
+        Args:
+            patch_size: One of the space's.
+            rank_ratio: One of the space's.
+            stem: One of the space's; not needed where it has but one.
+
         Raises:
-            ConfigError: If the space has no such value.
+            ConfigError: If the space has no such value, or several stems and none is given.
         """
+        if stem is None and len(self.stem) == 1:
+            stem = self.stem[0]
+        if stem not in self.stem:
+            raise ConfigError(f"stem is {shown(stem)}; allowed are {self.stem}.")
         for field, value in (("patch_size", patch_size), ("rank_ratio", rank_ratio)):
             if checked_factor(field, value) not in getattr(self, field):
                 raise ConfigError(f"{field} is {value}; allowed are {getattr(self, field)}.")
-        return dataclasses.replace(self, patch_size=(patch_size,), rank_ratio=(rank_ratio,))
+        return dataclasses.replace(
+            self, patch_size=(patch_size,), rank_ratio=(rank_ratio,), stem=(stem,)
+        )
 
     def pairs(self) -> list[SearchSpace]:
         """Returns the parts that are one supernet each."""
         return [
-            self.at(patch_size, rank_ratio)
+            self.at(patch_size, rank_ratio, stem)
             for patch_size in self.patch_size
             for rank_ratio in self.rank_ratio
+            for stem in self.stem
         ]
 
     def largest(self) -> Architecture:
@@ -123,6 +163,8 @@ class SearchSpace:
             int(rng.choice(self.embed_dim)),
             tuple(int(heads) for heads in rng.choice(self.num_heads, depth)),
             tuple(float(ratio) for ratio in rng.choice(self.mlp_ratio, depth)),
+            # Where there is no choice the generator is left as it is.
+            self.stem[int(rng.integers(len(self.stem)))] if len(self.stem) > 1 else None,
         )
 
     def mutate(
@@ -164,7 +206,7 @@ class SearchSpace:
                 ratios[block] = float(rng.choice(self.mlp_ratio))
         return self.build(
             architecture.patch_size, architecture.rank_ratio, embed_dim, tuple(heads),
-            tuple(ratios),
+            tuple(ratios), architecture.stem,
         )  # fmt: skip
 
     def crossover(
@@ -183,7 +225,9 @@ class SearchSpace:
             if rng.random() < 0.5:
                 ratios[block] = other.mlp_ratio[block]
         embed_dim = other.embed_dim if rng.random() < 0.5 else one.embed_dim
-        return self.build(one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios))
+        return self.build(
+            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios), one.stem
+        )
 
     def smaller(self, architecture: Architecture) -> list[Architecture]:
         """Returns the networks that are one value smaller in one factor, blocks together."""
@@ -210,6 +254,7 @@ class SearchSpace:
         arch = checked_type("architecture", architecture, Architecture)
         return (
             all(getattr(arch, field) == getattr(self, field) for field in _FIXED)
+            and arch.stem in self.stem
             and arch.patch_size in self.patch_size
             and arch.rank_ratio in self.rank_ratio
             and arch.embed_dim in self.embed_dim
@@ -222,13 +267,13 @@ class SearchSpace:
         """Returns the number of networks in the space, over all its supernets."""
         block = len(self.num_heads) * len(self.mlp_ratio)
         networks = len(self.embed_dim) * sum(block**depth for depth in self.depth)
-        return networks * math.prod((len(self.patch_size), len(self.rank_ratio)))
+        return networks * len(self.patch_size) * len(self.rank_ratio) * len(self.stem)
 
     def _extreme(self, size: int, patch: int) -> Architecture:
         depth = self.depth[size]
         return self.build(
             self.patch_size[patch], self.rank_ratio[size], self.embed_dim[size],
-            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth,
+            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth, self.stem[size],
         )  # fmt: skip
 
     def build(
@@ -238,13 +283,17 @@ class SearchSpace:
         embed_dim: int,
         num_heads: tuple[int, ...],
         mlp_ratio: tuple[float, ...],
+        stem: Stem | None = None,
     ) -> Architecture:
-        """Returns a network of these values, with the image, classes and heads of the space."""
+        """Returns a network of these values, with the image, classes and heads of the space.
+
+        ``stem`` is the space's first where it is not given.
+        """
         return Architecture(
             self.image_size, self.channels, self.num_classes, patch_size, rank_ratio,
             self.head_dim, embed_dim, num_heads, mlp_ratio,
             low_rank_attention=self.low_rank_attention, relative_position=self.relative_position,
-            pooling=self.pooling,
+            pooling=self.pooling, stem=self.stem[0] if stem is None else stem,
         )  # fmt: skip
 
 
@@ -256,6 +305,15 @@ def _values(field: str, given: Any) -> tuple[Any, ...]:
             f"{field} is {shown(given)}; it must be one value, or a tuple of some that ascend."
         )
     return values
+
+
+def _stems(given: Any) -> tuple[Stem, ...]:
+    found = tuple((given,) if isinstance(given, str) else entries(given) or (given,))
+    for stem in found:
+        checked_choice("stem", stem, get_args(Stem))
+    if len(set(found)) < len(found):
+        raise ConfigError(f"stem is {shown(given)}; each stem must be there once.")
+    return tuple(stem for stem in get_args(Stem) if stem in found)
 
 
 def _next_lower(values: tuple, value: float) -> Any:

@@ -86,6 +86,7 @@ class TaskSettings:
                 space,
                 patch_size=space.patch_size[-1:],
                 rank_ratio=space.rank_ratio[:1],
+                stem=space.stem[:1],
                 embed_dim=space.embed_dim[:1],
                 depth=(2,),
             ),
@@ -270,6 +271,6 @@ def _origin(
         "validation": validation_origin(data.validation),
         "budget": limits,
         "seed": seed,
-        "settings": dataclasses.asdict(settings),
+        "settings": dataclasses.asdict(settings) | {"space": settings.space.to_dict()},
         "teacher": None if teacher is None else weights_origin(teacher),
     }

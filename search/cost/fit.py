@@ -108,13 +108,16 @@ class Fit:
             BudgetError: If it does not: names the nearest network and what it misses by.
         """
         checked_type("space", space, SearchSpace)
-        # Every factor but the patch, which trades tokens for weights, is least in the smallest.
+        # Every factor but patch and stem, which trade tokens for weights, is least in the smallest.
         smallest = [
-            space.at(patch_size, space.rank_ratio[0]).smallest() for patch_size in space.patch_size
+            space.at(patch_size, space.rank_ratio[0], stem).smallest()
+            for patch_size in space.patch_size
+            for stem in space.stem
         ]
         if any(map(self, smallest)):
             return
         nearest = max(smallest, key=self.margin)
+        stem = "" if space.stem == ("patch",) else f", stem {nearest.stem}"
         board = self.smallest_board(nearest)
         larger = (
             f"The smallest known board that holds it is {board.name} ({board.sram:,} bytes of "
@@ -126,7 +129,7 @@ class Fit:
             f"No subnet of this space fits {self.budget}. The nearest (patch_size "
             f"{nearest.patch_size}, rank_ratio {nearest.rank_ratio}, embed_dim "
             f"{nearest.embed_dim}, depth {nearest.depth}, num_heads {nearest.num_heads[0]}, "
-            f"mlp_ratio {nearest.mlp_ratio[0]}) exceeds {self.miss(nearest)}. {larger} "
+            f"mlp_ratio {nearest.mlp_ratio[0]}{stem}) exceeds {self.miss(nearest)}. {larger} "
             "Choose a larger board, or give the space a larger patch_size or smaller values of "
             "the others."
         )

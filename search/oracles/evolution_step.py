@@ -11,7 +11,8 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 
-Point = tuple[int, int]
+# Each factor of the space as an index into its values.
+Point = tuple[int, ...]
 Update = Literal["ascend", "paper"]
 
 # A plane is trusted so many steps from where it was fitted.
@@ -25,7 +26,7 @@ class Visit(NamedTuple):
     """One scored visit of a space.
 
     Attributes:
-        point: (patch_size, rank_ratio) as indices into the space's values.
+        point: Of (patch_size, rank_ratio), or of those and the stem.
         epochs: Total epochs that its supernet had been trained for.
         score: S = A + eta R.
         walker: Who went there.
@@ -56,30 +57,32 @@ def neighbourhood(
     return found
 
 
-def fit_plane(points: Sequence[Point], scores: Sequence[float]) -> tuple[float, float]:
-    """Returns the slopes of the score along both factors, per step.
+def fit_plane(
+    points: Sequence[Point], scores: Sequence[float], factors: int = 2
+) -> tuple[float, ...]:
+    """Returns the slopes of the score along each factor, per step.
 
     Least squares of score = w . point + b with a little ridge on w: well-posed for any number
     of points, and zero along a factor that does not vary.
 
     Args:
-        points: (patch_size, rank_ratio) as indices into the space's values, so that distance
-            counts in steps.
+        points: Indices into the space's values, so that distance counts in steps.
         scores: One a point.
+        factors: Number of the space's factors.
     """
     if not points:
-        return 0.0, 0.0
+        return (0.0,) * factors
     x = np.asarray(points, np.float64)
     y = np.asarray(scores, np.float64)
     x = x - x.mean(0)
-    slopes = np.linalg.solve(x.T @ x + _RIDGE * np.eye(2), x.T @ (y - y.mean()))
-    return float(slopes[0]), float(slopes[1])
+    slopes = np.linalg.solve(x.T @ x + _RIDGE * np.eye(factors), x.T @ (y - y.mean()))
+    return tuple(map(float, slopes))
 
 
 def evolve(
     point: Point,
-    slopes: tuple[float, float],
-    thresholds: tuple[float, float],
+    slopes: Sequence[float],
+    thresholds: Sequence[float],
     limits: Point,
     *,
     update: Update = "ascend",
@@ -87,7 +90,7 @@ def evolve(
     """Returns where a space moves (Eq. 3), clamped to the values that there are.
 
     Args:
-        point: (patch_size, rank_ratio) as indices.
+        point: Where it is.
         slopes: Of the score, per step.
         thresholds: h: a slope this steep moves one step.
         limits: Number of values of each factor.
@@ -108,7 +111,7 @@ def evolve(
         else:
             steps = -math.floor(ratio)
         moved.append(min(max(index + steps, 0), count - 1))
-    return moved[0], moved[1]
+    return tuple(moved)
 
 
 def look_around(
@@ -129,15 +132,15 @@ def look_around(
     """
     best = max(scores, key=lambda point: scores[point])
     near = sorted(scores, key=lambda point: math.dist(best, point))[:k]
-    slopes = fit_plane(near, [scores[point] for point in near])
+    slopes = fit_plane(near, [scores[point] for point in near], len(limits))
     for radius in range(1, REACH + 1):
-        rows, columns = (
+        box = [
             range(max(index - radius, 0), min(index + radius, count - 1) + 1)
             for index, count in zip(best, limits, strict=True)
-        )
+        ]
         ring = [
             point
-            for point in itertools.product(rows, columns)
+            for point in itertools.product(*box)
             if point not in scores
             and point not in taken
             and concave_bound(point, scores) > scores[best]
@@ -155,9 +158,11 @@ def concave_bound(point: Point, scores: Mapping[Point, float]) -> float:
     """
     away = np.subtract(list(scores), point)
     values = np.asarray(list(scores.values()))
-    length = np.hypot(away[:, 0], away[:, 1])
-    crossed = np.outer(away[:, 0], away[:, 1])
-    in_line = (crossed == crossed.T) & (away @ away.T > 0)
+    product = away @ away.T
+    squares = np.diag(product)
+    length = np.hypot.reduce(away.astype(np.float64), axis=1)
+    # Equal in Cauchy and Schwarz's inequality, exact in integers.
+    in_line = (product > 0) & (product**2 == np.outer(squares, squares))
     near, far = np.nonzero(in_line & (length[:, None] < length[None, :]))
     slope = (values[near] - values[far]) / (length[far] - length[near])
     return float(np.min(values[near] + slope * length[near], initial=math.inf))

@@ -13,7 +13,7 @@ from mcuformer_tflm.search.space import SearchSpace
 def declare_subnets(space: SearchSpace) -> keras_tuner.HyperParameters:
     """Returns the hyperparameters of a subnet; those of blocks beyond its depth are unused."""
     hp = keras_tuner.HyperParameters()
-    for field in ("patch_size", "rank_ratio", "embed_dim", "depth"):
+    for field in (*space.space_factors, "embed_dim", "depth"):
         hp.Choice(field, list(getattr(space, field)))
     for block in range(max(space.depth)):
         hp.Choice(f"num_heads_{block}", list(space.num_heads))
@@ -28,7 +28,7 @@ def values_from_architecture(architecture: Architecture, space: SearchSpace) -> 
     """
     values: dict[str, Any] = {
         field: getattr(architecture, field)
-        for field in ("patch_size", "rank_ratio", "embed_dim", "depth")
+        for field in (*space.space_factors, "embed_dim", "depth")
     }
     for block in range(max(space.depth)):
         used = block < architecture.depth
@@ -40,11 +40,13 @@ def values_from_architecture(architecture: Architecture, space: SearchSpace) -> 
 def architecture_from_values(values: dict[str, Any], space: SearchSpace) -> Architecture:
     """Returns the network that a trial's values describe."""
     blocks = range(values["depth"])
-    return Architecture(
-        space.image_size, space.channels, space.num_classes, values["patch_size"],
-        values["rank_ratio"], space.head_dim, values["embed_dim"],
+    return space.build(
+        values["patch_size"], values["rank_ratio"], values["embed_dim"],
         tuple(values[f"num_heads_{block}"] for block in blocks),
-        tuple(values[f"mlp_ratio_{block}"] for block in blocks),
-        low_rank_attention=space.low_rank_attention, relative_position=space.relative_position,
-        pooling=space.pooling,
+        tuple(values[f"mlp_ratio_{block}"] for block in blocks), values.get("stem"),
     )  # fmt: skip
+
+
+def space_from_values(values: dict[str, Any], space: SearchSpace) -> SearchSpace:
+    """Returns the part of a space that a trial's values name, which one supernet holds."""
+    return space.at(values["patch_size"], values["rank_ratio"], values.get("stem"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Callable, Collection
 from typing import Any, get_args
 
@@ -28,6 +28,7 @@ from mcuformer_tflm.search.oracles.evolution_step import (
     look_around,
     neighbourhood,
 )
+from mcuformer_tflm.search.oracles.hyperparameters import space_from_values
 from mcuformer_tflm.search.oracles.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.progress import tell
 from mcuformer_tflm.search.space import SearchSpace
@@ -36,10 +37,14 @@ OBJECTIVE = "score"
 _EPOCHS = 30
 # A space that fails so often is given up; its walker looks elsewhere.
 _MAX_FAILURES = 2
+# Of each factor of the space, ``SearchSpace.space_factors``.
+_THRESHOLDS = (0.01, 0.01, 0.01)
 
 
 class SpaceEvolution(ResumableOracle):
     """Moves pairs of patch size and rank ratio towards a better score S = A + eta R (Eq. 2).
+
+    In a space with both stems a pair is one of three: with the stem, whose two are one step apart.
 
     Algorithm:
       - ``starts`` walkers begin at random pairs and take turns. A trial trains the supernet of
@@ -58,8 +63,8 @@ class SpaceEvolution(ResumableOracle):
         looks elsewhere.
 
     A pure state machine: what it answers follows from the seed and the scores alone, and
-    ``get_state`` holds all of it. Trials carry ``patch_size``, ``rank_ratio`` and ``epochs``,
-    the pair's total to reach.
+    ``get_state`` holds all of it. Trials carry ``patch_size``, ``rank_ratio``, ``stem`` where the
+    space has both, and ``epochs``, the pair's total to reach.
 
     The paper leaves the number of steps open. The default of 5 starts with 6 steps trains for
     half as many times as its space has pairs.
@@ -71,7 +76,8 @@ class SpaceEvolution(ResumableOracle):
         epochs: Epochs of one step, t: 30, unless ``SupernetTuner.search(epochs=)`` says otherwise.
         k: Neighbours of the plane.
         thresholds: h1, h2: slope of S, which lies in [0, 1 + eta], per step of patch size and
-            rank ratio that moves one step.
+            rank ratio that moves one step; and a third, of the stem, in a space with both. 0.01
+            each by default.
         update: ``"ascend"`` or, literally as printed, ``"paper"``.
         seed: Of the starting pairs.
         worker_timeout: Seconds after which a silent worker's trial is handed out again.
@@ -88,7 +94,7 @@ class SpaceEvolution(ResumableOracle):
         steps: int = 6,
         epochs: int | None = None,
         k: int = 5,
-        thresholds: tuple[float, float] = (0.01, 0.01),
+        thresholds: tuple[float, ...] | None = None,
         update: Update = "ascend",
         seed: int = 0,
         worker_timeout: float = 60.0,
@@ -99,27 +105,20 @@ class SpaceEvolution(ResumableOracle):
         self.k = checked_whole("k", k)
         self._epochs_are_open = epochs is None
         self.epochs = checked_whole("epochs", _EPOCHS if epochs is None else epochs)
-        try:
-            first, second = (
-                checked_real("thresholds", value, open_below=True)
-                for value in entries(thresholds) or ()
-            )
-        except ValueError as error:
-            raise ConfigError(
-                f"thresholds is {shown(thresholds)}; it must be two positive numbers."
-            ) from error
-        self.thresholds = first, second
+        self._factors = space.space_factors
+        self.thresholds = _checked_thresholds(thresholds, len(self._factors))
         checked_choice("update", update, get_args(Update))
         self.update = update
         seed = checked_whole("seed", seed, least=0)
         hp = keras_tuner.HyperParameters()
-        hp.Choice("patch_size", list(space.patch_size))
-        hp.Choice("rank_ratio", list(space.rank_ratio))
+        for factor in self._factors:
+            hp.Choice(factor, list(getattr(space, factor)))
         hp.Int("epochs", 1, max(2, self.starts * self.steps * self.epochs))
         super().__init__(OBJECTIVE, hp, seed, worker_timeout=worker_timeout)
-        self._limits = (len(space.patch_size), len(space.rank_ratio))
-        chosen = np.random.default_rng(seed).permutation(self._limits[0] * self._limits[1])
-        self._order = [divmod(int(index), self._limits[1]) for index in chosen]
+        self._limits = tuple(len(getattr(space, factor)) for factor in self._factors)
+        chosen = np.random.default_rng(seed).permutation(math.prod(self._limits))
+        places = np.transpose(np.unravel_index(chosen, self._limits))
+        self._order: list[Point] = [tuple(map(int, place)) for place in places]
         self._history: list[Visit] = []
         self._running: dict[str, tuple[int, Point]] = {}
         self._failures: dict[Point, int] = {}
@@ -137,9 +136,11 @@ class SpaceEvolution(ResumableOracle):
             pairs: Parts of the space, from ``SearchSpace.pairs``, but not all.
         """
         self._left_out = {
-            (self.space.patch_size.index(patch), self.space.rank_ratio.index(rank))
+            tuple(
+                getattr(self.space, factor).index(getattr(pair, factor)[0])
+                for factor in self._factors
+            )
             for pair in pairs
-            for patch, rank in zip(pair.patch_size, pair.rank_ratio, strict=True)
         }
         self._order = [point for point in self._order if point not in self._left_out]
 
@@ -177,11 +178,7 @@ class SpaceEvolution(ResumableOracle):
             if point is None:
                 continue
             self._running[trial_id] = (walker, point)
-            values = {
-                "patch_size": self.space.patch_size[point[0]],
-                "rank_ratio": self.space.rank_ratio[point[1]],
-                "epochs": self._epochs_seen(point) + self.epochs,
-            }
+            values = self._values(point) | {"epochs": self._epochs_seen(point) + self.epochs}
             return {"status": TrialStatus.RUNNING, "values": values}
         status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
         return {"status": status, "values": None}
@@ -195,9 +192,9 @@ class SpaceEvolution(ResumableOracle):
             return
         self._failures[point] = self._failures.get(point, 0) + 1
         given_up = self._failures[point] >= _MAX_FAILURES
+        pair = ", ".join(f"{factor} {value}" for factor, value in self._values(point).items())
         tell(
-            f"Trial {trial.trial_id} (patch_size {self.space.patch_size[point[0]]}, rank_ratio "
-            f"{self.space.rank_ratio[point[1]]}) failed; "
+            f"Trial {trial.trial_id} ({pair}) failed; "
             + ("the search goes on without that pair." if given_up else "it is tried once more.")
             + f" {failure(trial)}"
         )
@@ -219,16 +216,16 @@ class SpaceEvolution(ResumableOracle):
         """
         if not self._history:
             raise ConfigError("No space has been scored yet; run the search first.")
-        spaces = [
-            self.space.at(self.space.patch_size[point[0]], self.space.rank_ratio[point[1]])
-            for point in self._ranking()
-        ]
+        ranking = [self._values(point) for point in self._ranking()]
+        spaces = [space_from_values(values, self.space) for values in ranking]
         for space in spaces:
             if accept is None or accept(space):
                 return space
-        pairs = ", ".join(f"({space.patch_size[0]}, {space.rank_ratio[0]})" for space in spaces)
+        pairs = ", ".join(f"({', '.join(map(str, values.values()))})" for values in ranking)
+        first, *factors, last = self._factors
+        names = ", ".join([first, *factors]) + f" and {last}"
         raise BudgetError(
-            f"None of the visited pairs of patch_size and rank_ratio holds a network that fits: "
+            f"None of the visited pairs of {names} holds a network that fits: "
             f"{pairs}. Raise starts or steps, choose a larger board, or leave such values out of "
             "the space."
         )
@@ -239,10 +236,9 @@ class SpaceEvolution(ResumableOracle):
         done.sort(key=lambda trial: -trial.hyperparameters.values["epochs"])
         best = []
         for point in self._ranking():
-            pair = self.space.patch_size[point[0]], self.space.rank_ratio[point[1]]
+            pair = self._values(point)
             for trial in done:
-                values = trial.hyperparameters.values
-                if (values["patch_size"], values["rank_ratio"]) == pair:
+                if pair.items() <= trial.hyperparameters.values.items():
                     best.append(trial)
                     break
         return best[:num_trials]
@@ -251,7 +247,7 @@ class SpaceEvolution(ResumableOracle):
         """Returns the arguments that a resumed search must share."""
         fields = ("starts", "steps", "epochs", "k", "thresholds", "update", "seed")
         return {
-            "space": dataclasses.asdict(self.space),
+            "space": self.space.to_dict(),
             **{field: getattr(self, field) for field in fields},
         }
 
@@ -272,14 +268,19 @@ class SpaceEvolution(ResumableOracle):
     def set_decisions(self, decisions: dict[str, Any]) -> None:
         """Continues from ``decisions``."""
         self._history = [
-            Visit((point[0], point[1]), epochs, score, walker)
+            Visit(tuple(point), epochs, score, walker)
             for point, epochs, score, walker in decisions["history"]
         ]
         self._running = {
-            name: (walker, (point[0], point[1]))
-            for name, (walker, point) in decisions["running"].items()
+            name: (walker, tuple(point)) for name, (walker, point) in decisions["running"].items()
         }
-        self._failures = {(point[0], point[1]): count for point, count in decisions["failures"]}
+        self._failures = {tuple(point): count for point, count in decisions["failures"]}
+
+    def _values(self, point: Point) -> dict[str, Any]:
+        return {
+            factor: getattr(self.space, factor)[index]
+            for factor, index in zip(self._factors, point, strict=True)
+        }
 
     def _epochs_seen(self, point: Point) -> int:
         return max((visit.epochs for visit in self._history if visit.point == point), default=0)
@@ -304,7 +305,9 @@ class SpaceEvolution(ResumableOracle):
         else:
             last = own[-1]
             chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
-            slopes = fit_plane([v.point for v in chosen], [v.score for v in chosen])
+            slopes = fit_plane(
+                [v.point for v in chosen], [v.score for v in chosen], len(self._limits)
+            )
             point = evolve(last.point, slopes, self.thresholds, self._limits, update=self.update)
             known = point in scores or point in failed or point in busy
             if self.update == "ascend" and known:
@@ -312,3 +315,18 @@ class SpaceEvolution(ResumableOracle):
             elif point in self._left_out:
                 point = last.point
         return None if point in failed | busy else point
+
+
+def _checked_thresholds(given: Any, factors: int) -> tuple[float, ...]:
+    if given is None:
+        return _THRESHOLDS[:factors]
+    values = entries(given) or ()
+    try:
+        if len(values) != factors:
+            raise ValueError
+        return tuple(checked_real("thresholds", value, open_below=True) for value in values)
+    except ValueError as error:
+        number = "two" if factors == 2 else "three"
+        raise ConfigError(
+            f"thresholds is {shown(given)}; it must be {number} positive numbers."
+        ) from error

@@ -89,10 +89,10 @@ class GridSubnets(SubnetOracle):
         space = self.space
         points = itertools.product(
             space.patch_size, space.rank_ratio, space.embed_dim, space.depth, space.num_heads,
-            space.mlp_ratio,
+            space.mlp_ratio, space.stem,
         )  # fmt: skip
         grid = [
-            space.build(patch, rank, dim, (heads,) * depth, (ratio,) * depth)
-            for patch, rank, dim, depth, heads, ratio in points
+            space.build(patch, rank, dim, (heads,) * depth, (ratio,) * depth, stem)
+            for patch, rank, dim, depth, heads, ratio, stem in points
         ]
         return [architecture for architecture in grid if self.fit(architecture)]

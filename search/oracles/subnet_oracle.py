@@ -151,7 +151,7 @@ class SubnetOracle(ResumableOracle):
         """Returns the arguments that a resumed search must share."""
         budget = self.fit.budget
         return {
-            "space": dataclasses.asdict(self.space),
+            "space": self.space.to_dict(),
             "arena": budget.arena,
             "banks": list(budget.banks),
             "flash": budget.flash,

@@ -23,6 +23,7 @@ from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit, Memory
+from mcuformer_tflm.search.oracles.hyperparameters import space_from_values
 from mcuformer_tflm.search.oracles.space_evolution import OBJECTIVE, SpaceEvolution
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import SearchSpace
@@ -158,7 +159,7 @@ class SupernetTuner(SearchTuner):
             ``score``, ``accuracy`` A, ``share_that_fits`` R, and ``median_margin``.
         """
         values = trial.hyperparameters.values
-        space = self.space.at(values["patch_size"], values["rank_ratio"])
+        space = space_from_values(values, self.space)
         target = values["epochs"]
         with self.summaries(trial.trial_id).as_default():
             trainer = self._train(
@@ -235,8 +236,8 @@ class SupernetTuner(SearchTuner):
 
     def load_model(self, trial: Trial) -> Supernet:
         """Returns the supernet of a trial; ``get_best_models`` calls this."""
-        values = trial.hyperparameters.values
-        return self.load_supernet(self.space.at(values["patch_size"], values["rank_ratio"]))[0]
+        space = space_from_values(trial.hyperparameters.values, self.space)
+        return self.load_supernet(space)[0]
 
     def news(self) -> tuple[int, str]:
         """Returns how many trials there will be, and the best space so far."""
@@ -244,9 +245,10 @@ class SupernetTuner(SearchTuner):
         info = str(self.fit.budget)
         best = oracle.get_best_trials(1)
         if best:
-            values, metrics = best[0].hyperparameters.values, best[0].metrics
+            space = space_from_values(best[0].hyperparameters.values, self.space)
+            metrics = best[0].metrics
             info = (
-                f"best: patch {values['patch_size']}, rank {values['rank_ratio']}, accuracy "
+                f"best: {_told(space)}, accuracy "
                 f"{metrics.get_best_value('accuracy'):.3f}, "
                 f"{metrics.get_best_value('share_that_fits'):.0%} fit {self.fit.budget.name}"
             )
@@ -299,7 +301,6 @@ class SupernetTuner(SearchTuner):
         if there > start:
             trainer.restore(path, origin)
         trainer.epoch = there
-        patch, rank = space.patch_size[0], space.rank_ratio[0]
         hooks = TrialCallbacks(
             callbacks, supernet, trainer.optimizer, trial_id=trial_id, epochs=target,
             steps=len(as_batches(train)),
@@ -308,7 +309,7 @@ class SupernetTuner(SearchTuner):
         logs: dict[str, float] = {}
         info = ""
         for epoch in range(there, target):
-            label = f"train patch {patch}, rank {rank}, epoch {epoch + 1}"
+            label = f"train {_told(space)}, epoch {epoch + 1}"
             hooks.call("on_epoch_begin", epoch, {})
             progress = _each_batch(hooks, trainer, report, label, info)
             loss = trainer.train(train, space, progress=progress)
@@ -323,15 +324,21 @@ class SupernetTuner(SearchTuner):
         hooks.call("on_train_end", dict(logs))
         return trainer
 
-    def _pair(self, space: SearchSpace) -> tuple[int, int]:
-        return (
-            self.space.patch_size.index(space.patch_size[0]),
-            self.space.rank_ratio.index(space.rank_ratio[0]),
+    def _pair(self, space: SearchSpace) -> tuple[int, ...]:
+        return tuple(
+            getattr(self.space, factor).index(getattr(space, factor)[0])
+            for factor in self.space.space_factors
         )
 
     def _checkpoint(self, space: SearchSpace) -> Path:
-        name = f"patch{space.patch_size[0]}-rank{space.rank_ratio[0]}.npz"
+        stem = "" if space.stem == ("patch",) else f"-{space.stem[0]}"
+        name = f"patch{space.patch_size[0]}-rank{space.rank_ratio[0]}{stem}.npz"
         return Path(self.project_dir) / "supernets" / name
+
+
+def _told(space: SearchSpace) -> str:
+    stem = "" if space.stem == ("patch",) else f", stem {space.stem[0]}"
+    return f"patch {space.patch_size[0]}, rank {space.rank_ratio[0]}{stem}"
 
 
 def _averaged(path: Path) -> Path:

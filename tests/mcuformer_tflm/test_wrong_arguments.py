@@ -178,7 +178,7 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
         "image_size": 28, "channels": 1, "num_classes": 10, "patch_size": (7, 14),
         "rank_ratio": (0.8, 0.9), "embed_dim": (32,), "depth": (1,), "num_heads": (2,),
         "mlp_ratio": (2.0,), "head_dim": 16, "low_rank_attention": False,
-        "relative_position": False, "pooling": "mean",
+        "relative_position": False, "pooling": "mean", "stem": ("patch",),
     }  # fmt: skip
     board = mcuformer_tflm.get_board("stm32f746")
     fields = {field.name: getattr(board, field.name) for field in dataclasses.fields(board)}
@@ -204,7 +204,7 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
         "build_subnet": {"architecture": architecture, "quantization": None},
         "build_supernet": {
             "space": mcuformer_tflm.SearchSpace(**space), "patch_size": 7, "rank_ratio": 0.8,
-            "precision": "float32",
+            "stem": "patch", "precision": "float32",
         },
         "convert": {
             "subnet": quantized, "labels": fashion_mnist.labels, "schedule": "auto",

@@ -82,3 +82,59 @@ def test_what_no_field_can_be_is_refused_by_its_name(field, value):
 def test_depth_beyond_reason_is_refused_before_its_blocks_are_listed():
     with pytest.raises(ConfigError, match="depth is 1000000000; it must be at most 1,000"):
         SearchSpace(depth=10**9)
+
+
+BOTH_STEMS = dataclasses.replace(
+    FASHION_MNIST_SPACE, patch_size=(4, 8), stem=("patch", "conv")
+)  # fmt: skip
+
+
+@given(seeds)
+def test_networks_of_both_stems_are_drawn_and_mutants_stay_in_their_supernet(rng):
+    one, other = BOTH_STEMS.sample(rng), BOTH_STEMS.sample(rng)
+    part = BOTH_STEMS.at(one.patch_size, one.rank_ratio, one.stem)
+    assert part.contains(one)
+    assert part.contains(BOTH_STEMS.mutate(one, rng))
+    assert BOTH_STEMS.contains(BOTH_STEMS.crossover(one, other, rng))
+
+
+def test_stem_is_a_factor_of_the_space():
+    rng = np.random.default_rng(0)
+    assert {BOTH_STEMS.sample(rng).stem for _ in range(20)} == {"patch", "conv"}
+    one_stem = dataclasses.replace(BOTH_STEMS, stem="patch")
+    assert BOTH_STEMS.num_subnets() == 2 * one_stem.num_subnets()
+    pairs = BOTH_STEMS.pairs()
+    assert len(set(pairs)) == 2 * len(one_stem.pairs())
+    assert all(len(pair.stem) == 1 for pair in pairs)
+    assert (BOTH_STEMS.smallest().stem, BOTH_STEMS.largest().stem) == ("patch", "conv")
+    assert dataclasses.replace(BOTH_STEMS, stem=["conv", "patch"]) == BOTH_STEMS
+    assert not one_stem.contains(BOTH_STEMS.largest())
+
+
+def test_one_of_several_stems_must_be_named():
+    with pytest.raises(ConfigError, match=r"stem is None; allowed are \('patch', 'conv'\)"):
+        BOTH_STEMS.at(4, 0.5)
+    with pytest.raises(ConfigError, match=r"stem is 'conv'; allowed are \('patch',\)"):
+        FASHION_MNIST_SPACE.at(4, 0.5, "conv")
+
+
+def test_space_of_a_patch_that_no_convolutional_stem_has_is_refused():
+    with pytest.raises(ConfigError, match=r"patch_size is 7; with the convolutional stem"):
+        dataclasses.replace(FASHION_MNIST_SPACE, stem=("patch", "conv"))
+    with pytest.raises(ConfigError, match=r"stem is \('conv', 'conv'\); each .* once"):
+        dataclasses.replace(BOTH_STEMS, stem=("conv", "conv"))
+
+
+def test_with_one_stem_the_same_networks_are_drawn_whichever_it_is():
+    patch, conv = (dataclasses.replace(BOTH_STEMS, stem=stem) for stem in ("patch", "conv"))
+    drawn = []
+    for space in (patch, conv):
+        rng = np.random.default_rng(3)
+        networks = [space.sample(rng) for _ in range(5)]
+        drawn.append([dataclasses.replace(network, stem="patch") for network in networks])
+    assert drawn[0] == drawn[1]
+
+
+def test_description_of_a_space_of_patches_is_as_it_was_before_there_was_another_stem():
+    assert "stem" not in FASHION_MNIST_SPACE.to_dict()
+    assert SearchSpace(**BOTH_STEMS.to_dict()) == BOTH_STEMS

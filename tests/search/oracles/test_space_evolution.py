@@ -1,5 +1,7 @@
 """Evolution of the space on made-up scores, without training."""
 
+import dataclasses
+import json
 import math
 
 import numpy as np
@@ -202,3 +204,55 @@ def test_nan_score_counts_as_a_failure(tmp_path):
 def test_bad_numbers_are_refused_by_name(argument, message):
     with pytest.raises(ConfigError, match=message):
         SpaceEvolution(FASHION_MNIST_SPACE, **argument)
+
+
+BOTH_STEMS = dataclasses.replace(FASHION_MNIST_SPACE, patch_size=(4, 8), stem=("patch", "conv"))
+
+
+def best_with_convolutions(values):
+    return 0.1 * (values["stem"] == "conv") - abs(values["rank_ratio"] - 0.7)
+
+
+def test_better_stem_is_found_and_its_trials_name_it():
+    oracle = SpaceEvolution(BOTH_STEMS, starts=2, steps=6)
+    replay(oracle, best_with_convolutions)
+    best = oracle.best_space()
+    assert (best.stem, best.rank_ratio) == (("conv",), (0.7,))
+    assert {trial.hyperparameters.values["stem"] for trial in oracle.trials.values()} == {
+        "patch", "conv",
+    }  # fmt: skip
+    (first,) = oracle.get_best_trials(1)
+    assert first.hyperparameters.values["stem"] == "conv"
+
+
+def test_search_over_stems_goes_on_from_its_state():
+    whole, part = (SpaceEvolution(BOTH_STEMS, starts=2, steps=3, epochs=1) for _ in range(2))
+    replay(whole, best_with_convolutions)
+    for visit in whole.history[:3]:
+        part.populate_space("trial")
+        part._running.clear()
+        part._history.append(visit)
+    resumed = SpaceEvolution(BOTH_STEMS, starts=2, steps=3, epochs=1)
+    resumed.set_decisions(json.loads(json.dumps(part.decisions())))
+    replay(resumed, best_with_convolutions)
+    assert resumed.history == whole.history
+
+
+def test_stem_that_is_left_out_is_not_visited():
+    oracle = SpaceEvolution(BOTH_STEMS, starts=2, steps=4)
+    oracle.leave_out([pair for pair in BOTH_STEMS.pairs() if pair.stem == ("conv",)])
+    replay(oracle, best_with_convolutions)
+    assert oracle.best_space().stem == ("patch",)
+
+
+def test_search_without_a_choice_of_stems_says_nothing_of_them():
+    conv = dataclasses.replace(BOTH_STEMS, stem="conv")
+    for space in (FASHION_MNIST_SPACE, conv):
+        oracle = SpaceEvolution(space, starts=2, steps=2)
+        replay(oracle, lambda values: values["rank_ratio"])
+        for trial in oracle.trials.values():
+            assert set(trial.hyperparameters.values) == {"patch_size", "rank_ratio", "epochs"}
+        assert oracle.best_space().stem == space.stem
+    assert "stem" not in SpaceEvolution(FASHION_MNIST_SPACE).configuration()["space"]
+    with pytest.raises(ConfigError, match="three positive numbers"):
+        SpaceEvolution(BOTH_STEMS, thresholds=(0.1, 0.1))
