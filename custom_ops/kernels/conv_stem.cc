@@ -6,12 +6,13 @@ namespace mcuformer {
 namespace {
 
 constexpr int kTaps = kConvStemKernel;
+constexpr int kWordBytes = 4;
 
 constexpr int Least(int a, int b) { return a < b ? a : b; }
 constexpr int Greatest(int a, int b) { return a > b ? a : b; }
 constexpr int Half(int size) { return (size + 1) / 2; }
 
-// A convolution: the sizes of its input, and the ring of the input's last rows.
+// A convolution: the sizes of its input, its constants, and the ring of its last rows of output.
 struct Stage {
   int height, width, channels;
   int units;
@@ -20,8 +21,22 @@ struct Stage {
   int8_t* ring;
 
   int Values() const { return kTaps * kTaps * channels; }
+  int Steps() const { return RoundUp(Values(), kStepOfInt8) / kStepOfInt8; }
   int RowBytes() const { return width * channels; }
-  int8_t* Row(int y) const { return ring + y % kTaps * RowBytes(); }
+  int OutputRowBytes() const { return Half(width) * units; }
+  int8_t* OutputRow(int y) const { return ring + y % kTaps * OutputRowBytes(); }
+  PackedLayer NextLayer() const {
+    return {layer.weights + PackedWeightBytes(units, Values(), 8), layer.constants + units, 8};
+  }
+  Stage Next(int next_units) const {
+    return {Half(height),
+            Half(width),
+            units,
+            next_units,
+            kConvStemZeroPoint,
+            NextLayer(),
+            ring + kTaps * OutputRowBytes()};
+  }
 };
 
 // The places of what scratch holds. `pixels` and `tokens` are token blocks; `taps`, what a pixel
@@ -41,10 +56,10 @@ Layout LayOut(const ConvStemParams& params) {
     rings += static_cast<size_t>(kTaps) * width * channels;
   }
   const int taps = kTaps * kTaps * widest;
+  const int copied = RoundUp(taps, kStepOfInt8) + kWordBytes;
   Layout layout;
   layout.tokens = TokenBlockBytes(taps);
-  layout.kept =
-      layout.tokens + Greatest(static_cast<int>(TokenBlockBytes(last)), RoundUp(taps, kStepOfInt8));
+  layout.kept = layout.tokens + Greatest(static_cast<int>(TokenBlockBytes(last)), copied);
   layout.rings = layout.kept + static_cast<size_t>(params.width) * params.channels;
   layout.size = layout.rings + rings;
   return layout;
@@ -67,10 +82,12 @@ template <typename T>
 struct ToTokens {
   template <typename Rescale>
   void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
-    if (token >= tokens) return;
-    const int at = token * embed_dim + unit;
+    if (token < tokens) Put(token * embed_dim + unit, rescale(sum));
+  }
+  // Not inlined: few of all products end here.
+  [[gnu::noinline]] void Put(int at, int32_t rescaled) const {
     output[at] = static_cast<T>(
-        add.template To<T>(rescale(sum), position == nullptr ? 0 : position[at], zero_point));
+        add.template To<T>(rescaled, position == nullptr ? 0 : position[at], zero_point));
   }
   const int8_t* position;
   T* output;
@@ -79,6 +96,23 @@ struct ToTokens {
   int32_t zero_point;
 };
 
+// Copies words: unaligned, and as many as are constant where the image has up to three channels.
+void CopyWords(const int8_t* from, int words, int8_t* to) {
+  switch (words) {
+    case 1:
+      std::memcpy(to, from, 1 * kWordBytes);
+      return;
+    case 2:
+      std::memcpy(to, from, 2 * kWordBytes);
+      return;
+    case 3:
+      std::memcpy(to, from, 3 * kWordBytes);
+      return;
+    default:
+      std::memcpy(to, from, words * kWordBytes);
+  }
+}
+
 // Widens what output pixel `x` is made of; pairs: its place in a token block.
 void GatherPixel(const Stage& stage, const int8_t* const* rows, int x, int8_t* taps,
                  int16_t* pairs) {
@@ -86,80 +120,84 @@ void GatherPixel(const Stage& stage, const int8_t* const* rows, int x, int8_t* t
   const int left = 2 * x - 1;
   const int before = left < 0 ? channels : 0;
   const int after = left + kTaps > stage.width ? channels : 0;
-  const bool padded = before + after > 0;
-  if (channels % kStepOfInt8 == 0 && !padded && rows[0] != nullptr && rows[2] != nullptr) {
-    for (int row = 0; row < kTaps; ++row) {
-      WidenToken(rows[row] + left * channels, size / kStepOfInt8,
-                 pairs + row * size * kBlockTokens);
-    }
-    return;
-  }
   int8_t* tap = taps;
   for (int row = 0; row < kTaps; ++row, tap += size) {
-    const bool absent = rows[row] == nullptr;
-    if (padded || absent) std::memset(tap, stage.zero_point, size);
-    if (absent) continue;
+    std::memset(tap, stage.zero_point, size);
+    if (rows[row] == nullptr) continue;
     std::memcpy(tap + before, rows[row] + left * channels + before, size - before - after);
   }
-  const int steps = RoundUp(stage.Values(), kStepOfInt8) / kStepOfInt8;
-  for (; tap < taps + steps * kStepOfInt8; ++tap) *tap = 0;
-  WidenToken(taps, steps, pairs);
+  for (; tap < taps + stage.Steps() * kStepOfInt8; ++tap) *tap = 0;
+  WidenToken(taps, stage.Steps(), pairs);
 }
 
-// Widens up to four pixels from `first` on. Those behind the last are as the last: a product of
-// four costs less than three products of one.
+// The same for four pixels that lie inside the image with a word behind them: what of that is
+// widened too meets weights of zero.
+void GatherInside(const Stage& stage, const int8_t* const* rows, int left, int8_t* taps,
+                  int16_t* block) {
+  const int channels = stage.channels, size = kTaps * channels;
+  const int words = RoundUp(size, kWordBytes) / kWordBytes;
+  for (int token = 0; token < kBlockTokens; ++token, left += 2) {
+    for (int row = 0; row < kTaps; ++row) {
+      CopyWords(rows[row] + left * channels, words, taps + row * size);
+    }
+    WidenToken(taps, stage.Steps(), block + 2 * token);
+  }
+}
+
+// Widens up to four pixels from `first` on; returns how many tokens the block then has. Those
+// behind the last of several are as that: a product of four costs less than two of one.
 int GatherPixels(const Stage& stage, const int8_t* const* rows, int first, int8_t* taps,
                  int16_t* block) {
-  const int last = Half(stage.width) - 1;
-  for (int token = 0; token < kBlockTokens; ++token) {
+  const int channels = stage.channels, size = kTaps * channels;
+  const int left = 2 * first - 1, last = Half(stage.width) - 1;
+  const bool aligned = channels % kStepOfInt8 == 0;
+  const int end = (left + 2 * kBlockTokens + 1) * channels + (aligned ? 0 : kWordBytes);
+  if (left > 0 && end <= stage.RowBytes() && rows[0] != nullptr && rows[2] != nullptr) {
+    if (!aligned) {
+      GatherInside(stage, rows, left, taps, block);
+      return kBlockTokens;
+    }
+    for (int row = 0; row < kTaps; ++row) {
+      WidenTokens(rows[row] + left * channels, 2 * channels, kBlockTokens, size,
+                  block + row * size * kBlockTokens);
+    }
+    return kBlockTokens;
+  }
+  const int tokens = first == last ? 1 : kBlockTokens;
+  for (int token = 0; token < tokens; ++token) {
     GatherPixel(stage, rows, Least(first + token, last), taps, block + 2 * token);
   }
-  return Least(kBlockTokens, last + 1 - first);
+  return tokens;
 }
 
 void ConvolveRow(const Stage& stage, const int8_t* const* rows, int8_t* taps, int16_t* block,
                  int8_t* output) {
-  for (int first = 0, pixels; first < Half(stage.width); first += pixels) {
-    pixels = GatherPixels(stage, rows, first, taps, block);
-    MultiplyBlock(block, kBlockTokens, stage.Values(), stage.units, stage.layer,
-                  ToPixels{output + first * stage.units, pixels, stage.units});
+  const int columns = Half(stage.width);
+  for (int first = 0; first < columns; first += kBlockTokens) {
+    const int tokens = GatherPixels(stage, rows, first, taps, block);
+    MultiplyBlock(
+        block, tokens, stage.Values(), stage.units, stage.layer,
+        ToPixels{output + first * stage.units, Least(kBlockTokens, columns - first), stage.units});
   }
 }
 
 // The last stage's row goes through the projection four pixels at a time.
 template <typename T>
-void ProjectRow(const ConvStemParams& params, const Stage& stage, const PackedLayer& projection,
-                const int8_t* const* rows, const int8_t* position, int16_t* block, int16_t* tokens,
-                T* output) {
-  const int dim = params.embed_dim;
+[[gnu::noinline]] void ProjectRow(const ConvStemParams& params, const Stage& stage,
+                                  const int8_t* const* rows, const int8_t* position, int16_t* block,
+                                  int16_t* pixels, T* output) {
+  const int dim = params.embed_dim, columns = Half(stage.width);
+  const PackedLayer projection = stage.NextLayer();
   const ResidualAdd add({0, position == nullptr ? QuantizedMultiplier{0, 0} : params.position});
-  for (int first = 0, count; first < Half(stage.width); first += count) {
-    count = GatherPixels(stage, rows, first, reinterpret_cast<int8_t*>(tokens), block);
-    MultiplyBlock(block, kBlockTokens, stage.Values(), stage.units, stage.layer,
-                  ToBlock{tokens, kConvStemZeroPoint});
-    MultiplyBlock(tokens, kBlockTokens, stage.units, dim, projection,
-                  ToTokens<T>{position == nullptr ? nullptr : position + first * dim,
-                              output + first * dim, count, dim, add, params.output_zero_point});
+  for (int first = 0; first < columns; first += kBlockTokens) {
+    const int tokens = GatherPixels(stage, rows, first, reinterpret_cast<int8_t*>(pixels), block);
+    MultiplyBlock(block, tokens, stage.Values(), stage.units, stage.layer,
+                  ToBlock{pixels, kConvStemZeroPoint});
+    MultiplyBlock(
+        pixels, tokens, stage.units, dim, projection,
+        ToTokens<T>{position == nullptr ? nullptr : position + first * dim, output + first * dim,
+                    Least(kBlockTokens, columns - first), dim, add, params.output_zero_point});
   }
-}
-
-// Fills in the stages; returns the projection.
-PackedLayer MakeStages(const ConvStemParams& params, PackedLayer layer, int8_t* rings,
-                       Stage* stages) {
-  int height = params.height, width = params.width, channels = params.channels;
-  int32_t zero_point = params.input_zero_point;
-  for (int i = 0; i < params.stages; ++i) {
-    const int units = params.stage_channels[i];
-    stages[i] = {height, width, channels, units, zero_point, layer, rings};
-    layer.weights += PackedWeightBytes(units, stages[i].Values(), 8);
-    layer.constants += units;
-    if (i > 0) rings += kTaps * stages[i].RowBytes();
-    height = Half(height);
-    width = Half(width);
-    channels = units;
-    zero_point = kConvStemZeroPoint;
-  }
-  return layer;
 }
 
 }  // namespace
@@ -183,42 +221,42 @@ bool ConvStem(const ConvStemParams& params, const StemWeights& weights, const Im
               int8_t* scratch, T* output) {
   const Layout layout = LayOut(params);
   auto* block = reinterpret_cast<int16_t*>(scratch);
-  auto* tokens = reinterpret_cast<int16_t*>(scratch + layout.tokens);
-  auto* taps = scratch + layout.tokens;
+  int8_t* taps = scratch + layout.tokens;
+  auto* tokens = reinterpret_cast<int16_t*>(taps);
   int8_t* kept = scratch + layout.kept;  // the image's row above those at hand
-  Stage stages[kConvStemMaxStages];
-  const PackedLayer projection = MakeStages(params, weights.layer, scratch + layout.rings, stages);
-  const int dim = params.embed_dim, last = params.stages - 1;
-  const int columns = Half(stages[last].width);
-  const int row_bytes = stages[0].RowBytes();
+  const Stage first = {
+      params.height,           params.width,  params.channels,       params.stage_channels[0],
+      params.input_zero_point, weights.layer, scratch + layout.rings};
+  const int dim = params.embed_dim, row_bytes = first.RowBytes();
+  const int columns = PatchesAlong(params.width, 1 << params.stages);
+  const bool strips = params.mode == ImageMode::kStrips;
   T* target = output + (weights.class_token == nullptr ? 0 : dim);
   for (int top = 0; top < params.height; top += kConvStemStripRows) {
     const int count = Least(kConvStemStripRows, params.height - top);
-    const bool strips = params.mode == ImageMode::kStrips;
     if (strips && !source.read(source.context, top, count, source.pixels)) return false;
     const int8_t* pixels = source.pixels + (strips ? 0 : top * row_bytes);
     const int8_t* rows[kTaps] = {top == 0 ? nullptr : kept, pixels,
                                  count == 1 ? nullptr : pixels + row_bytes};
-    // Row `y` of a stage's output, then that of the next stage where it was the last one missing.
-    for (int i = 0, y = top / 2;; ++i, y /= 2) {
-      const Stage& stage = stages[i];
-      if (i == last) {
-        const int first = y * columns * dim;
-        ProjectRow(params, stage, projection, rows,
-                   weights.position == nullptr ? nullptr : weights.position + first, block, tokens,
-                   target + first);
-        break;
-      }
-      const Stage& next = stages[i + 1];
-      ConvolveRow(stage, rows, taps, block, next.Row(y));
+    Stage stage = first;
+    int y = top / 2;  // of the stage's output
+    int following = 1;
+    // A row of a stage, then that of the next one where this was the last row that it wanted.
+    for (; following < params.stages; ++following, y /= 2) {
+      ConvolveRow(stage, rows, taps, block, stage.OutputRow(y));
       // Before tokens overwrite it.
-      if (i == 0) std::memcpy(kept, pixels + (count - 1) * row_bytes, row_bytes);
-      if (y % 2 == 0 && y + 1 < next.height) break;
+      if (following == 1) std::memcpy(kept, pixels + (count - 1) * row_bytes, row_bytes);
+      const int height = Half(stage.height);
+      if (y % 2 == 0 && y + 1 < height) break;
       const int middle = y & ~1;
-      rows[0] = middle == 0 ? nullptr : next.Row(middle - 1);
-      rows[1] = next.Row(middle);
-      rows[2] = middle + 1 < next.height ? next.Row(middle + 1) : nullptr;
+      rows[0] = middle == 0 ? nullptr : stage.OutputRow(middle - 1);
+      rows[1] = stage.OutputRow(middle);
+      rows[2] = middle + 1 < height ? stage.OutputRow(middle + 1) : nullptr;
+      stage = stage.Next(params.stage_channels[following]);
     }
+    if (following < params.stages) continue;
+    const int at = y * columns * dim;
+    ProjectRow(params, stage, rows, weights.position == nullptr ? nullptr : weights.position + at,
+               block, tokens, target + at);
   }
   if (weights.class_token != nullptr) std::memcpy(output, weights.class_token, dim * sizeof(T));
   return true;

@@ -198,7 +198,7 @@ def scratch_bytes(width: int, image_channels: int, channels: Sequence[int]) -> i
         channels: Of each stage.
     """
     taps = KERNEL_SIZE**2 * max(image_channels, *channels[:-1])
-    blocks = token_block_bytes(taps) + max(token_block_bytes(channels[-1]), round_up(taps, 4))
+    blocks = token_block_bytes(taps) + max(token_block_bytes(channels[-1]), round_up(taps, 4) + 4)
     kept = width * image_channels
     rows = 0
     for count in channels[:-1]:

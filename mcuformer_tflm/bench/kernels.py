@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,13 @@ import numpy as np
 
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.custom_ops.reference.attention import exp_table
+from mcuformer_tflm.custom_ops.reference.conv_stem import (
+    KERNEL_SIZE,
+    matrix_shapes,
+    pack_stem_weights,
+    scratch_bytes,
+    stem_channels,
+)
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
 from mcuformer_tflm.emulator.machine import Buffer, Machine, Struct, emulated_machine
@@ -18,6 +26,8 @@ CORES = ("cortex-m4", "cortex-m7")
 TOKENS = 225
 # Width and units of the paper's layers at embed_dim 192.
 LAYERS = ((192, 768), (768, 192), (192, 576))
+# Of a convolutional stem of that width: the image's side and channels, the patch size.
+STEM = (96, 3, 16, 192)
 _PORTABLE = "portable C++, compiled for this core"
 
 
@@ -88,6 +98,7 @@ def cases() -> list[Case]:
     per_element = "instructions_per_element"
     return [
         *result,
+        Case("conv_stem/96x96x3x192", "instructions_per_mac", _stem_macs(*STEM), _conv_stem),
         Case("attention_qk/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_qk),
         Case("attention_pv/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_pv),
         Case("attention_softmax/225x225", per_element, TOKENS * TOKENS, _attention_softmax),
@@ -140,6 +151,44 @@ class FullyConnectedCall:
 def _gelu_epilogue(machine: Machine) -> int:
     with_table = FullyConnectedCall(192, 768, gelu=True).run(machine)
     return with_table - FullyConnectedCall(192, 768).run(machine)
+
+
+def _stem_macs(side: int, channels: int, patch_size: int, embed_dim: int) -> int:
+    *stages, last = matrix_shapes(channels, stem_channels(embed_dim, patch_size), embed_dim)
+    macs = 0
+    for units, width in stages:
+        side = -(-side // 2)
+        macs += side**2 * units * width
+    return macs + side**2 * math.prod(last)
+
+
+def _conv_stem(machine: Machine) -> int:
+    rng = np.random.default_rng(0)
+    side, image_channels, patch_size, embed_dim = STEM
+    channels = stem_channels(embed_dim, patch_size)
+    kernels, constants = [], []
+    for units, width in matrix_shapes(image_channels, channels, embed_dim):
+        kernels.append(_int8(rng, units, width))
+        constants.append(
+            unit_constants(
+                rng.integers(-20000, 20000, units),
+                rng.integers(2**30, 2**31, units),
+                np.full(units, -8 - int(np.log2(width) / 2)),
+            )
+        )
+    *stages, projection = kernels
+    kernels = [k.reshape(len(k), KERNEL_SIZE, KERNEL_SIZE, -1) for k in stages]
+    patches = (side // patch_size) ** 2
+    return machine.call(
+        "bool mcuformer::ConvStem<signed char>",
+        Struct((side, side, image_channels, len(channels), *channels, 0, embed_dim, 0, -3,
+                2**30, 7, 0)),
+        Struct((pack_stem_weights(kernels, projection), np.concatenate(constants), 8,
+                _int8(rng, patches, embed_dim), None)),
+        Struct((_int8(rng, side, side, image_channels), None, None)),
+        Buffer(np.zeros(scratch_bytes(side, image_channels, channels), np.int8)),
+        Buffer(np.zeros((patches, embed_dim), np.int8)),
+    )  # fmt: skip
 
 
 # Of attention: tokens, width, heads, head_dim, zero point, the factors of logits and context,

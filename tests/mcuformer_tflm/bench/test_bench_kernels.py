@@ -11,6 +11,7 @@ LIMITS = {
     "fully_connected/225x192x576": 0.92,
     "fully_connected_in_place/225x192x576": 0.92,
     "fully_connected_int4/225x192x768": 1.3,
+    "conv_stem/96x96x3x192": 1.15,
     "attention_qk/225x64": 1.1,
     "attention_pv/225x64": 1.1,
     "attention_softmax/225x225": 16,
@@ -31,6 +32,7 @@ DOCUMENTED = {
     "the three with 4-bit weights": [
         f"fully_connected_int4/225x{shape}" for shape in ("192x768", "768x192", "192x576")
     ],
+    "convolutional stem, 96 x 96 x 3 to 36 x 192": ["conv_stem/96x96x3x192"],
     "attention, queries by keys, head of 64": ["attention_qk/225x64"],
     "attention, probabilities by values": ["attention_pv/225x64"],
     "GELU, beyond the layer that it follows": ["gelu_epilogue/225x768"],
