@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,14 @@ def one_block_vit() -> Architecture:
     return Architecture(
         image_size=96, channels=3, num_classes=10, patch_size=16, rank_ratio=None, head_dim=32,
         embed_dim=64, num_heads=(2,), mlp_ratio=(2.0,),
+    )  # fmt: skip
+
+
+def deit_tiny_architecture() -> Architecture:
+    """Returns DeiT-Ti (Touvron et al., 2021, table 1)."""
+    return Architecture(
+        image_size=224, channels=3, num_classes=1000, patch_size=16, rank_ratio=None, head_dim=64,
+        embed_dim=192, num_heads=(3,) * 12, mlp_ratio=(4.0,) * 12, pooling="class_token",
     )  # fmt: skip
 
 
@@ -66,3 +75,70 @@ def random_model(
     quantized = subnet.quantized_copy([calibration])
     labels = [f"class {i}" for i in range(architecture.num_classes)]
     return convert(quantized, labels, **options)
+
+
+def random_vit(
+    seed: int = 0,
+    *,
+    width: int = 64,
+    depth: int = 2,
+    hidden: int = 96,
+    side: int = 3,
+    patch: int = 4,
+    channels: int = 3,
+    classes: int = 5,
+    class_token: bool = True,
+    class_position: bool = True,
+    layer_scale: bool = False,
+    head: bool = True,
+) -> dict[str, np.ndarray]:
+    """Returns a checkpoint of random weights, float32, by the names that timm gives its tensors.
+
+    Matrices keep the variance of what they multiply, so that every layer matters.
+
+    Args:
+        seed: Of the weights.
+        width: Values a token.
+        depth: Blocks.
+        hidden: Hidden values of each MLP.
+        side: Rows and columns of patches.
+        patch: Height and width of a patch.
+        channels: Of the image.
+        classes: Of the head.
+        class_token: Whether a class token precedes the patches.
+        class_position: Whether it has a position of its own.
+        layer_scale: Whether each block scales what it adds.
+        head: Whether there is one.
+    """
+    rng = np.random.default_rng(seed)
+    tensors: dict[str, np.ndarray] = {}
+
+    def draw(name: str, *shape: int, scale: float = 0.2, around: float = 0.0) -> None:
+        tensors[name] = (around + scale * rng.standard_normal(shape)).astype(np.float32)
+
+    def norm(name: str) -> None:
+        draw(f"{name}.weight", width, around=1.0)
+        draw(f"{name}.bias", width)
+
+    def linear(name: str, units: int, *inputs: int) -> None:
+        draw(f"{name}.weight", units, *inputs, scale=math.prod(inputs) ** -0.5)
+        draw(f"{name}.bias", units)
+
+    if class_token:
+        draw("cls_token", 1, 1, width, scale=1.0)
+    draw("pos_embed", 1, side**2 + (class_token and class_position), width, scale=1.0)
+    linear("patch_embed.proj", width, channels, patch, patch)
+    for name in (f"blocks.{block}" for block in range(depth)):
+        norm(f"{name}.norm1")
+        linear(f"{name}.attn.qkv", 3 * width, width)
+        linear(f"{name}.attn.proj", width, width)
+        norm(f"{name}.norm2")
+        linear(f"{name}.mlp.fc1", hidden, width)
+        linear(f"{name}.mlp.fc2", width, hidden)
+        if layer_scale:
+            draw(f"{name}.ls1.gamma", width, around=0.5)
+            draw(f"{name}.ls2.gamma", width, around=0.5)
+    norm("norm")
+    if head:
+        linear("head", classes, width)
+    return tensors

@@ -1,4 +1,4 @@
-"""Vision transformers as others store and compute them: timm's tensors, float64 in NumPy.
+"""Vision transformers as others compute them, from timm's tensors: float64 in NumPy.
 
 Written from Dosovitskiy et al. (2021), Touvron et al. (DeiT, 2021; DeiT III, 2022: layer scale).
 """
@@ -9,50 +9,6 @@ import numpy as np
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _erf = np.vectorize(math.erf)
-
-
-def random_vit(
-    seed=0, *, width=64, depth=2, hidden=96, side=3, patch=4, channels=3, classes=5,
-    class_token=True, class_position=True, layer_scale=False, head=True,
-):  # fmt: skip
-    """Tensors by timm's names, float32, scaled so that every layer matters."""
-    rng = np.random.default_rng(seed)
-
-    def drawn(*shape, scale=1.0, around=0.0):
-        return (around + scale * rng.standard_normal(shape)).astype(np.float32)
-
-    tensors = {}
-
-    def norm(name):
-        tensors[f"{name}.weight"] = drawn(width, scale=0.2, around=1.0)
-        tensors[f"{name}.bias"] = drawn(width, scale=0.2)
-
-    def linear(name, units, inputs):
-        tensors[f"{name}.weight"] = drawn(units, inputs, scale=inputs**-0.5)
-        tensors[f"{name}.bias"] = drawn(units, scale=0.2)
-
-    if class_token:
-        tensors["cls_token"] = drawn(1, 1, width)
-    tokens = side**2 + (class_token and class_position)
-    tensors["pos_embed"] = drawn(1, tokens, width)
-    shape = (width, channels, patch, patch)
-    tensors["patch_embed.proj.weight"] = drawn(*shape, scale=(channels * patch**2) ** -0.5)
-    tensors["patch_embed.proj.bias"] = drawn(width, scale=0.2)
-    for block in range(depth):
-        prefix = f"blocks.{block}"
-        norm(f"{prefix}.norm1")
-        linear(f"{prefix}.attn.qkv", 3 * width, width)
-        linear(f"{prefix}.attn.proj", width, width)
-        norm(f"{prefix}.norm2")
-        linear(f"{prefix}.mlp.fc1", hidden, width)
-        linear(f"{prefix}.mlp.fc2", width, hidden)
-        if layer_scale:
-            tensors[f"{prefix}.ls1.gamma"] = drawn(width, scale=0.2, around=0.5)
-            tensors[f"{prefix}.ls2.gamma"] = drawn(width, scale=0.2, around=0.5)
-    norm("norm")
-    if head:
-        linear("head", classes, width)
-    return tensors
 
 
 def exact_gelu(x):

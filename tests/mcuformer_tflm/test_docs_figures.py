@@ -12,6 +12,7 @@ import pytest
 from mcuformer_tflm.bench import figure3
 from mcuformer_tflm.bench.memory import paper_architectures
 from mcuformer_tflm.bench.models import paper_architecture
+from mcuformer_tflm.bench.pretrained import networks, size_rows
 from mcuformer_tflm.bench.quantization import NETWORK, OPTIONS
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.search.board import get_board
@@ -172,3 +173,11 @@ def test_firmware_tells_the_external_flash_of_the_board_that_has_it():
     told = documented.table("docs/firmware.md", "arena", "more constants")["`stm32f746-discovery`"]
     external = get_board("stm32f746-discovery").external_flash
     assert f"QSPI, {external // 1024**2} MB" in told["more constants"]
+
+
+def test_pretrained_tells_what_deit_tiny_takes_whole_and_factored():
+    told = documented.table("docs/pretrained.md", "parameters", "flash (.tflite)")
+    assert [list(row.values())[1:] for row in told.values()] == [
+        [f"{row.value:,}" for row in size_rows(name, network)]
+        for name, network in networks().items()
+    ]

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import tf_keras
 from code_blocks import DOCUMENTS, EXAMPLES, ROOT, prose, python_blocks, read
+from safetensors.numpy import save_file
 
 import mcuformer_tflm
 from mcuformer_tflm import SearchSpace, build_subnet, normalise
+from mcuformer_tflm.bench.models import random_vit
 from mcuformer_tflm.data import ImageData
 from mcuformer_tflm.lazy_names import load_on_first_use
 
@@ -252,7 +254,10 @@ def test_code_of_documents_runs(document, at_hand, few, tmp_path, monkeypatch):
     monkeypatch.setattr(mcuformer_tflm, "SearchSpace", lambda: TINY)
     monkeypatch.setattr(mcuformer_tflm, "FASHION_MNIST_SPACE", TINY)
     monkeypatch.setattr(mcuformer_tflm.data, "fashion_mnist", lambda: few)
-    if document == "docs/quantization.md":  # README.md's is trained
+    if document == "docs/pretrained.md":
+        save_file(random_vit(depth=1), tmp_path / "deit_tiny_patch16_224.safetensors")
+    # README.md's is trained
+    if document in ("docs/pretrained.md", "docs/quantization.md"):
         taken = checking(mcuformer_tflm.quantize, at_hand["quantized"])
         monkeypatch.setattr(mcuformer_tflm, "quantize", taken)
     monkeypatch.chdir(tmp_path)

@@ -15,11 +15,11 @@ import pytest
 import typer
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
-from vit_checkpoint import random_vit
 
 import mcuformer_tflm
 from mcuformer_tflm import normalise
 from mcuformer_tflm.bench import SUITES
+from mcuformer_tflm.bench.models import random_vit
 from mcuformer_tflm.cli import app
 from mcuformer_tflm.data.speech_features import MFCC_49X10
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError

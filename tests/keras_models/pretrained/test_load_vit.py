@@ -9,9 +9,10 @@ import tf_keras
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from vit_checkpoint import exact_gelu, random_vit, sigmoid_gelu, vit_logits
+from vit_checkpoint import exact_gelu, sigmoid_gelu, vit_logits
 
 from mcuformer_tflm import CheckpointError, ConfigError, load_vit, normalise
+from mcuformer_tflm.bench.models import random_vit
 from mcuformer_tflm.keras_models.pretrained import vit
 
 HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
