@@ -17,7 +17,7 @@ from mcuformer_tflm.custom_ops.reference.patch_embed import (
     scratch_bytes,
     tokens_may_overwrite,
 )
-from mcuformer_tflm.emulator.machine import Buffer, Struct
+from mcuformer_tflm.emulator.machine import Buffer, RowSource, Struct
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.tflm import open_interpreter
@@ -66,7 +66,10 @@ class Case:
         size = scratch_bytes(embed_dim, patch, channels, tile, held, element_size)
         arena = np.zeros(max(self.image.nbytes, self.wanted.nbytes), np.int8)
         arena[: self.image.size] = self.image.reshape(-1)
-        pixels = Buffer(arena)
+        pixels, read = Buffer(arena), None
+        if mode == "strips":
+            pixels = Buffer(np.zeros((patch, width, channels), np.int8))
+            read = RowSource(self.image[0])
         output = pixels if mode == "in place" else Buffer(np.zeros_like(self.wanted))
         for build in BUILDS:
             left = run(
@@ -75,7 +78,7 @@ class Case:
                 Struct((height, width, channels, patch, embed_dim, tile, zero_point,
                         output_zero_point, multiplier, shift, MODES.index(mode))),
                 Struct((packed, constants, 8, position, token)),
-                Struct((pixels, None, None)),
+                Struct((pixels, read, None)),
                 scratch(size), output,
             )  # fmt: skip
             written = left.tobytes()[: self.wanted.nbytes]
@@ -173,6 +176,7 @@ def test_strips_of_rows_give_the_same_tokens_and_are_asked_for_once_in_order(
         library.load().McuformerSetInputSource(_READ(), None)
     np.testing.assert_array_equal(interpreter.get_output(0)[0], case.wanted)
     assert asked == list(range(height))
+    case.check_on_cortex_m("strips")
 
 
 def test_strips_without_an_input_source_are_an_error():

@@ -163,12 +163,14 @@ OPERATORS = {
     "convolutional stem": FusedOperator(
         {"height": range(1, 14), "width": range(1, 20), "channels": range(1, 9),
          "stages": (2, 3), "first": (4, 8), "second": (4, 8, 12), "third": (4, 12, 16),
-         "embed_dim": range(1, 17), "mode": MODES, "dtype": ("int8", "int16")},
+         "embed_dim": range(1, 17), "class_token": (False, True), "mode": MODES,
+         "dtype": ("int8", "int16")},
         _columns,
         _stem_differences,
         ("mode",),
         lambda s: s.mode != "in place" or conv_stem.tokens_may_overwrite(
-            s.height, s.width, 2**s.stages, s.channels, s.embed_dim, np.dtype(s.dtype).itemsize),
+            s.height, s.width, 2**s.stages, s.channels, s.embed_dim, np.dtype(s.dtype).itemsize,
+            s.class_token),
     ),
 }  # fmt: skip
 
