@@ -15,6 +15,7 @@ constexpr TFLMRegistration (*kRegisters[])() = {
     Register_MCUFORMER_MLP,
     Register_MCUFORMER_PATCH_EMBED,
     Register_MCUFORMER_SOFTMAX,
+    Register_MCUFORMER_TOKEN_POOL,
 };
 static_assert(sizeof(kRegisters) / sizeof(kRegisters[0]) == kNumOperators,
               "kNumOperators must count all operators");

@@ -17,8 +17,9 @@ TFLMRegistration Register_MCUFORMER_MEAN_POOL();
 TFLMRegistration Register_MCUFORMER_MLP();
 TFLMRegistration Register_MCUFORMER_PATCH_EMBED();
 TFLMRegistration Register_MCUFORMER_SOFTMAX();
+TFLMRegistration Register_MCUFORMER_TOKEN_POOL();
 
-constexpr int kNumOperators = 11;
+constexpr int kNumOperators = 12;
 
 // Writes all registrations to registrations[kNumOperators].
 void AllRegistrations(TFLMRegistration* registrations);

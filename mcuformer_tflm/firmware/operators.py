@@ -165,6 +165,22 @@ def emit_softmax(step: Step) -> str:
     )
 
 
+def emit_token_pool(step: Step) -> str:
+    """Returns the call of ``TokenPool``."""
+    size = step.option("size")
+    columns = step.option("columns") // size
+    params = braces(
+        rows=math.prod(step.output.shape[:-1]) // columns,
+        columns=columns,
+        size=size,
+        width=step.source.shape[-1],
+        input_zero_point=step.option("input_zero_point"),
+        output_zero_point=step.option("output_zero_point"),
+        output=step.factor(""),
+    )
+    return _call("TokenPool", params, step.input_at(), step.output_at())
+
+
 EMITTERS: dict[str, Callable[[Step], str]] = {
     "McuformerAdd": emit_add,
     "McuformerArgmax": emit_argmax,
@@ -177,6 +193,7 @@ EMITTERS: dict[str, Callable[[Step], str]] = {
     "McuformerMlp": emit_mlp,
     "McuformerPatchEmbed": emit_patch_embed,
     "McuformerSoftmax": emit_softmax,
+    "McuformerTokenPool": emit_token_pool,
 }
 
 

@@ -18,7 +18,7 @@ _SECTIONS = {"internal": ".mcuformer.constants", "external": ".mcuformer.externa
 _ABSENT = "the model's constants are not as they were linked: is the external flash written?"
 _HEADERS = (
     "add", "argmax", "attention", "conv_stem", "fully_connected", "gelu", "layer_norm",
-    "mean_pool", "mlp", "patch_embed", "softmax",
+    "mean_pool", "mlp", "patch_embed", "softmax", "token_pool",
 )  # fmt: skip
 
 

@@ -105,6 +105,12 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
             # A column's sum is complete before its mean is written over the first row.
             whole = Walk("ascending", 1, source.size, output.size)
             return OperatorMemory((), InPlace(operator.inputs[0], whole))
+        case "McuformerTokenPool":
+            # A row of windows is read before the next; within it no window overwrites a later one.
+            size = operator.options["size"]
+            bands = math.prod(source.shape[:-1]) // (operator.options["columns"] * size)
+            band = Walk("ascending", bands, source.size // bands, output.size // bands)
+            return OperatorMemory((), InPlace(operator.inputs[0], band))
         case "McuformerAttention":
             tokens, head_dim = source.shape[-2], operator.options.get("head_dim", 1)
             projected = width if len(tensors) > 4 and tensors[4] else 0

@@ -37,6 +37,7 @@ OPERATORS = (
     "McuformerSoftmax",
     "McuformerAdd",
     "McuformerArgmax",
+    "McuformerTokenPool",
 )
 _AMPLE_ARENA = 1 << 24
 # TFLM counts bytes in 32 bits with a sign.

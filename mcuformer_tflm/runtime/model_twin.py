@@ -24,6 +24,7 @@ from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
 from mcuformer_tflm.custom_ops.reference.mlp import mlp
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 from mcuformer_tflm.custom_ops.reference.softmax import softmax
+from mcuformer_tflm.custom_ops.reference.token_pool import token_pool
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
@@ -129,6 +130,8 @@ def run_operator(operator: Operator, inputs: list[Any], output: Tensor) -> np.nd
             return softmax(_rows(inputs[0]), inputs[1])
         case "McuformerAdd":
             return add(*inputs, **options)
+        case "McuformerTokenPool":
+            return token_pool(_rows(inputs[0]), **options)
         case "McuformerArgmax":
             return argmax(_rows(inputs[0]))
     raise ModelError(f"{operator.code} has no twin.")

@@ -27,6 +27,7 @@ STATE_BYTES = {
     "McuformerMeanPool": 32,
     "McuformerMlp": 76,
     "McuformerPatchEmbed": 56,
+    "McuformerTokenPool": 40,
 }
 
 
