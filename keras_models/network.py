@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import tf_keras
 
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.network_graph import NetworkGraph, Node, read_network
@@ -38,6 +39,17 @@ class Network(ImageNetwork, tf_keras.Model):
     def quantized(self) -> bool:
         """Whether its layers own TF-MOT quantizers."""
         return all(layer.quantized for layer in self.operators())
+
+    def check_quantized(self) -> None:
+        """Checks that its layers own TF-MOT quantizers.
+
+        Raises:
+            ConfigError: If they do not.
+        """
+        if not self.quantized:
+            raise ConfigError(
+                f"The network {self.name} is not quantized; pass it through quantize(...) first."
+            )
 
     def float_copy(self) -> Self:
         """Returns the same network in floating point, with the same weights."""

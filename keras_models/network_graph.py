@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import tf_keras
@@ -28,10 +28,12 @@ class Node:
     Attributes:
         layer: The layer.
         sources: Names of the layers whose outputs it reads, in order; a stem reads the image.
+        shape: What it gives for one image: tokens and width, or width.
     """
 
     layer: QuantizableLayer
     sources: tuple[str, ...]
+    shape: tuple[int, ...]
 
     @property
     def name(self) -> str:
@@ -63,6 +65,19 @@ class NetworkGraph:
         """Returns the layers that read what one gives."""
         return [node for node in self.nodes if name in node.sources]
 
+    def classifiers(self) -> dict[str, int]:
+        """Returns the outputs that may be logits, and the number of their classes.
+
+        They come from a fully connected layer without residual, and are a vector an image.
+        """
+        found = {}
+        for name in self.outputs:
+            node = self.node(name)
+            alone = isinstance(node.layer, FullyConnected) and len(node.sources) == 1
+            if alone and len(node.shape) == 1:
+                found[name] = node.shape[0]
+        return found
+
     def stems(self) -> list[Node]:
         """Returns the layers that read the image."""
         return self.readers(self.image)
@@ -90,7 +105,11 @@ def read_network(model: Any, field: str = "network") -> NetworkGraph:
         )
     walked = _walk(model)
     image, shape = _image(model, field)
-    nodes = tuple(Node(call.layer, tuple(_makers(call))) for call in walked if not call.is_input)
+    nodes = tuple(
+        Node(call.layer, tuple(_makers(call)), tuple(call.outputs.shape[1:]))
+        for call in walked
+        if not call.is_input
+    )
     outputs = tuple(str(_layer(tensor).name) for tensor in model.outputs)
     graph = NetworkGraph(image, shape, nodes, outputs)
     for node in nodes:
@@ -191,6 +210,13 @@ def _check_inputs(node: Node, graph: NetworkGraph) -> None:
         )
     if isinstance(layer, ClassToken | ClassTokenPool):
         _check_class_token(node, graph)
+    if isinstance(layer, FullyConnected) and len(node.sources) > 1:
+        residual = graph.node(node.sources[1])
+        if residual.shape != node.shape:
+            raise ConfigError(
+                f"{node.name} gives {list(node.shape)} an image and adds {residual.name}, "
+                f"{list(residual.shape)}; a residual has the shape of what it is added to."
+            )
     if isinstance(layer, Attention):
         source = graph.node(node.sources[0]).layer
         if not (isinstance(source, FullyConnected) and source.parts == 3):
@@ -252,16 +278,17 @@ def _check_quantization(graph: NetworkGraph) -> None:
                 continue
             bits, allowed = graph.node(name).layer.output_bits, node.layer.input_bits(index)
             if bits not in allowed:
+                remedy = (
+                    "put a LayerNorm between"
+                    if bits > max(allowed)
+                    else "take what is of the residual stream: a stem's tokens, a sum of Add or of "
+                    "FullyConnected(units)([tokens, residual]), or the pool of such"
+                )
                 raise ConfigError(
-                    f"{node.name} takes {_shown(allowed)} bits where {name} gives {bits}: their "
-                    "scales cannot be joined. Put a LayerNorm between, add to the residual stream "
-                    "by FullyConnected(units)([tokens, residual]), or quantize with "
+                    f"{node.name} takes integers of {max(allowed)} bits where {name} gives {bits}, "
+                    f"so that their scales cannot be joined; {remedy}, or quantize with "
                     "residual_bits=8."
                 )
-
-
-def _shown(bits: Sequence[int]) -> str:
-    return " or ".join(map(str, bits))
 
 
 def _makers(call: Any) -> Iterator[str]:

@@ -122,7 +122,11 @@ extern "C" bool mcuformer_run_rows(mcuformer_read_rows read, void* context, int8
     if (!picture.ended) error = "an operator failed, as TFLM's lines say";
     return false;
   }
-  std::memcpy(output, interpreter->output(0)->data.int8, MCUFORMER_OUTPUT_BYTES);
+  for (size_t i = 0; i < interpreter->outputs_size(); ++i) {
+    const TfLiteTensor* result = interpreter->output(i);
+    std::memcpy(output, result->data.int8, result->bytes);
+    output += result->bytes;
+  }
   return true;
 }
 

@@ -28,16 +28,18 @@ def verify(
 
     loaded = load(data, data_folder)
     interpreter = MicroInterpreter(model)
-    if interpreter.labels != loaded.labels:
+    named = [name for name, labels in interpreter.output_labels.items() if labels == loaded.labels]
+    if not named:
         raise ConfigError(
             f"The model's labels ({', '.join(interpreter.labels)}) are not those of {data} "
             f"({', '.join(loaded.labels)}); give the data set that it was trained on."
         )
     images, classes = loaded.test_images[:limit], loaded.test_classes[:limit]
     with progress_bars() as progress:
-        logits = interpreter.run(
+        outputs = interpreter.run_outputs(
             quantize_images(images),
             lambda done, total: progress("classify in TFLM", done, total),
         )
+    logits = outputs[named[0]]
     hits = int((logits.argmax(-1) == classes).sum())
     results().print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")

@@ -1,1 +1,1 @@
-"""Conversion of a quantized subnet to an int8 ``.tflite`` with custom operators."""
+"""Conversion of a quantized network to an int8 ``.tflite`` with custom operators."""

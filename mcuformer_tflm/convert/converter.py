@@ -1,19 +1,22 @@
-"""From a quantized subnet to the bytes of a ``.tflite``."""
+"""From a quantized network to the bytes of a ``.tflite``."""
 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Literal, get_args
 
+import tf_keras
+
 from mcuformer_tflm.convert.fusion import attention_layers, group_layers
+from mcuformer_tflm.convert.labels import Labels, output_labels
 from mcuformer_tflm.convert.metadata import write_metadata
 from mcuformer_tflm.convert.writer import write_graph
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
-from mcuformer_tflm.keras_models.labels import class_names
+from mcuformer_tflm.keras_models.network import Network, as_network
 from mcuformer_tflm.keras_models.network_graph import NetworkGraph
-from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
+from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.cost.activation_memory import Image
@@ -24,8 +27,8 @@ Schedule = Literal["auto", "streamed", "kept", "paper"]
 
 
 def convert(
-    subnet: Subnet,
-    labels: Sequence[str],
+    subnet: tf_keras.Model,
+    labels: Labels | None = None,
     *,
     schedule: Schedule = "auto",
     image: Image = "whole",
@@ -40,8 +43,10 @@ def convert(
     tflite-support's metadata, and the architecture.
 
     Args:
-        subnet: A network from ``quantize``.
-        labels: Class names by index, one line each; ends of lines are left out.
+        subnet: A network from ``quantize``, or a functional ``tf_keras.Model`` of its layers.
+        labels: Class names by index, one line each; ends of lines are left out. Of a network of
+            several outputs, by the names of those that are logits: ``{"head": ["cat", "dog"]}``.
+            None where there are no classes, as of an embedding.
         schedule: How a block becomes operators; all give the same bytes.
             ``"streamed"``: attention normalises the tokens and computes queries, keys and
             values again for each head, and the MLP runs a few tokens at a time, so that none
@@ -59,53 +64,74 @@ def convert(
 
     Returns:
         Bytes of the model: int8[1, height, width, channels] (byte - 128) to
-        int8[1, num_classes].
+        int8[1, num_classes], or to each of its outputs, which keeps a scale of its own; what is
+        of the residual stream has its width.
 
     Raises:
         BudgetError: If the model takes more than ``arena_budget``; names the least that can be
             had.
-        ConfigError: If the network is not quantized, has an option without int8 operators, the
-            labels are not one name a class, or an option is none of those.
+        ConfigError: If the network is not quantized, has a layer that is none of ours or an
+            option without int8 operators, tensors whose scales cannot be joined, the labels are
+            not one name a class or belong to an output that is no logits, or an option is none
+            of those.
     """
-    check_subnet(subnet)
-    subnet.architecture.check_exportable()
+    network = as_network(subnet, "subnet")
+    architecture = network.architecture if isinstance(network, Subnet) else None
+    if architecture is not None:
+        architecture.check_exportable()
+    graph = network.graph()
     checked_choice("schedule", schedule, get_args(Schedule))
     checked_choice("image", image, get_args(Image))
-    if subnet.quantization is None:
-        raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
-    names = class_names(labels, subnet.architecture.num_classes)
+    network.check_quantized()
+    names = output_labels(labels, graph, needed=architecture is not None)
     if arena_budget is not None and not isinstance(arena_budget, numbers.Integral):
         raise ConfigError(f"arena_budget is {arena_budget!r}; it must be a whole number of bytes.")
-    network = subnet.graph()
-    kept: Collection[str] = ()
-    if schedule == "kept":
-        kept = attention_layers(network)
-    elif schedule == "auto":
-        room = max(0, arena_budget or 0)
-        blocks = choose_kept(
-            subnet.architecture, room, image=image, quantization=subnet.quantization
-        )
-        kept = [f"block_{block}_attention" for block in blocks]
     # A tile is no larger than a patch; a patch of less than the default is one tile.
-    tile = checked_whole("tile", tile, most=max(4, subnet.architecture.patch_size))
-    groups = group_layers(network, kept, one_by_one=schedule == "paper")
-    content = write_graph(network, groups, image, tile)
+    largest = max(stem.layer.patch_size for stem in graph.stems())
+    tile = checked_whole("tile", tile, most=max(4, largest))
+    kept: Sequence[str] = ()
+    if schedule == "kept":
+        kept = attention_layers(graph)
+    elif schedule == "auto":
+        kept = _affordable(network, graph, image, arena_budget or 0, tile)
+    groups = group_layers(graph, kept, one_by_one=schedule == "paper")
+    content = write_graph(graph, groups, image, tile)
     plan = plan_memory(content)
     if arena_budget is not None:
         needed = cortex_m_arena_bytes(read_graph(content), plan)
         if needed > arena_budget:
-            raise BudgetError(_over_budget(arena_budget, needed, network, image, tile))
+            raise BudgetError(_over_budget(arena_budget, needed, graph, image, tile))
     content = write_plan(content, plan)
-    return write_metadata(content, names, subnet.architecture)
+    return write_metadata(content, names, architecture)
+
+
+def _affordable(
+    network: Network, graph: NetworkGraph, image: Image, arena_budget: int, tile: int
+) -> list[str]:
+    # Names of the attention layers whose normalised tokens the budget has room for.
+    if isinstance(network, Subnet) and network.quantization is not None:
+        room, config = max(0, arena_budget), network.quantization
+        blocks = choose_kept(network.architecture, room, image=image, quantization=config)
+        return [f"block_{block}_attention" for block in blocks]
+    kept: list[str] = []
+    if arena_budget > 0:
+        for name in attention_layers(graph):
+            if _arena_bytes(graph, [*kept, name], image, tile) <= arena_budget:
+                kept.append(name)
+    return kept
+
+
+def _arena_bytes(graph: NetworkGraph, kept: Sequence[str], image: Image, tile: int) -> int:
+    written = read_graph(write_graph(graph, group_layers(graph, kept), image, tile))
+    return cortex_m_arena_bytes(written, plan_memory(written))
 
 
 def _over_budget(
-    arena_budget: int, needed: int, network: NetworkGraph, image: Image, tile: int
+    arena_budget: int, needed: int, graph: NetworkGraph, image: Image, tile: int
 ) -> str:
-    least = {}
-    for way in get_args(Image):
-        graph = read_graph(write_graph(network, group_layers(network), way, tile))
-        least[way] = cortex_m_arena_bytes(graph, plan_memory(graph))
+    # Several stems cannot share the strips.
+    ways = get_args(Image) if len(graph.stems()) == 1 else (image,)
+    least = {way: _arena_bytes(graph, (), way, tile) for way in ways}
     best = min(least, key=lambda way: least[way])
     text = (
         f"arena_budget is {arena_budget:,} bytes, and the model takes {needed:,}. The least that "

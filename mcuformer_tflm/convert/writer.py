@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mcuformer_tflm.convert.add import export_add
 from mcuformer_tflm.convert.attention import export_attention, export_attention_on_qkv
 from mcuformer_tflm.convert.fully_connected import export_fully_connected
 from mcuformer_tflm.convert.fusion import Group
@@ -14,14 +15,17 @@ from mcuformer_tflm.convert.mean_pool import export_mean_pool
 from mcuformer_tflm.convert.mlp import export_mlp
 from mcuformer_tflm.convert.patch_embed import export_patch_embed
 from mcuformer_tflm.convert.quantization import Quantization
+from mcuformer_tflm.convert.token_pool import export_token_pool
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
+from mcuformer_tflm.keras_models.layers.add import Add
 from mcuformer_tflm.keras_models.layers.attention import Attention
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.layers.token_pool import TokenPool
 from mcuformer_tflm.keras_models.network_graph import NetworkGraph
 from mcuformer_tflm.search.cost.activation_memory import Image
 
@@ -92,6 +96,10 @@ def _export(
             return export_gelu(gelu, graph, x)
         case [MeanPool() as pool]:
             return export_mean_pool(pool, graph, x)
+        case [TokenPool() as pool]:
+            return export_token_pool(pool, graph, x)
+        case [Add() as add]:
+            return export_add(add, graph, x, *others)
     node = group[-1]
     raise ConfigError(
         f"{node.name} is a {type(node.layer).__name__}, which has no operator to be exported to; "

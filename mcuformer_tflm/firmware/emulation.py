@@ -25,7 +25,7 @@ class Emulation:
     Attributes:
         image: The program, and its sizes.
         run: Its answers, and its stack.
-        expected: TFLM's answers, int8[n, num_classes].
+        expected: TFLM's answers, int8[n, output_bytes], several outputs one behind the other.
     """
 
     image: FirmwareImage
@@ -36,6 +36,13 @@ class Emulation:
     def equal(self) -> int:
         """How many pictures gave TFLM's bytes."""
         return int((self.run.outputs == self.expected).all(axis=1).sum())
+
+
+def expected_bytes(interpreter: MicroInterpreter, pictures: np.ndarray) -> np.ndarray:
+    """Returns what ``mcuformer_run`` shall write, int8[n, output_bytes], as TFLM computes it."""
+    outputs = interpreter.run_outputs(pictures).values()
+    rows = [values.reshape(len(values), -1).view(np.int8) for values in outputs]
+    return np.concatenate(rows, axis=1)
 
 
 def emulate_firmware(model: Model, board: Board | str, pictures: np.ndarray) -> Emulation:
@@ -56,7 +63,7 @@ def emulate_firmware(model: Model, board: Board | str, pictures: np.ndarray) -> 
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         export_firmware(model, target, project)
-        expected = MicroInterpreter(model).run(pictures)
+        expected = expected_bytes(MicroInterpreter(model), pictures)
         image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
         run = run_firmware(image.elf, target.core, pictures, expected.shape[1])
     if run.status != 0 or run.outputs.shape != expected.shape:

@@ -12,12 +12,13 @@ import numpy as np
 from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import build_project
+from mcuformer_tflm.firmware.emulation import expected_bytes
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
+from mcuformer_tflm.plan.macs import graph_macs, most_tokens
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
-from mcuformer_tflm.search.cost.memory import num_macs
 
 # The highest clock of each board's data sheet.
 _MEGAHERTZ = {"stm32f427": 180, "stm32f746": 216, "stm32f746-discovery": 216, "stm32h743": 480}
@@ -83,20 +84,19 @@ def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> F
             f"{', '.join(_MEGAHERTZ)}."
         )
     interpreter = MicroInterpreter(model)
-    architecture = interpreter.architecture
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         placement = export_firmware(model, target, project)
         image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
-        count = _count(interpreter, image.elf, target.core, picture, architecture.num_classes)
+        count = _count(interpreter, image.elf, target.core, picture)
         cpi = cycles_per_instruction(image.elf, target.core)
     wait = None
     if placement.external_bytes:
-        passes = -(-architecture.sequence_length // BLOCK_TOKENS)
+        passes = -(-most_tokens(interpreter.graph) // BLOCK_TOKENS)
         wait = placement.external_bytes * passes / EXTERNAL_BYTES_PER_SECOND * 1000
     return FirmwareFigures(
         core=target.core,
-        macs=num_macs(architecture),
+        macs=graph_macs(interpreter.graph),
         instructions=count.instructions,
         by_operator=count.by_operator,
         code_bytes=image.code_bytes,
@@ -111,10 +111,11 @@ def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> F
 
 
 def _count(
-    interpreter: MicroInterpreter, elf: Path, core: str, picture: np.ndarray, num_classes: int
+    interpreter: MicroInterpreter, elf: Path, core: str, picture: np.ndarray
 ) -> FirmwareCount:
     functions = operator_functions(interpreter.graph)
-    count = count_inference(elf, core, picture, num_classes, functions)
-    if not np.array_equal(count.output, interpreter.run(picture)[0]):
+    (expected,) = expected_bytes(interpreter, picture)
+    count = count_inference(elf, core, picture, len(expected), functions)
+    if not np.array_equal(count.output, expected):
         raise EmulatorError(f"The firmware's answer on {core} differs from TFLM's.")
     return count

@@ -10,7 +10,7 @@ from mcuformer_tflm.firmware.operators import EMITTERS
 from mcuformer_tflm.firmware.step import Step, address, identifier
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
-from mcuformer_tflm.runtime.input_source import reads_strips
+from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 _ALIGNMENT = 16
@@ -187,7 +187,7 @@ def _interface(
     strips: bool,
 ) -> list[str]:
     places = {buffer.tensor: buffer for buffer in plan.buffers}
-    image, output = graph.inputs[0], graph.outputs[0]
+    image = graph.inputs[0]
     read = "  if (!read(context, 0, MCUFORMER_IMAGE_HEIGHT, {})) return false;".format(
         address(places[image], "int8_t")
     )
@@ -208,7 +208,11 @@ def _interface(
         "int8_t* output) {",
         "  rows = {read, context};" if strips else read,
         *calls,
-        f"  std::memcpy(output, {address(places[output], 'int8_t')}, MCUFORMER_OUTPUT_BYTES);",
+        *(
+            f"  std::memcpy(output + {offset}, {address(places[index], 'int8_t')}, "
+            f"{graph.tensors[index].size});"
+            for index, offset in output_offsets(graph).items()
+        ),
         "  return true;",
         "}",
         "",
@@ -224,27 +228,44 @@ def _interface(
     ]
 
 
-def _image_shape(graph: ModelGraph) -> tuple[int, int, int]:
-    tensor = graph.tensors[graph.inputs[0]]
-    height = tensor.shape[1]
-    for operator in graph.operators:
-        if operator.inputs[0] == graph.inputs[0]:
-            height = operator.options.get("image_height", height)
-    return height, tensor.shape[2], tensor.shape[3]
-
-
 def _shape(model: bytes, graph: ModelGraph) -> str:
-    height, width, channels = _image_shape(graph)
+    height, width, channels = image_shape(graph)
     return f"""\
 /* Written by `mcuformer firmware`. */
 #define MCUFORMER_IMAGE_HEIGHT {height}
 #define MCUFORMER_IMAGE_WIDTH {width}
 #define MCUFORMER_IMAGE_CHANNELS {channels}
-#define MCUFORMER_OUTPUT_BYTES {graph.tensors[graph.outputs[0]].size}
+#define MCUFORMER_OUTPUT_BYTES {sum(graph.tensors[index].size for index in graph.outputs)}
+{_outputs(graph)}\
 /* The .tflite that it was written for. */
 #define MCUFORMER_MODEL_BYTES {len(model)}u
 #define MCUFORMER_MODEL_CHECKSUM {checksum(model)}u
 """
+
+
+def output_offsets(graph: ModelGraph) -> dict[int, int]:
+    """Returns where each output starts in what ``mcuformer_run`` writes, in bytes, by tensor."""
+    offsets, offset = {}, 0
+    for index in graph.outputs:
+        offsets[index] = offset
+        offset += graph.tensors[index].size
+    return offsets
+
+
+def _outputs(graph: ModelGraph) -> str:
+    # Where each output lies, and what its integers stand for.
+    offsets = output_offsets(graph)
+    names = _unique([identifier(graph.tensors[index].name).upper() for index in offsets])
+    lines = []
+    for name, (index, offset) in zip(names, offsets.items(), strict=True):
+        tensor = graph.tensors[index]
+        values = {
+            "OFFSET": offset, "BYTES": tensor.size, "SCALE": f"{tensor.scale!r}f",
+            "ZERO_POINT": tensor.zero_point,
+        }  # fmt: skip
+        lines.append(f"/* {_describe(graph, index)} */")
+        lines += [f"#define MCUFORMER_{name}_{key} {value}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
 
 
 def _symbols(graph: ModelGraph, tensors: list[int]) -> dict[int, str]:

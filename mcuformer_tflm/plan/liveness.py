@@ -52,9 +52,10 @@ def find_buffers(graph: ModelGraph) -> list[PlannedBuffer]:
             continue
         source, order = None, None
         permission = permissions.get(index)
-        # A value that is read again later, or a constant, must not be overwritten.
+        # A value that is read again later, an output, or a constant, must not be overwritten.
         if (
             permission is not None
+            and permission.tensor not in graph.outputs
             and last[permission.tensor] == first[index]
             and not graph.tensors[permission.tensor].constant
         ):

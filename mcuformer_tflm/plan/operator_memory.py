@@ -89,7 +89,9 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
             rank = tensors[4].shape[0] if len(tensors) > 5 and tensors[4] else 0
             in_place = None
             if len(tensors) > 1 and tensors[1]:
-                in_place = _by_tokens(graph, operator, 1)
+                # What is multiplied is read token block by block, and must not change before.
+                if operator.inputs[1] != operator.inputs[0]:
+                    in_place = _by_tokens(graph, operator, 1)
             elif operator.options.get("in_place"):
                 in_place = _by_tokens(graph, operator, 0)
             return OperatorMemory((fully_connected.scratch_bytes(width, rank),), in_place)

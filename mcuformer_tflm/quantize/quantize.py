@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -18,15 +19,17 @@ from mcuformer_tflm.keras_models.checked_values import (
     checked_type,
     checked_whole,
 )
-from mcuformer_tflm.keras_models.exceptions import DataError, QuantizationWarning
+from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, QuantizationWarning
 from mcuformer_tflm.keras_models.images import check_images, to_floats
+from mcuformer_tflm.keras_models.network import Network, as_network
+from mcuformer_tflm.keras_models.network_graph import NetworkGraph
 from mcuformer_tflm.keras_models.quantization.calibration import (
     Calibration,
     calibrate,
     clipped_shares,
 )
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
-from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
+from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training.batches import (
     Batches,
     as_batches,
@@ -43,9 +46,12 @@ FEW_IMAGES = 32
 # Share of a tensor's values beyond its range that is worth a warning.
 MUCH_CLIPPED = 0.01
 
+# A subnet becomes a subnet; of another model comes a ``Network``.
+_Network = TypeVar("_Network", bound=tf_keras.Model)
+
 
 def quantize(
-    subnet: Subnet,
+    subnet: _Network,
     images: np.ndarray | Batches | tf.data.Dataset,
     classes: np.ndarray | None = None,
     *,
@@ -61,7 +67,7 @@ def quantize(
     recipe: TrainingRecipe | None = None,
     teacher: tf_keras.Model | None = None,
     checkpoint: AnyPath | None = None,
-) -> Subnet:
+) -> _Network:
     """Returns a quantized copy of a trained network, trained on with its rounding in place.
 
     Every tensor that the runtime holds gets a TF-MOT quantizer; its range is first set by
@@ -75,7 +81,8 @@ def quantize(
     changes, and ranges that cut off more than 1 % of the values.
 
     Args:
-        subnet: A trained float network.
+        subnet: A trained float network: a ``Subnet``, or any functional ``tf_keras.Model`` of our
+            layers, of one image.
         images: float[n, height, width, channels] in [-1, 1), or uint8; or batches of images
             and classes, from ``batches``, a loader or ``tf.data``, which need not fit in memory.
             Batches are taken as they are: calibration sees the first ones, augmented as in
@@ -98,17 +105,23 @@ def quantize(
         checkpoint: File that keeps the state after each epoch; if it exists, training goes on
             from there. It must have come from the same network, data and options.
 
+    Returns:
+        A ``Subnet`` of a subnet, otherwise a tf_keras model that has its ``quantized_copy``,
+        ``float_copy``, ``freeze_ranges`` and ``update_weight_ranges``, too.
+
     Raises:
-        ConfigError: If the network is none of ours or has an option without int8 operators, or
-            a number is out of range.
+        ConfigError: If the network has a layer that is none of ours, which is named with what
+            does instead, or an option without int8 operators; if it shall be trained and gives
+            other outputs than logits; or a number is out of range.
         DataError: If there are no images or fewer than one batch to train on, they are not the
             network's or neither bytes nor floats in [-1, 1), or classes are missing or out of
             range.
         CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
-    check_subnet(subnet)
-    arch = subnet.architecture
-    arch.check_exportable()
+    network = as_network(subnet, "subnet")
+    if isinstance(network, Subnet):
+        network.architecture.check_exportable()
+    graph = network.graph()
     epochs = checked_whole("epochs", epochs, least=0)
     batch_size = checked_whole("batch_size", batch_size)
     calibration_images = checked_whole("calibration_images", calibration_images)
@@ -128,26 +141,28 @@ def quantize(
         checkpoint = checked_path("checkpoint", checkpoint)
     if progress is not None:
         checked_function("progress", progress)
+    num_classes = _num_classes(graph, epochs)
     data: Batches | None = None
     if isinstance(images, tf.data.Dataset | Batches):
         if classes is not None:
             raise DataError("The images are batches, which hold their classes; leave classes out.")
         given = as_batches(images)
-        check_num_classes(given, arch.num_classes)
+        if num_classes is not None:
+            check_num_classes(given, num_classes)
         chosen = _first_images(given, calibration_images)
-        check_images(chosen, arch.image_shape)
+        check_images(chosen, graph.image_shape)
         data = given if epochs else None
     else:
         images = np.asarray(images)
-        check_images(images, arch.image_shape)
+        check_images(images, graph.image_shape)
         if epochs:
             if classes is None:
                 raise DataError("There are no classes to train on; give classes, or epochs=0.")
             data = batches(
-                images, classes, batch_size, seed=seed, num_classes=arch.num_classes, recipe=recipe
+                images, classes, batch_size, seed=seed, num_classes=num_classes, recipe=recipe
             )
         chosen = _spread(images, calibration_images)
-    quantized = subnet.uncalibrated_copy(config)
+    quantized: Any = network.uncalibrated_copy(config)
     found = calibrate(quantized, _floats(chosen, batch_size), percentile=percentile)
     _warn(quantized, found, len(chosen))
     if data is not None:
@@ -166,7 +181,7 @@ def quantize(
         if checkpoint is not None:
             # Of the ranges: what they follow from, since they may differ by a bit elsewhere.
             origin = {
-                "starting_weights": weights_origin(subnet),
+                "starting_weights": weights_origin(network),
                 "calibration_images": calibration_images,
                 "percentile": percentile,
                 "frozen_epochs": frozen_epochs,
@@ -185,6 +200,20 @@ def quantize(
         quantized.update_weight_ranges()
     _warn_of_clipping(quantized, _spread(chosen, 4 * FEW_IMAGES), batch_size)
     return quantized
+
+
+def _num_classes(graph: NetworkGraph, epochs: int) -> int | None:
+    classifiers = graph.classifiers()
+    if len(graph.outputs) == len(classifiers) == 1:
+        return classifiers[graph.outputs[0]]
+    if epochs:
+        raise ConfigError(
+            f"The network gives {' and '.join(graph.outputs)}; classes train one output of logits "
+            "and no other. Calibrate it with epochs=0, then train what comes back, an ordinary "
+            "tf_keras model, with losses of your own: compile(...), fit(...), "
+            "update_weight_ranges()."
+        )
+    return None
 
 
 def _first_images(data: Batches, count: int) -> np.ndarray:
@@ -208,7 +237,9 @@ def _floats(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
         yield to_floats(images[start : start + batch_size])
 
 
-def _warn(quantized: Subnet, found: Mapping[tuple[str, str], Calibration], num_images: int) -> None:
+def _warn(
+    quantized: Network, found: Mapping[tuple[str, str], Calibration], num_images: int
+) -> None:
     if num_images < FEW_IMAGES:
         _tell(
             f"Only {num_images} images calibrate the ranges, which then depend on which ones "
@@ -232,7 +263,7 @@ def _warn(quantized: Subnet, found: Mapping[tuple[str, str], Calibration], num_i
             )
 
 
-def _warn_of_clipping(quantized: Subnet, images: np.ndarray, batch_size: int) -> None:
+def _warn_of_clipping(quantized: Network, images: np.ndarray, batch_size: int) -> None:
     shares = clipped_shares(quantized, _floats(images, batch_size))
     for (name, tensor), share in shares.items():
         if share > MUCH_CLIPPED:

@@ -12,10 +12,9 @@ import tf_keras
 from rich.table import Table
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.images import check_images, to_floats
+from mcuformer_tflm.keras_models.network import as_network
 from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
-from mcuformer_tflm.keras_models.subnet import Subnet, check_subnet
 
 # Where a flow of this package draws a report, and the images that it is made of.
 SQNR_FILE = "sqnr.png"
@@ -119,30 +118,30 @@ class QuantizationReport:
         figure.savefig(path, dpi=130)
 
 
-def quantization_report(quantized: Subnet, images: np.ndarray) -> QuantizationReport:
+def quantization_report(quantized: tf_keras.Model, images: np.ndarray) -> QuantizationReport:
     """Measures what quantization costs each layer of a network.
 
     The network is compared with itself in floating point, of the same weights, so that what it
     learned since it was quantized does not count as an error.
 
     Args:
-        quantized: A network from ``quantize``.
+        quantized: A network from ``quantize``, or a functional ``tf_keras.Model`` of its layers.
         images: uint8[n, height, width, channels], or floats in [-1, 1); some hundred do.
 
     Raises:
-        ConfigError: If the network is not quantized.
+        ConfigError: If the network is not quantized, or has a layer that is none of ours.
         DataError: If there are no images, or they are not the network's.
     """
-    check_subnet(quantized, "quantized")
-    if not quantized.quantized:
-        raise ConfigError("This subnet is not quantized; pass it through quantize(...) first.")
-    check_images(images, quantized.architecture.image_shape)
-    layers = list(quantized.operators())
-    exact = quantized.float_copy()
+    whole = as_network(quantized, "quantized")
+    whole.check_quantized()
+    graph = whole.graph()
+    check_images(images, graph.image_shape)
+    layers = list(whole.operators())
+    exact = whole.float_copy()
     inner = {layer.name: layer for layer in exact.operators()}
     quantized_outputs, exact_outputs = (
         tf_keras.Model(network.input, [layer.output for layer in network.operators()])
-        for network in (quantized, exact)
+        for network in (whole, exact)
     )
     alone, network = _Noise(len(layers)), _Noise(len(layers))
     clipped = np.zeros(len(layers))
@@ -150,8 +149,8 @@ def quantization_report(quantized: Subnet, images: np.ndarray) -> QuantizationRe
         batch = tf.constant(to_floats(images[start : start + _BATCH]))
         given = dict(zip(inner, quantized_outputs(batch), strict=True))
         wanted = exact_outputs(batch)
-        for index, layer in enumerate(layers):
-            sources = [given.get(name, batch) for name in _makers(layer)]
+        for index, (layer, node) in enumerate(zip(layers, graph.nodes, strict=True)):
+            sources = [given.get(name, batch) for name in node.sources]
             output = inner[layer.name](sources if len(sources) > 1 else sources[0])
             alone.add(index, output, given[layer.name])
             network.add(index, wanted[index], given[layer.name])
@@ -188,11 +187,6 @@ def _decibel(signal: float, noise: float) -> float:
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-
-
-def _makers(layer: QuantizableLayer) -> list[str]:
-    # Names of the layers whose outputs a layer reads, in order.
-    return [node.layer.name for node in layer.inbound_nodes[0].parent_nodes]
 
 
 def _outside(layer: QuantizableLayer, output: Any) -> float:

@@ -63,7 +63,7 @@ class BuiltinInterpreter:
             raise ModelError(
                 f"TFLM refused the model with an arena of {_MAX_ARENA:,} bytes: {reason}"
             ) from error
-        self._classifier = Classifier(interpreter, self._output.shape[-1])
+        self._classifier = Classifier(interpreter, [self._output])
         use = measure(interpreter, "tflm")
         self.head_bytes = use["head"]
         self.arena_bytes_host = use["head"] + use["tail"]
@@ -99,7 +99,7 @@ class BuiltinInterpreter:
             ModelError: If an operator fails.
         """
         check_integers(images, self._input.shape[1:])
-        return self._classifier.run(self._rescaled(images), progress)
+        return self._classifier.run(self._rescaled(images), progress)[0]
 
     def _rescaled(self, images: np.ndarray) -> np.ndarray:
         scale, zero_point = self._input.scale, self._input.zero_point

@@ -19,6 +19,14 @@ def reads_strips(graph: ModelGraph) -> bool:
     return graph.operators[0].options.get("mode") == MODES.index("strips")
 
 
+def image_shape(graph: ModelGraph) -> tuple[int, int, int]:
+    """Returns height, width and channels of the image that a model takes, whole or in strips."""
+    (source,) = graph.inputs
+    _, height, width, channels = graph.tensors[source].shape
+    readers = [op for op in graph.operators if op.inputs[0] == source]
+    return max([height, *(op.options.get("image_height", 0) for op in readers)]), width, channels
+
+
 @contextmanager
 def input_source(read: Callable[[int, int], np.ndarray]) -> Iterator[None]:
     """Gives strips to the models that this thread runs meanwhile, under either planner.

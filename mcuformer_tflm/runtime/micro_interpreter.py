@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcuformer_tflm.convert.metadata import read_architecture, read_labels
+from mcuformer_tflm.convert.metadata import find_architecture, read_output_labels
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     checked_choice,
     checked_whole,
 )
-from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
 from mcuformer_tflm.keras_models.images import check_integers
 from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
-from mcuformer_tflm.runtime.input_source import reads_strips
+from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
 from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned
 from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName, tflm_arena
@@ -62,8 +62,11 @@ class MicroInterpreter:
             tensors unchecked and finds places for scratch. The answers are the same.
 
     Attributes:
-        architecture: The architecture that the model was converted from.
-        labels: Class names.
+        architecture: The architecture that the model was converted from; None of a network that
+            is no subnet.
+        labels: Class names; of several outputs, those of the first that has some. Empty where
+            none has.
+        output_labels: Class names of each output that has some, by its name.
         graph: Tensors and operators.
         plan: The memory plan that the file carries, verified.
 
@@ -76,8 +79,9 @@ class MicroInterpreter:
         RuntimeVersionError: If the installed TFLM is not supported.
     """
 
-    architecture: Architecture
+    architecture: Architecture | None
     labels: tuple[str, ...]
+    output_labels: dict[str, tuple[str, ...]]
     graph: ModelGraph
     plan: MemoryPlan
 
@@ -92,8 +96,9 @@ class MicroInterpreter:
         checked_choice("planner", planner, PLANNERS)
         content = model_content(model)
         self.graph = read_our_graph(content)
-        self.architecture = read_architecture(self.graph)
-        self.labels = read_labels(content, self.architecture.num_classes)
+        self.architecture = find_architecture(self.graph)
+        self.output_labels = read_output_labels(content)
+        self.labels = next(iter(self.output_labels.values()), ())
         self.plan = read_plan(self.graph)
         needed = tflm_arena(
             arena_content(self.graph, self.plan, planner=planner), 8, planner=planner, wheel=True
@@ -115,10 +120,10 @@ class MicroInterpreter:
             ) from error
         self._classifier = Classifier(
             open_planned(content, size, planner),
-            self.architecture.num_classes,
+            [self.graph.tensors[index] for index in self.graph.outputs],
             reads_strips(self.graph),
         )
-        self._shape = self.architecture.image_shape
+        self._shape = image_shape(self.graph)
 
     @property
     def arena_use(self) -> ArenaUse:
@@ -142,12 +147,57 @@ class MicroInterpreter:
             progress: Called after each image with (done, total).
 
         Returns:
-            int8[n, num_classes] logits.
+            int8[n, num_classes] logits; of a model whose output is something else, its integers.
+
+        Raises:
+            ConfigError: If the model has several outputs.
+            DataError: If dtype or shape do not fit the model.
+            ModelError: If an operator fails.
+        """
+        if len(self.outputs) > 1:
+            raise ConfigError(
+                f"The model gives {' and '.join(self.outputs)}; run_outputs(images) returns them "
+                "by name."
+            )
+        return self._integers(images, progress)[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs, in its order."""
+        return tuple(self.graph.tensors[index].name for index in self.graph.outputs)
+
+    def run_outputs(
+        self,
+        images: np.ndarray,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        dequantize: bool = False,
+    ) -> dict[str, np.ndarray]:
+        """Runs images one by one and returns every output by its name.
+
+        Args:
+            images: As for ``run``.
+            progress: As for ``run``.
+            dequantize: Whether to return real values, float32, of each output's own scale, in
+                the place of its integers, int8 or int16.
 
         Raises:
             DataError: If dtype or shape do not fit the model.
             ModelError: If an operator fails.
         """
+        found = dict(zip(self.outputs, self._integers(images, progress), strict=True))
+        if not dequantize:
+            return found
+        tensors = [self.graph.tensors[index] for index in self.graph.outputs]
+        return {
+            tensor.name: np.float32(tensor.scale)
+            * (found[tensor.name].astype(np.float32) - tensor.zero_point)
+            for tensor in tensors
+        }
+
+    def _integers(
+        self, images: np.ndarray, progress: Callable[[int, int], None] | None
+    ) -> list[np.ndarray]:
         images = np.asarray(images)
         check_integers(images, self._shape)
         return self._classifier.run(images, progress)

@@ -182,14 +182,14 @@ def run_task(
     use, plan = interpreter.arena_use, interpreter.plan
     report = Report(
         board=budget.name,
-        architecture=interpreter.architecture.to_json(),
+        architecture=quantized.architecture.to_json(),
         **found,
         arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
         arena_bytes_host=use.smallest_arena,
         head_bytes=use.head,
         head_lower_bound_bytes=plan.lower_bound,
         flash_bytes=len(model),
-        eq5_bytes=eq5_bytes(interpreter.architecture),
+        eq5_bytes=eq5_bytes(quantized.architecture),
         sram_budget_bytes=budget.sram,
         flash_budget_bytes=budget.flash,
         seconds=round(time.monotonic() - start, 1),

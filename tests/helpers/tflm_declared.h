@@ -59,6 +59,7 @@ class MicroInterpreter {
   TfLiteStatus SetMicroExternalContext(void* context);
   TfLiteTensor* input(size_t index);
   TfLiteTensor* output(size_t index);
+  size_t outputs_size() const;
 };
 
 }  // namespace tflite

@@ -100,6 +100,7 @@ TfLiteTensor* MicroInterpreter::input(size_t) {
   return &input_tensor;
 }
 
+size_t MicroInterpreter::outputs_size() const { return 1; }
 TfLiteTensor* MicroInterpreter::output(size_t) {
   output_tensor.data.int8 = logits;
   output_tensor.bytes = sizeof(logits);

@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* MCUFORMER_IMAGE_HEIGHT, _WIDTH, _CHANNELS, MCUFORMER_OUTPUT_BYTES; which .tflite it is of:
+/* MCUFORMER_IMAGE_HEIGHT, _WIDTH, _CHANNELS, MCUFORMER_OUTPUT_BYTES; of each output by its name
+   MCUFORMER_<NAME>_OFFSET, _BYTES, _SCALE, _ZERO_POINT; which .tflite it is of:
    MCUFORMER_MODEL_BYTES, MCUFORMER_MODEL_CHECKSUM */
 #include "model_shape.h"
 
@@ -30,8 +31,9 @@ bool mcuformer_init(void);
    Never null; empty where it did not fail, or failed since there was no picture. */
 const char* mcuformer_error(void);
 
-/* input: int8[MCUFORMER_IMAGE_BYTES]. output: int8[MCUFORMER_OUTPUT_BYTES] logits. False where
-   the model cannot run. */
+/* input: int8[MCUFORMER_IMAGE_BYTES]. output: int8[MCUFORMER_OUTPUT_BYTES] logits; of a model of
+   several outputs one behind the other, each at its offset. Integers of 16 bits are copied out by
+   memcpy, since their offset may be odd. False where the model cannot run. */
 bool mcuformer_run(const int8_t* input, int8_t* output);
 
 /* The same with the picture taken row by row, so that it needs no memory of its own beside the

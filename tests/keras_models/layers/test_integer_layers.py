@@ -1,5 +1,7 @@
 """Each quantized layer gives the integers of its operator's numpy twin, whatever the ranges."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from integer_constants import layer_constants, quantization_of, residual_options
 
+from mcuformer_tflm.custom_ops.reference.add import add, add_options
 from mcuformer_tflm.custom_ops.reference.attention import attention, exp_table
 from mcuformer_tflm.custom_ops.reference.conv_stem import conv_stem
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
@@ -16,7 +19,9 @@ from mcuformer_tflm.custom_ops.reference.gelu import gelu, gelu_table
 from mcuformer_tflm.custom_ops.reference.layer_norm import fold_layer_norm, layer_norm
 from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
 from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
+from mcuformer_tflm.custom_ops.reference.token_pool import token_pool
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.layers.add import Add
 from mcuformer_tflm.keras_models.layers.attention import LOGIT_STEP, Attention
 from mcuformer_tflm.keras_models.layers.class_token import ClassToken
 from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
@@ -25,6 +30,7 @@ from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON, LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
 from mcuformer_tflm.keras_models.layers.patch_embed import IMAGE_SCALE, PatchEmbed
+from mcuformer_tflm.keras_models.layers.token_pool import TokenPool
 from mcuformer_tflm.keras_models.quantization.calibration import calibrate
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.scales import Quantization
@@ -219,6 +225,45 @@ def test_gradient_of_a_class_token_passes_through_its_rounding():
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(network(tf.zeros([5, 4, 4, 1]))[:, 0] * [1.0, 2.0, 3.0])
     np.testing.assert_allclose(tape.gradient(loss, layer.token), [5, 10, 15])
+
+
+@few
+@given(seed=seeds, width=st.integers(1, 20), num_bits=bits, ratio=st.sampled_from([0.01, 1, 30]))
+def test_add(seed, width, num_bits, ratio):
+    rng = np.random.default_rng(seed)
+    first, second = (drawn_quantization(rng, num_bits, num_bits == 16) for _ in range(2))
+    # Either may have the greater scale, by far.
+    first = dataclasses.replace(first, scale=float(np.float32(first.scale * ratio)))
+    second = dataclasses.replace(second, scale=float(np.float32(second.scale)))
+    (x, real), (y, other) = drawn(rng, first, 2, 5, width), drawn(rng, second, 2, 5, width)
+    layer = Add(quantization=QuantizationConfig(residual_bits=num_bits))
+    build(rng, layer, real, other)
+    layer.follow(Maker(first), Maker(second))
+    output = quantization_of(layer, "output")
+    scales = [(q.scale, q.zero_point) for q in (first, second, output)]
+    options = add_options(*(part for pair in scales for part in pair), x.dtype.name)
+    np.testing.assert_array_equal(integers(layer, layer([real, other])), add(x, y, **options))
+
+
+@few
+@given(seed=seeds, rows=st.integers(1, 3), columns=st.integers(1, 3), num_bits=bits)
+def test_token_pool(seed, rows, columns, num_bits):
+    rng = np.random.default_rng(seed)
+    source, size = drawn_quantization(rng, num_bits, num_bits == 16), int(rng.integers(2, 4))
+    x, real = drawn(rng, source, 2, rows * columns * size**2, 5)
+    config = QuantizationConfig(residual_bits=num_bits)
+    layer = TokenPool((rows * size, columns * size), size, quantization=config)
+    build(rng, layer, real)
+    layer.follow(Maker(source))
+    output = quantization_of(layer, "output")
+    multiplier = quantize_multiplier(source.scale / output.scale / size**2)
+    zero_points = source.zero_point, output.zero_point
+    wanted = [token_pool(i, columns * size, size, *zero_points, *multiplier) for i in x]
+    np.testing.assert_array_equal(integers(layer, layer(real)), wanted)
+    # In floats the mean of each window, by cutting the grid.
+    grid = real.numpy().reshape(2, rows, size, columns, size, 5).mean((2, 4)).reshape(2, -1, 5)
+    floating = TokenPool((rows * size, columns * size), size)(real)
+    np.testing.assert_allclose(floating, grid, rtol=1e-5, atol=1e-5)
 
 
 @few

@@ -16,6 +16,7 @@ from mcuformer_tflm import data as datasets
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
     read_labels,
+    read_output_labels,
     rewrite_metadata,
     write_metadata,
 )
@@ -60,7 +61,7 @@ def test_labels_are_refused_or_read_back_from_the_model_as_they_were_given(
         with pytest.raises(ConfigError, match=r"labels\[\d\] is "):
             class_names(labels)
         return
-    written = write_metadata(model, class_names(labels), architecture)
+    written = write_metadata(model, {"head": class_names(labels)}, architecture)
     assert read_labels(written, len(labels)) == tuple(plain)
 
 
@@ -128,7 +129,7 @@ def test_a_task_of_wrong_labels_is_refused_before_its_search(tmp_path, labels, n
 
 def test_a_model_with_another_number_of_labels_than_classes_is_refused(model, architecture):
     # What earlier versions wrote of the lines of a file.
-    written = write_metadata(model, ["cat", "", "dog", ""], architecture)
+    written = write_metadata(model, {"head": ["cat", "", "dog", ""]}, architecture)
     with pytest.raises(ModelError, match="4 labels for 2 classes"):
         read_labels(written, 2)
 
@@ -188,12 +189,12 @@ def test_shipped_models_carry_the_metadata_that_is_written_today(path):
 
 def test_writing_metadata_again_changes_nothing_but_what_is_new(model, architecture):
     labels = [f"other {number}" for number in range(architecture.num_classes)]
-    other = write_metadata(model, labels, architecture)
+    other = write_metadata(model, {"head": labels}, architecture)
     assert rewrite_metadata(other) == other != model
     before, after = read_graph(model), read_graph(other)
     assert before.metadata == after.metadata
     assert [t.data for t in before.tensors] == [t.data for t in after.tensors]
-    assert write_metadata(other, read_labels(model, 10), architecture) == model
+    assert write_metadata(other, read_output_labels(model), architecture) == model
 
 
 def test_the_script_that_refreshes_metadata_keeps_files_and_cards_together(tmp_path):
