@@ -9,6 +9,7 @@ from pathlib import Path
 import documented
 import numpy as np
 import pytest
+from conv_stem_case import ConvStemCase
 from elftools.elf.elffile import ELFFile
 from typer.testing import CliRunner
 
@@ -357,6 +358,18 @@ def test_add_softmax_and_argmax_give_the_interpreters_bytes(build):
     interpreter.invoke()
     np.testing.assert_array_equal(run.outputs[0].view(np.int32), interpreter.get_output(0).ravel())
     assert len(set(run.outputs[0].view(np.int32))) > 5
+
+
+@pytest.mark.parametrize(
+    ("board", "core", "mode"),
+    [("stm32f427", "cortex-m4", "strips"), ("stm32f746", "cortex-m7", "in place")],
+)
+def test_convolutional_stem_gives_the_twins_bytes(build, board, core, mode):
+    case = ConvStemCase(np.random.default_rng(0), 21, 18, 3, (4, 8, 8), 12, class_token=True)
+    content = case.model(mode)
+    image = build(write_plan(content, plan_memory(content)), board)
+    run = run_firmware(image.elf, core, case.image, case.wanted.size)
+    np.testing.assert_array_equal(run.outputs[0].reshape(case.wanted.shape), case.wanted)
 
 
 @pytest.mark.parametrize("board", ["stm32f427", "stm32f746"])
