@@ -202,6 +202,12 @@ class Architecture:
         return self.num_tokens + (self.pooling == "class_token")
 
     @property
+    def position_biases(self) -> int:
+        """Biases of a head: one a distance of patches, and three for pairs with a class token."""
+        distances = (2 * self.grid_height - 1) * (2 * self.grid_width - 1)
+        return distances + 3 * (self.pooling == "class_token")
+
+    @property
     def rank(self) -> int:
         """Rank k = floor(rank_ratio * embed_dim) of the MLP's factors (Eq. 1), or 0 without."""
         if self.rank_ratio is None:
@@ -231,13 +237,6 @@ class Architecture:
             raise ConfigError(
                 f"{field} is {getattr(self, field)!r}: it trains and runs in float, but has no "
                 f"int8 operators yet; leave {field} at its default for a microcontroller."
-            )
-        if self.relative_position and (
-            self.grid_height != self.grid_width or self.pooling != "mean"
-        ):
-            raise ConfigError(
-                f"relative_position is True on {self.grid_height} rows of {self.grid_width} "
-                "patches: the int8 operator takes square grids; leave it at False."
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -53,22 +53,34 @@ struct Unscaled {
   }
 };
 
-// What is added to the logits of one head, by rows and columns from query to key.
+// What is added to the logits of one head's queries, up to four, from `first` on. The place of a
+// bias is a sum of what query and key give to it.
 class PositionBias {
  public:
-  PositionBias(const int16_t* bias, int grid, int tokens)
-      : bias_(bias), grid_(grid), before_(tokens - grid * grid) {}
+  PositionBias(const AttentionParams& params, const int16_t* bias, int first, int rows)
+      : columns_(params.grid_columns),
+        class_tokens_(params.tokens - params.grid_rows * columns_),
+        of_class_token_(bias + (2 * params.grid_rows - 1) * (2 * columns_ - 1)) {
+    for (int row = 0; row < rows; ++row) {
+      const int query = first + row - class_tokens_;
+      const int lines = params.grid_rows - 1 - query / columns_;
+      starts_[row] =
+          query < 0 ? nullptr : bias + lines * (2 * columns_ - 1) + columns_ - 1 - query % columns_;
+    }
+  }
 
-  int32_t Of(int query, int key) const {
-    if (query < before_ || key < before_) return 0;  // a class token has none
-    const int row = (key - before_) / grid_ - (query - before_) / grid_ + grid_ - 1;
-    const int column = (key - before_) % grid_ - (query - before_) % grid_ + grid_ - 1;
-    return bias_[row * (2 * grid_ - 1) + column];
+  int32_t Of(int row, int key) const {
+    const int16_t* start = starts_[row];
+    const int patch = key - class_tokens_;
+    if (patch < 0) return of_class_token_[start == nullptr ? 2 : 1];
+    if (start == nullptr) return of_class_token_[0];
+    return start[patch + patch / columns_ * (columns_ - 1)];
   }
 
  private:
-  const int16_t* bias_;
-  int grid_, before_;
+  int columns_, class_tokens_;
+  const int16_t* of_class_token_;
+  const int16_t* starts_[kBlockTokens];
 };
 
 // The softmax of one row of a token block, which starts at its first pair. Whole steps of four
@@ -173,11 +185,9 @@ class HeadStreamer {
     for (int first = 0; first < params_.tokens; first += kBlockTokens) {
       const int rows = Rows(first);
       Queries(head, first, rows);
-      const int side = 2 * params_.grid - 1;
-      AttentionLogits(
-          params_,
-          weights_.position_bias == nullptr ? nullptr : weights_.position_bias + head * side * side,
-          first, rows, queries_, keys_, scores_);
+      const int16_t* bias = weights_.position_bias;
+      AttentionLogits(params_, bias == nullptr ? nullptr : bias + head * PositionBiases(params_),
+                      first, rows, queries_, keys_, scores_);
       AttentionSoftmax(params_.tokens, rows, weights_.exp_table, scores_);
       AttentionContext(params_, rows, scores_, values_,
                        output + (first * params_.num_heads + head) * params_.head_dim);
@@ -265,10 +275,10 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
                   });
     return;
   }
-  const PositionBias bias(position_bias, params.grid, params.tokens);
+  const PositionBias bias(params, position_bias, first, rows);
   MultiplyBlock(queries, rows, params.head_dim, params.tokens, keys, score,
                 [=](int row, int key, int32_t sum, const auto& rescale) {
-                  const int32_t logit = SumSaturated(rescale(sum), bias.Of(first + row, key));
+                  const int32_t logit = SumSaturated(rescale(sum), bias.Of(row, key));
                   logits[BlockIndex(row, key)] = Saturate<int16_t>(logit);
                 });
 }

@@ -24,8 +24,9 @@ struct AttentionParams {
   int32_t output_zero_point;
   QuantizedMultiplier score;    // from q k products to integer logits
   QuantizedMultiplier context;  // from 2^-15 times value to the output's scale
-  int grid;                     // patches along one side, for the position bias
-  LayerNormParams norm;         // of the same width
+  int grid_rows;                // of patches, for the position bias
+  int grid_columns;
+  LayerNormParams norm;  // of the same width
 };
 
 struct AttentionWeights {
@@ -35,10 +36,20 @@ struct AttentionWeights {
   const int16_t* gamma;      // [width]; null where the input is normalised already
   const int32_t* beta;       // [width]
   const int16_t* exp_table;  // [kExpTableSize], 32767 exp(-d * step)
-  // int16[num_heads, 2 grid - 1, 2 grid - 1] in integer logits by (key row - query row, key
-  // column - query column), each counted from 1 - grid; or null. A class token has none.
+  // int16[num_heads, PositionBiases] in integer logits: (2 grid_rows - 1) * (2 grid_columns - 1)
+  // by (key row - query row, key column - query column), each counted from its least; behind
+  // them, where a class token precedes the patches, three: from it to a patch, from a patch to it,
+  // and for it alone. Or null.
   const int16_t* position_bias;
 };
+
+// Of one head.
+constexpr int64_t PositionBiases(const AttentionParams& params) {
+  const int64_t steps =
+      (int64_t{2} * params.grid_rows - 1) * (int64_t{2} * params.grid_columns - 1);
+  const bool class_token = params.tokens > params.grid_rows * params.grid_columns;
+  return steps + (class_token ? 3 : 0);
+}
 
 // The parts of the operator that work on up to four queries: `rows`, from `first` on.
 //

@@ -68,6 +68,7 @@ def attention(
     context_shift: int,
     position_bias: np.ndarray | None = None,
     grid: int = 0,
+    grid_columns: int | None = None,
 ) -> np.ndarray:
     """Attends from every token to every token.
 
@@ -84,9 +85,12 @@ def attention(
         score_shift: Of that multiplier.
         context_multiplier: From 2^-15 times value to the output's scale.
         context_shift: Of that multiplier.
-        position_bias: int16[num_heads, 2 * grid - 1, 2 * grid - 1] added to the integer logits
-            of patches, by rows and columns from the query to the key; or None.
-        grid: Patches along one side of the image.
+        position_bias: int16 added to the integer logits, of each head
+            (2 * rows - 1) * (2 * columns - 1) by the rows and columns from the query's patch to
+            the key's, and, where a class token precedes the patches, three more: from it to a
+            patch, from a patch to it, and for it alone; or None.
+        grid: Rows of patches.
+        grid_columns: Patches in a row; None for as many as there are rows.
 
     Returns:
         int8[tokens, num_heads * head_dim].
@@ -97,7 +101,8 @@ def attention(
     scores = query @ key.transpose(0, 2, 1)
     logits = multiply_by_quantized_multiplier(scores, score_multiplier, score_shift)
     if position_bias is not None:
-        logits = logits + _bias_of_pairs(position_bias, tokens, grid)
+        pairs = _pairs(grid, grid if grid_columns is None else grid_columns, tokens)
+        logits = logits + position_bias.reshape(num_heads, -1)[:, pairs].astype(np.int64)
     probability = row_softmax(saturate(logits, np.int16).astype(np.int64), table)
     context = multiply_by_quantized_multiplier(
         probability @ value, context_multiplier, context_shift
@@ -106,13 +111,17 @@ def attention(
     return saturate(context + output_zero_point)
 
 
-def _bias_of_pairs(position_bias: np.ndarray, tokens: int, grid: int) -> np.ndarray:
-    rows, columns = np.divmod(np.arange(grid * grid), grid)
-    patches = position_bias[
-        :, rows[None] - rows[:, None] + grid - 1, columns[None] - columns[:, None] + grid - 1
-    ].astype(np.int64)
-    before = tokens - grid * grid
-    return np.pad(patches, ((0, 0), (before, 0), (before, 0)))
+def _pairs(rows: int, columns: int, tokens: int) -> np.ndarray:
+    # The place of the bias of each pair of a query and a key, [tokens, tokens].
+    row, column = np.divmod(np.arange(rows * columns), columns)
+    step = row - row[:, None] + rows - 1, column - column[:, None] + columns - 1
+    patches = step[0] * (2 * columns - 1) + step[1]
+    if tokens == len(patches):
+        return patches
+    last = (2 * rows - 1) * (2 * columns - 1)
+    pairs = np.full((tokens, tokens), last + 2)
+    pairs[0, 1:], pairs[1:, 0], pairs[1:, 1:] = last, last + 1, patches
+    return pairs
 
 
 def pack_qkv(

@@ -31,16 +31,22 @@ bool CheckExpTable(TfLiteEvalTensor* table) {
 
 bool CheckPositionBias(TfLiteContext* context, TfLiteNode* node, const Options& options,
                        AttentionParams* params) {
-  params->grid = 0;
+  params->grid_rows = params->grid_columns = 0;
   TfLiteEvalTensor* bias = Input(context, node, kPositionBias);
   if (bias == nullptr) return true;
-  if (!CheckOption(kName, options, "grid", 1, kAttentionMaxTokens, &params->grid) ||
-      !CheckSize(kName, "input", "rows", params->tokens, params->grid * params->grid,
-                 kAttentionMaxTokens)) {
+  if (!CheckOption(kName, options, "grid", 1, kAttentionMaxTokens, &params->grid_rows)) {
     return false;
   }
-  const int64_t side = 2 * params->grid - 1;
-  return CheckConstant(kName, "position bias", bias, kTfLiteInt16, params->num_heads * side * side);
+  params->grid_columns = params->grid_rows;
+  int32_t columns = 0;
+  if (options.Get("grid_columns", &columns) &&
+      !CheckOption(kName, options, "grid_columns", 1, kAttentionMaxTokens, &params->grid_columns)) {
+    return false;
+  }
+  const int patches = params->grid_rows * params->grid_columns;
+  return CheckSize(kName, "input", "rows", params->tokens, patches, patches + 1) &&
+         CheckConstant(kName, "position bias", bias, kTfLiteInt16,
+                       params->num_heads * PositionBiases(*params));
 }
 
 // Queries, keys and values come from the tokens, through a layer for each part of each head.

@@ -49,7 +49,7 @@ class Attention(QuantizableLayer):
 
     With a ``grid``, every head adds a learned bias to its logits that depends on how
     many rows and columns two patches lie apart (Liu et al., Swin Transformer, 2021), and three
-    biases more for pairs with a class token. The integer operator takes square grids.
+    biases more for pairs with a class token.
 
     Args:
         head_dim: Width of one head.

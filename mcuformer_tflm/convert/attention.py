@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,16 +72,20 @@ def export_attention_on_qkv(layer: Attention, graph: Graph, source: Activation) 
 
 
 def _add_position_bias(layer: Attention, graph: Graph, inputs: list[int]) -> dict[str, int]:
-    # int16[heads, rows, columns] in units of a logit, by the steps from the query to the key;
-    # the layer counts from the key to the query.
+    # int16[heads, rows, columns] in units of a logit, by the steps from the query to the key (the
+    # layer counts from the key to the query), in one row with what a class token adds.
     if layer.grid is None:
         return {}
-    grid, _ = layer.grid
-    span = 2 * grid - 1
-    bias = integer_bias(layer.relative_bias).numpy()[:, : span**2].reshape(-1, span, span)
-    flipped = np.ascontiguousarray(bias[:, ::-1, ::-1], np.int16)
-    inputs.append(graph.add_constant(f"{layer.name}/position_bias", flipped))
-    return {"grid": grid}
+    rows, columns = layer.grid
+    span = 2 * rows - 1, 2 * columns - 1
+    bias = integer_bias(layer.relative_bias).numpy().astype(np.int16)
+    steps, others = np.split(bias, [math.prod(span)], axis=1)
+    bias = np.concatenate([steps[:, ::-1], others], 1)
+    if not layer.class_token:
+        bias = bias.reshape(-1, *span)
+    inputs.append(graph.add_constant(f"{layer.name}/position_bias", bias))
+    # One number serves a square.
+    return {"grid": rows} if rows == columns else {"grid": rows, "grid_columns": columns}
 
 
 def _exp_table(graph: Graph) -> int:

@@ -38,6 +38,7 @@ def emit_argmax(step: Step) -> str:
 
 def emit_attention(step: Step) -> str:
     """Returns the call of ``Attention``."""
+    rows = step.option("grid") if step.has(6) else 0
     params = braces(
         tokens=step.source.shape[-2],
         width=step.source.shape[-1],
@@ -46,7 +47,8 @@ def emit_attention(step: Step) -> str:
         output_zero_point=step.option("output_zero_point"),
         score=step.factor("score"),
         context=step.factor("context"),
-        grid=step.option("grid") if step.has(6) else 0,
+        grid_rows=rows,
+        grid_columns=step.operator.options.get("grid_columns", rows),
         norm=_norm(step) if step.has(2) else "{}",
     )
     weights = braces(

@@ -133,8 +133,7 @@ class _Skeleton:
     def bias(self, arch: Architecture, block: int) -> tuple[int, ...]:
         if not arch.relative_position:
             return ()
-        span = 2 * arch.grid_height - 1
-        return (self.constant((arch.num_heads[block], span, span), "int16"),)
+        return (self.constant((arch.num_heads[block], arch.position_biases), "int16"),)
 
     def norm(self, width: int) -> tuple[int, int]:
         return self.constant((width,), "int16"), self.constant((width,), "int32")

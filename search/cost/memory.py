@@ -110,8 +110,7 @@ def num_parameters(architecture: Architecture) -> int:
     total += sum(part.units * (part.width + 1) for part in stem)
     total += sum(part.units for part in stem[:-1])  # gains of standardised kernels
     if arch.relative_position:
-        distances = (2 * arch.grid_height - 1) * (2 * arch.grid_width - 1)
-        total += sum(arch.num_heads) * (distances + 3 * (arch.pooling == "class_token"))
+        total += sum(arch.num_heads) * arch.position_biases
     return total + (arch.sequence_length + 2 * (2 * arch.depth + 1)) * arch.embed_dim
 
 

@@ -42,6 +42,7 @@ _OPERATORS = {
     "McuformerPatchEmbed with class token": (5, 171),
     "McuformerAttention": (6, 230),
     "McuformerAttention with bias": (7, 239),
+    "McuformerAttention with wide bias": (7, 260),
     "McuformerFullyConnected": (5, 149),
     "McuformerMlp": (12, 262),
     "McuformerMlp without rank": (8, 208),
@@ -118,8 +119,10 @@ def block_constants(
     yield Constant(prefix + "qkv/weights", 1, heads * packed)
     yield Constant(prefix + "qkv/constants", 2, 3 * width * _BYTES_PER_UNIT)
     if arch.relative_position:
-        span = 2 * arch.grid_height - 1
-        yield Constant(prefix + "attention/position_bias", 3, 2 * arch.num_heads[block] * span**2)
+        yield Constant(
+            prefix + "attention/position_bias", 2 if arch.pooling == "class_token" else 3,
+            2 * arch.num_heads[block] * arch.position_biases,
+        )  # fmt: skip
     yield from _layer(prefix + "projection", dim, width, bits)
     yield from _norm(prefix + "norm_2", dim)
     table = Constant(prefix + "gelu/table", 1, _GELU_TABLE_BYTES)
@@ -190,9 +193,10 @@ def outer_bytes(
 
 
 def _least_network(arch: Architecture, depth: int) -> Architecture:
-    # Of the same options and depth, and with or without a name of a colour space.
+    # Of the same options and depth, with or without a name of a colour space, square or not.
+    size = (1, 1 if arch.grid_height == arch.grid_width else 2)
     return dataclasses.replace(
-        arch, image_size=1, channels=1 if arch.channels in _COLOUR_SPACES else 2, num_classes=1,
+        arch, image_size=size, channels=1 if arch.channels in _COLOUR_SPACES else 2, num_classes=1,
         patch_size=1, rank_ratio=arch.rank_ratio and 1.0, head_dim=1, embed_dim=1,
         num_heads=(1,) * depth, mlp_ratio=(1.0,) * depth,
     )  # fmt: skip
@@ -297,7 +301,10 @@ def _graph(
     add(stem)
     tensors.append(("patch_embed", 3, 0))
     mlp = "McuformerMlp" if low_rank else "McuformerMlp without rank"
-    attention = "McuformerAttention" + " with bias" * arch.relative_position
+    attention = "McuformerAttention"
+    if arch.relative_position:
+        square = arch.grid_height == arch.grid_width
+        attention += " with bias" if square else " with wide bias"
     bias = 4 + arch.relative_position  # the constants of attention end here
     for block in range(arch.depth):
         prefix, constants = f"block_{block}_", list(block_constants(arch, block))

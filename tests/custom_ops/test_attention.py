@@ -46,7 +46,8 @@ def params(options, tokens, width=0, norm=(0, 0, 0, 0)):
     names = ("num_heads", "head_dim", "output_zero_point", "score_multiplier", "score_shift",
              "context_multiplier", "context_shift")  # fmt: skip
     fields = (options[name] for name in names)
-    return Struct((tokens, width, *fields, options.get("grid", 0), *norm))
+    rows = options.get("grid", 0)
+    return Struct((tokens, width, *fields, rows, options.get("grid_columns", rows), *norm))
 
 
 def weights_of(table, packed=(None, None), bits=8, norm=(None, None), bias=None):
@@ -129,12 +130,27 @@ def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point
     )  # fmt: skip
 
 
-@given(seeds, st.integers(1, 5), st.integers(0, 2), st.integers(1, 3))
-def test_relative_position_bias_in_tflm_equals_twin(rng, grid, class_tokens, heads):
-    tokens, head_dim = grid * grid + class_tokens, 4
+@given(seeds, st.integers(1, 6), st.integers(1, 6), st.booleans(), st.integers(1, 3))
+def test_relative_position_bias_in_tflm_equals_twin(rng, rows, columns, class_token, heads):
+    check_relative(rng, rows, columns, class_token, heads)
+
+
+# Tokens of each remainder of a block, with the class token and without.
+@pytest.mark.parametrize("class_token", [False, True])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 7), (7, 1), (2, 3), (4, 2), (5, 5)])
+def test_bias_of_every_place_in_a_block_equals_twin(rows, columns, class_token):
+    check_relative(np.random.default_rng(0), rows, columns, class_token, heads=2)
+
+
+def check_relative(rng, rows, columns, class_token, heads):
+    """Asserts that TFLM and the emulated cores give what the twin does."""
+    tokens, head_dim = rows * columns + class_token, 4
     qkv = int8(rng, 1, tokens, 3 * heads * head_dim)
-    bias = int16(rng, heads, 2 * grid - 1, 2 * grid - 1) >> 8
-    options = _options(heads, head_dim, 3, 0.004, 0.8 / PROBABILITY_ONE) | {"grid": grid}
+    steps = (2 * rows - 1) * (2 * columns - 1)
+    bias = int16(rng, heads, steps + 3 * class_token) >> 8
+    options = _options(heads, head_dim, 3, 0.004, 0.8 / PROBABILITY_ONE) | {"grid": rows}
+    if rows != columns or heads == 3:  # a square may do without
+        options["grid_columns"] = columns
     table = exp_table(0.05)
     found = one_op_model.run(
         NAME, [qkv], [table, None, None, None, None, bias], (1, tokens, heads * head_dim), options
@@ -157,6 +173,44 @@ def test_position_bias_goes_by_the_step_from_query_to_key():
     found = attention(qkv, exp_table(0.05), position_bias=bias, grid=2, **options)
     # Patches of the upper row see the one below; those of the lower row see the average.
     np.testing.assert_array_equal(found[:, 0], [30, 40, 25, 25])
+
+
+def test_position_bias_of_a_row_of_patches_and_a_class_token_goes_by_what_each_is():
+    # A class token before one row of three patches: five steps, then three of the class token.
+    qkv = np.zeros((4, 3), np.int8)
+    qkv[:, 2] = (10, 40, 70, 100)
+    options = _options(1, 1, 0, 1.0, 1 / PROBABILITY_ONE) | {"grid": 1, "grid_columns": 3}
+    # What each query sees where one of them is far above all others.
+    for place, wanted in {
+        1: [55, 55, 40, 70],  # the patch before
+        4: [55, 100, 55, 55],  # two patches on
+        5: [70, 55, 55, 55],  # from the class token to any patch
+        6: [55, 10, 10, 10],  # from a patch to the class token
+        7: [10, 55, 55, 55],  # the class token itself
+    }.items():
+        bias = np.zeros((1, 8), np.int16)
+        bias[0, place] = 1000
+        found = attention(qkv, exp_table(0.05), position_bias=bias, **options)
+        np.testing.assert_array_equal(found[:, 0], wanted, err_msg=str(place))
+
+
+@pytest.mark.parametrize(
+    ("grid", "elements", "reason"),
+    [
+        ({}, 15, "option grid is missing"),
+        ({"grid": 2, "grid_columns": 0}, 15, "option grid_columns is 0; allowed: 1 to 2048"),
+        ({"grid": 2, "grid_columns": 2}, 9, "input has rows 7; allowed: 4 to 5"),
+        ({"grid": 2, "grid_columns": 4}, 21, "input has rows 7; allowed: 8 to 9"),
+        ({"grid": 2, "grid_columns": 3}, 15, "position bias has 15 elements; needed: 18"),
+    ],
+)
+def test_bias_of_another_grid_is_refused_with_a_named_reason(grid, elements, reason):
+    bias = np.ones((1, elements), np.int16)
+    said = one_op_model.rejection(
+        NAME, [np.zeros((1, 7, 3), np.int8)], [exp_table(0.05), None, None, None, None, bias],
+        (1, 7, 1), _options(1, 1, 0, 0.1, 0.1) | grid,
+    )  # fmt: skip
+    assert f"{NAME}: {reason}" in said
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 49, 225, 2048])
