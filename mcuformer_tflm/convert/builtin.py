@@ -46,7 +46,10 @@ def convert_builtin(model: tf_keras.Model, calibration: np.ndarray | None = None
     graph = tf.function(lambda image: model(image, training=False)).get_concrete_function(
         tf.TensorSpec(shape, tf.float32, name="image")
     )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], model)
+    # Not the model, of which Keras would trace every layer again.
+    kept = tf.Module()
+    kept.weights = model.weights
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], kept)
     if calibration is not None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([image[None]] for image in calibration)

@@ -25,7 +25,7 @@ class Referee:
 
     The network is written again in stock layers (``stock_network``), converted by
     ``TFLiteConverter`` in float and in int8, and run by TFLite: no layer, exporter or kernel of
-    ours takes part in it. The conversions take about ten seconds of processor time each.
+    ours takes part in it. The conversions take a few seconds of processor time each.
 
     Example:
         >>> Referee(quantized, images[:256]).judge(model, test_images, test_classes).check()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tf_keras
 
+from mcuformer_tflm.convert.builtin import MIN_CALIBRATION_IMAGES
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
@@ -124,7 +125,8 @@ def _arena_before_training(recipe: ZooRecipe, data: ImageData) -> int:
     if not isinstance(network, DepthwiseCnn):
         return arena_bytes(network)
     # TFLite's graph is known once it is converted; training changes nothing of its arena.
-    untrained = network.convert(network.build(), _calibration(data))
+    few = normalise(data.train_images[:MIN_CALIBRATION_IMAGES])
+    untrained = network.convert(network.build(), few)
     return sizes(network, untrained)["arena_bytes"]
 
 

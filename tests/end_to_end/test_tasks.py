@@ -16,6 +16,9 @@ from mcuformer_tflm import (
 from mcuformer_tflm import data as datasets
 from mcuformer_tflm.search.cost.budget import Budget
 
+# The demo's flow, which is theirs too, is run in graphs by test_fashion_mnist.py.
+pytestmark = pytest.mark.usefixtures("op_by_op")
+
 
 def check(out, printed, image_shape, name=None):
     """Checks the results, and the reported accuracy by the data set's name alone."""

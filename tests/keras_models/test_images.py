@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 from hypothesis import given
 from hypothesis import strategies as st
+from op_by_op import op_by_op
 
 from mcuformer_tflm import normalise, quantization_report, quantize, quantize_images
 from mcuformer_tflm.convert.builtin import convert_builtin
@@ -168,6 +169,7 @@ def test_normalise_takes_bytes_alone():
             normalise(images)
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("images", [BYTES, FLOATS.astype(np.float64)])
 def test_datasets_train_the_network_that_normalised_arrays_train(images, after_one_step):
     network = fresh()
@@ -179,7 +181,8 @@ def test_datasets_train_the_network_that_normalised_arrays_train(images, after_o
 @pytest.fixture(scope="module")
 def after_one_step():
     network = fresh()
-    SubnetTrainer(network, steps=4).train(dataset(FLOATS, np.int32(CLASSES)).take(1))
+    with op_by_op():
+        SubnetTrainer(network, steps=4).train(dataset(FLOATS, np.int32(CLASSES)).take(1))
     return network.get_weights()
 
 
@@ -191,6 +194,7 @@ def spoilt(values, value):
     return np.concatenate([values[:17], np.full_like(values[17:18], value), values[18:]])
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize(
     ("images", "classes", "message"),
     [

@@ -247,6 +247,7 @@ def at_hand(few):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("document", WITH_CODE)
 def test_code_of_documents_runs(document, at_hand, few, tmp_path, monkeypatch):
     # Small spaces and few images in the place of large ones; the text stays as it is.

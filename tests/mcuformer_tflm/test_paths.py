@@ -172,6 +172,7 @@ def test_folders_of_data_are_named_by_paths_of_every_kind(kind, tmp_path):
     assert SpeechCommands(kind(sounds), 2).labels == ("yes", "no")
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_a_checkpoint_is_kept_and_gone_on_with_by_a_str(images, tmp_path):
     path = tmp_path / "state.npz"
     options = {"classes": np.arange(32) % 3, "batch_size": 16, "checkpoint": str(path)}

@@ -144,6 +144,7 @@ def test_unwritable_folder_is_told(tmp_path):
         fresh().save(tmp_path / "file" / "state.npz")
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
     images, classes = drawn()
     trainer, path = fresh(), tmp_path / "state.npz"
@@ -213,6 +214,7 @@ def test_distillation_without_a_teacher_is_refused():
         fresh(TrainingRecipe(distillation_weight=0.5))
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_average_follows_the_weights_and_leaves_them_alone():
     trainer = fresh(TrainingRecipe(ema_decay=0.5))
     variable = trainer.model.head.kernel
@@ -278,6 +280,7 @@ def test_student_learns_from_a_teacher_what_the_labels_do_not_say():
     assert losses[-1] - lowest < 0.5 * (losses[0] - lowest)
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_interrupted_subnet_ends_as_an_uninterrupted_one(tmp_path):
     data, recipe = batches(*drawn(), 8), TrainingRecipe(ema_decay=0.5)
 

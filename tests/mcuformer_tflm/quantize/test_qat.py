@@ -118,6 +118,7 @@ def test_interrupted_training_goes_on_to_the_same_network(subnet, images, classe
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_batches_give_the_network_that_their_arrays_give(subnet, images, classes):
     recipe = TrainingRecipe(learning_rate=0.01)
     whole = train(subnet, images, classes, epochs=2, recipe=recipe)
@@ -127,6 +128,7 @@ def test_batches_give_the_network_that_their_arrays_give(subnet, images, classes
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_datasets_calibrate_on_their_first_batches(subnet, images, classes):
     floats = (images.astype(np.float32) - 128) / 128
     data = tf.data.Dataset.from_tensor_slices((floats, classes)).batch(8)

@@ -117,6 +117,7 @@ def test_firmware_gives_the_interpreters_bytes(network, config, pictures, fashio
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(model).run(pictures))
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_ranks_that_are_no_multiple_of_a_step_give_the_networks_logits_in_every_schedule():
     # Of the paper's space: 192 wide, of rank 86.
     odd = Architecture(32, 3, 10, 8, 0.45, 64, 192, (3,), (3.5,))
@@ -136,6 +137,7 @@ def test_ranks_that_are_no_multiple_of_a_step_give_the_networks_logits_in_every_
         np.testing.assert_allclose(steps, found, atol=1e-3, err_msg=schedule)
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_fake_quantized_network_gives_the_bytes_of_the_int8_model(network, pictures, fashion_mnist):
     model = MicroInterpreter(convert(network, fashion_mnist.labels))
     output = model.graph.tensors[model.graph.outputs[0]]

@@ -53,6 +53,7 @@ def test_wrong_recipe_is_refused_with_file_and_field(tmp_path, old, new, message
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("kind", ["depthwise_cnn", "vision_transformer"])
 def test_baseline_is_made_measured_and_read_again(tmp_path, fashion_mnist, kind):
     like = ZooRecipe.read(ZOO_RECIPE)

@@ -117,6 +117,7 @@ def test_a_damaged_card_is_refused(tmp_path):
             ModelCard.read(path)
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("name", model_names())
 def test_a_shipped_model_is_what_its_card_says(name, fashion_mnist):
     # A sample of the test set, where a wrong file would show.
@@ -131,6 +132,7 @@ def test_a_shipped_model_is_what_its_card_says(name, fashion_mnist):
     assert np.mean(int8 == real) > 0.95
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("shift", [-20.0, 20.0])
 def test_int8_is_as_good_where_all_logits_have_one_sign(shift, fashion_mnist):
     images, classes = fashion_mnist.test_images[:256], fashion_mnist.test_classes[:256]
@@ -169,6 +171,7 @@ class StoppedError(Exception):
     pass
 
 
+@pytest.mark.usefixtures("op_by_op")
 def test_an_interrupted_recipe_goes_on_to_the_model_that_it_would_have_made(
     tmp_path, small_recipe, small_data, monkeypatch
 ):
