@@ -162,6 +162,11 @@ class Architecture:
         return "patch_size", self.patch_size, "values a patch", values, patch_embed.MAX_PATCH_VALUES
 
     @property
+    def stem_name(self) -> str:
+        """Name of the layer that makes tokens of pixels."""
+        return "conv_stem" if self.stem == "conv" else "patch_embed"
+
+    @property
     def depth(self) -> int:
         """Number of transformer blocks."""
         return len(self.num_heads)
@@ -231,7 +236,6 @@ class Architecture:
         """
         options = {
             "low_rank_attention": self.low_rank_attention,
-            "stem": self.stem != "patch",
         }
         for field in [name for name, used in options.items() if used]:
             raise ConfigError(

@@ -26,11 +26,7 @@ from mcuformer_tflm.keras_models.network import Network
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 
-# Layer and its name by ``Architecture.stem``.
-STEMS: dict[str, tuple[type[Stem], str]] = {
-    "patch": (PatchEmbed, "patch_embed"),
-    "conv": (ConvStem, "conv_stem"),
-}
+_STEMS: dict[str, type[Stem]] = {"patch": PatchEmbed, "conv": ConvStem}
 
 
 def block_layers(
@@ -107,11 +103,10 @@ def stem_layer(
 ) -> Stem:
     """Makes the layer between the image and the tokens; ``folded`` as for ``Subnet``."""
     arch = architecture
-    kind, name = STEMS[arch.stem]
     options = {"standardised": False} if folded and arch.stem == "conv" else {}
-    return kind(
-        arch.embed_dim, arch.patch_size, quantization=quantization, dtype=dtype, name=name,
-        **options,
+    return _STEMS[arch.stem](
+        arch.embed_dim, arch.patch_size, quantization=quantization, dtype=dtype,
+        name=arch.stem_name, **options,
     )  # fmt: skip
 
 

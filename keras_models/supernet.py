@@ -21,7 +21,6 @@ from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.precision import Precision
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import (
-    STEMS,
     Subnet,
     block_layers,
     build_subnet,
@@ -98,8 +97,7 @@ class Supernet(ImageNetwork, tf_keras.Model):
     @property
     def stem(self) -> QuantizableLayer:
         """The layer between the image and the tokens."""
-        _, name = STEMS[self.largest.stem]
-        return getattr(self, name)
+        return getattr(self, self.largest.stem_name)
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the model."""

@@ -7,7 +7,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from mcuformer_tflm.custom_ops.reference.conv_stem import KERNEL_SIZE, num_stages, stem_channels
+from mcuformer_tflm.custom_ops.reference.conv_stem import (
+    KERNEL_SIZE,
+    STRIP_ROWS,
+    num_stages,
+    stem_channels,
+)
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.layers.stem import IMAGE_QUANTIZATION, Stem
 from mcuformer_tflm.keras_models.quantization.integer_matrix import integer_matrix, rescale
@@ -58,6 +63,11 @@ class ConvStem(Stem):
         super().__init__(embed_dim, patch_size, **kwargs)
         self.standardised = standardised and not self.quantized
         self.stages = range(1, num_stages(patch_size) + 1)
+
+    @property
+    def strip_rows(self) -> int:
+        """Rows of the image that its operator asks for at a time."""
+        return STRIP_ROWS
 
     def build(self, input_shape: Any) -> None:
         """Creates kernels, gains and biases of the stages, those of the projection, positions."""

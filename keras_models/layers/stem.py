@@ -40,6 +40,11 @@ class Stem(QuantizableLayer):
         self.embed_dim = embed_dim
         self.patch_size = patch_size
 
+    @property
+    def strip_rows(self) -> int:
+        """Rows of the image that its operator asks for at a time."""
+        return self.patch_size
+
     def add_position(self, height: int, width: int) -> None:
         """Creates the positions of an image's tokens, float[tokens, embed_dim]."""
         rows, columns = (-(size // -self.patch_size) for size in (height, width))

@@ -26,6 +26,9 @@ def layer_constants(
     source: Quantization,
     outputs: Sequence[Quantization],
     residual: bool = False,
+    *,
+    kernel: str = "kernel",
+    bias: str = "bias",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Quantizes the layer's kernel and bias.
 
@@ -34,12 +37,14 @@ def layer_constants(
         source: Quantization of its input.
         outputs: Quantization of its output, or of each equal group of its units.
         residual: Whether the output is added to a residual, which keeps 8 fractional bits.
+        kernel: Name of the kernel, where the layer has several.
+        bias: Name of its bias.
 
     Returns:
         int8[..., units] of the kernel's shape, and int32[units, 3]: bias with the input's zero
         point folded in, multiplier, shift.
     """
-    matrix = integer_matrix(layer, source)
+    matrix = integer_matrix(layer, source, kernel, bias)
     multipliers = [part.numpy() for part in matrix.multipliers(outputs, residual)]
     weights = matrix.weights.numpy().astype(np.int8)
     return weights, unit_constants(matrix.bias.numpy(), *multipliers)

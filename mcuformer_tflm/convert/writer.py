@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mcuformer_tflm.convert.add import export_add
 from mcuformer_tflm.convert.attention import export_attention, export_attention_on_qkv
+from mcuformer_tflm.convert.conv_stem import export_conv_stem
 from mcuformer_tflm.convert.fully_connected import export_fully_connected
 from mcuformer_tflm.convert.fusion import Group
 from mcuformer_tflm.convert.gelu import export_gelu
@@ -20,11 +21,12 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.layers.add import Add
 from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
-from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
+from mcuformer_tflm.keras_models.layers.stem import Stem
 from mcuformer_tflm.keras_models.layers.token_pool import TokenPool
 from mcuformer_tflm.keras_models.network_graph import NetworkGraph
 from mcuformer_tflm.search.cost.activation_memory import Image
@@ -40,7 +42,7 @@ def write_graph(
     Args:
         network: The quantized network.
         groups: Its layers, an operator each (``group_layers``).
-        image: Whether the input is the image, or a strip of ``patch_size`` rows of it.
+        image: Whether the input is the image, or a strip of its first stem's ``strip_rows``.
         tile: Side of the patch embedding's partial convolutions, in pixels.
 
     Raises:
@@ -56,7 +58,7 @@ def write_graph(
         )
     graph = Graph()
     height, width, channels = network.image_shape
-    rows = height if image == "whole" else stems[0].layer.patch_size
+    rows = height if image == "whole" else stems[0].layer.strip_rows
     source = graph.add_activation("image", (1, rows, width, channels), Quantization(IMAGE_SCALE))
     made = {network.image: source}
     for group in groups:
@@ -71,10 +73,12 @@ def _export(
     # The first layer reads what comes from outside; the last may add a residual to it.
     x, *others = (made[name] for name in group[0].sources)
     match [node.layer for node in group]:
-        case [PatchEmbed() as stem, *tokens]:
+        case [Stem() as stem, *tokens]:
             later = network.stems()[-1] is not group[0]
             height = network.image_shape[0]
             token = tokens[0] if tokens else None
+            if isinstance(stem, ConvStem):
+                return export_conv_stem(stem, graph, x, height, class_token=token, read_later=later)
             return export_patch_embed(
                 stem, graph, x, height, tile, class_token=token, read_later=later
             )

@@ -12,14 +12,14 @@ from typing import get_args
 
 import numpy as np
 
-from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_overwrite
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
+from mcuformer_tflm.search.cost import stem
 from mcuformer_tflm.search.cost.activation_memory import Image
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
-_TILE = 4
 # Stands for a constant's bytes, which are not known yet.
 _UNKNOWN = b"\0"
 
@@ -33,7 +33,7 @@ def skeleton_graph(
 
     Args:
         architecture: The network.
-        image: Whether the input is the image, or a strip of ``patch_size`` rows of it.
+        image: Whether the input is the image, or a strip of its rows.
         quantization: Of the network.
 
     Raises:
@@ -49,13 +49,13 @@ def skeleton_graph(
     class_token = arch.pooling == "class_token"
     stream = f"int{quantization.residual_bits}"
     height, width, channels = arch.image_shape
-    rows = height if image == "whole" else arch.patch_size
+    rows = height if image == "whole" else stem.strip_rows(arch)
     source = graph.tensor("image", (1, rows, width, channels))
-    x = graph.operator("patch_embed", "McuformerPatchEmbed", [
-        source, graph.weights(dim, arch.patch_size**2 * channels), graph.constants(dim),
+    x = graph.operator(arch.stem_name, stem.OPERATORS[arch.stem], [
+        source, graph.constant((stem.packed_bytes(arch),)), graph.constants(stem.num_units(arch)),
         graph.constant((arch.num_tokens, dim)),
         *([graph.constant((dim,), stream)] if class_token else []),
-    ], tokens, _patch_embed_options(arch, image, quantization), stream)  # fmt: skip
+    ], tokens, _stem_options(arch, image, quantization), stream)  # fmt: skip
     table = graph.constant((256,), "int16")
     for block in range(arch.depth):
         prefix, width = f"block_{block}_", arch.attention_dim(block)
@@ -88,22 +88,13 @@ def skeleton_graph(
     return ModelGraph(tuple(graph.tensors), tuple(graph.operators), (source,), (x,), {})
 
 
-def _patch_embed_options(
+def _stem_options(
     arch: Architecture, image: Image, quantization: QuantizationConfig
 ) -> dict[str, int]:
-    height, width, channels = arch.image_shape
-    element_size = quantization.residual_bits // 8
-    in_place = tokens_may_overwrite(
-        height,
-        width,
-        arch.patch_size,
-        channels,
-        arch.embed_dim,
-        element_size,
-        arch.pooling == "class_token",
-    )
+    in_place = stem.may_overwrite(arch, quantization.residual_bits // 8)
     mode = "strips" if image == "strips" else "in place" if in_place else "whole"
-    return {"patch_size": arch.patch_size, "tile": _TILE, "mode": MODES.index(mode)}
+    options = {"patch_size": arch.patch_size, "mode": MODES.index(mode)}
+    return options | stem.stage_options(arch)
 
 
 class _Skeleton:

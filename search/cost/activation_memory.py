@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
-from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp, patch_embed
+from mcuformer_tflm.custom_ops.reference import attention, fully_connected, mlp
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_type, entries, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
+from mcuformer_tflm.search.cost import stem
 from mcuformer_tflm.search.cost.tflm_arena import STATE_BYTES, ArenaContent, tflm_arena
 
 Image = Literal["whole", "strips"]
@@ -52,7 +53,7 @@ def head_bytes(
 
     Args:
         architecture: The network.
-        image: Whether the arena holds the image or a strip of ``patch_size`` rows of it.
+        image: Whether the arena holds the image or a strip of its rows.
         quantization: Whose ``residual_bits`` is the width of the residual stream.
 
     Raises:
@@ -98,11 +99,11 @@ def arena_content(
     class_token = arch.pooling == "class_token"
     block = ("McuformerAttention", "McuformerFullyConnected", "McuformerMlp")
     codes = (
-        "McuformerPatchEmbed", *block * depth, "McuformerLayerNorm",
+        stem.OPERATORS[arch.stem], *block * depth, "McuformerLayerNorm",
         *(() if class_token else ("McuformerMeanPool",)), "McuformerFullyConnected",
     )  # fmt: skip
     activations = 1 + len(codes)
-    # Patches 3, attention 4, projection 2, MLP 3 and 2 a layer, norm 2, head 2, and one table
+    # Stem 3, attention 4, projection 2, MLP 3 and 2 a layer, norm 2, head 2, and one table
     # of exponentials for all.
     mlp_constants = 3 + 2 * (2 if arch.rank_ratio is None else 4)
     attention_constants = 4 + arch.relative_position
@@ -230,7 +231,7 @@ def outer_live_buffers(
     checked_choice("image", image, get_args(Image))
     architecture.check_exportable()
     arch, dim = architecture, architecture.embed_dim
-    yield _patch_embed_buffers(arch, image, quantization)
+    yield _stem_buffers(arch, image, quantization)
     yield LiveBuffers("norm", stream_bytes(arch, quantization), 0, 0)
     if arch.pooling == "mean":
         # What the normalisation gives is int8 whatever the stream is.
@@ -239,23 +240,18 @@ def outer_live_buffers(
     yield LiveBuffers("head", _aligned(max(dim, arch.num_classes)), 0, head)
 
 
-def _patch_embed_buffers(
-    arch: Architecture, image: Image, quantization: QuantizationConfig, tile: int = 4
+def _stem_buffers(
+    arch: Architecture, image: Image, quantization: QuantizationConfig
 ) -> LiveBuffers:
-    (height, width, channels), patch = arch.image_shape, arch.patch_size
-    rows = height if image == "whole" else patch
+    height, width, channels = arch.image_shape
+    rows = height if image == "whole" else stem.strip_rows(arch)
     pixels, tokens = _aligned(rows * width * channels), stream_bytes(arch, quantization)
     element_size = quantization.residual_bits // 8
-    in_place = image == "whole" and patch_embed.tokens_may_overwrite(
-        height, width, patch, channels, arch.embed_dim, element_size, arch.pooling == "class_token"
-    )
-    held = arch.grid_width if in_place else 0
-    scratch = _aligned(
-        patch_embed.scratch_bytes(arch.embed_dim, patch, channels, tile, held, element_size)
-    )
+    in_place = image == "whole" and stem.may_overwrite(arch, element_size)
+    scratch = _aligned(stem.scratch_bytes(arch, element_size, in_place))
     if in_place:
-        return LiveBuffers("patch_embed", max(pixels, tokens), 0, scratch)
-    return LiveBuffers("patch_embed", tokens, pixels, scratch)
+        return LiveBuffers(arch.stem_name, max(pixels, tokens), 0, scratch)
+    return LiveBuffers(arch.stem_name, tokens, pixels, scratch)
 
 
 def _aligned(size: int) -> int:

@@ -12,34 +12,40 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from mcuformer_tflm.custom_ops.reference.conv_stem import PATCH_SIZES, num_stages
 from mcuformer_tflm.custom_ops.reference.dot import packed_weight_bytes
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_type
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
+from mcuformer_tflm.search.cost import stem
 
 # What is taken for a class name where the labels are not known yet: its bytes and a line break.
 LABEL_BYTES = 16
 
 # Per unit: int32 bias, multiplier and shift.
 _BYTES_PER_UNIT = 12
-# The patch embedding and the head keep this width; ``QuantizationConfig.weight_bits`` is that
+# The stem and the head keep this width; ``QuantizationConfig.weight_bits`` is that
 # of the matrices between them.
 _OUTER_WEIGHT_BITS = 8
 # Per channel: int16 gamma, int32 beta.
 _GAMMA_BYTES, _BETA_BYTES = 2, 4
 _GELU_TABLE_BYTES = 256
 _EXP_TABLE_BYTES = 512
-_TILE = 4
 _ALIGNMENT = 16
 # Length, and the table that points at it.
 _BUFFER_OVERHEAD = 12
 
+# Bytes of the options of each stem's operator; a stage has one of its own.
+_STEM_OPTIONS = {
+    "McuformerPatchEmbed": 171,
+    **{f"McuformerConvStem of {n} stages": 158 + 17 * n for n in map(num_stages, PATCH_SIZES)},
+}
 # Inputs of each operator, constants and absent ones included, and bytes of its options: their
 # names, and values that are as wide as the widest of them.
 _OPERATORS = {
-    "McuformerPatchEmbed": (4, 171),
-    "McuformerPatchEmbed with class token": (5, 171),
+    **{name: (4, options) for name, options in _STEM_OPTIONS.items()},
+    **{f"{name} with class token": (5, options) for name, options in _STEM_OPTIONS.items()},
     "McuformerAttention": (6, 230),
     "McuformerAttention with bias": (7, 239),
     "McuformerAttention with wide bias": (7, 260),
@@ -88,11 +94,9 @@ def outer_constants(
     """
     checked_type("quantization", quantization, QuantizationConfig)
     arch, dim = architecture, architecture.embed_dim
-    sides = [min(_TILE, arch.patch_size - start) for start in range(0, arch.patch_size, _TILE)]
-    patches = sum(packed_weight_bytes(dim, y * x * arch.channels) for y in sides for x in sides)
-    yield Constant("patch_embed/weights", 1, patches)
-    yield Constant("patch_embed/constants", 2, dim * _BYTES_PER_UNIT)
-    yield Constant("patch_embed/position", 2, arch.num_tokens * dim)
+    yield Constant(f"{arch.stem_name}/weights", 1, stem.packed_bytes(arch))
+    yield Constant(f"{arch.stem_name}/constants", 2, stem.num_units(arch) * _BYTES_PER_UNIT)
+    yield Constant(f"{arch.stem_name}/position", 2, arch.num_tokens * dim)
     if arch.pooling == "class_token":
         yield Constant("class_token/token", 1, dim * quantization.residual_bits // 8)
     yield Constant("attention/exp_table", 1, _EXP_TABLE_BYTES)
@@ -194,11 +198,12 @@ def outer_bytes(
 
 def _least_network(arch: Architecture, depth: int) -> Architecture:
     # Of the same options and depth, with or without a name of a colour space, square or not.
-    size = (1, 1 if arch.grid_height == arch.grid_width else 2)
+    patch = arch.patch_size if arch.stem == "conv" else 1  # it tells the number of stages
+    size = (patch, patch if arch.grid_height == arch.grid_width else 2 * patch)
     return dataclasses.replace(
-        arch, image_size=size, channels=1 if arch.channels in _COLOUR_SPACES else 2, num_classes=1,
-        patch_size=1, rank_ratio=arch.rank_ratio and 1.0, head_dim=1, embed_dim=1,
-        num_heads=(1,) * depth, mlp_ratio=(1.0,) * depth,
+        arch, image_size=size, channels=1 if arch.channels in _COLOUR_SPACES else 2,
+        num_classes=1, patch_size=patch, rank_ratio=arch.rank_ratio and 1.0, head_dim=1,
+        embed_dim=1, num_heads=(1,) * depth, mlp_ratio=(1.0,) * depth,
     )  # fmt: skip
 
 
@@ -291,15 +296,15 @@ def _graph(
     # (name, rank, bytes or 0 for an activation) of each tensor, and the operators.
     tensors: list[tuple[str, int, int]] = [("image", 4, 0)]
     low_rank, class_token = arch.rank > 0, arch.pooling == "class_token"
-    operators = ["McuformerPatchEmbed" + " with class token" * class_token]
+    operators = [_stem_operator(arch)]
 
     def add(constants: Sequence[Constant]) -> None:
         tensors.extend((c.name, c.rank, c.size) for c in constants)
 
-    *stem, exp_table = outer[: 4 + class_token]
-    tail = outer[len(stem) + 1 :]
-    add(stem)
-    tensors.append(("patch_embed", 3, 0))
+    *first, exp_table = outer[: 4 + class_token]
+    tail = outer[len(first) + 1 :]
+    add(first)
+    tensors.append((arch.stem_name, 3, 0))
     mlp = "McuformerMlp" if low_rank else "McuformerMlp without rank"
     attention = "McuformerAttention"
     if arch.relative_position:
@@ -329,6 +334,12 @@ def _graph(
     tensors.append(("head", 2, 0))
     operators.append("McuformerFullyConnected head")
     return tensors, operators
+
+
+def _stem_operator(arch: Architecture) -> str:
+    stages = f" of {num_stages(arch.patch_size)} stages" if arch.stem == "conv" else ""
+    token = " with class token" if arch.pooling == "class_token" else ""
+    return stem.OPERATORS[arch.stem] + stages + token
 
 
 def _norm(name: str, width: int) -> Iterator[Constant]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.architecture import Architecture, Stem
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
 from mcuformer_tflm.search.cost.activation_memory import (
     Image,
@@ -39,6 +40,7 @@ class EncodedSubnets:
         depth: uint8[n].
         num_heads: uint8[largest depth, n]; what lies beyond a subnet's depth is ignored.
         mlp_ratio: uint8[largest depth, n]; likewise.
+        stem: uint8[n].
     """
 
     patch_size: np.ndarray
@@ -47,6 +49,7 @@ class EncodedSubnets:
     depth: np.ndarray
     num_heads: np.ndarray
     mlp_ratio: np.ndarray
+    stem: np.ndarray
 
     def __len__(self) -> int:
         return len(self.depth)
@@ -55,13 +58,15 @@ class EncodedSubnets:
     def sample(cls, space: SearchSpace, count: int, rng: np.random.Generator) -> EncodedSubnets:
         """Draws every factor of ``count`` subnets uniformly."""
 
-        def draw(values: Sequence[float], *shape: int) -> np.ndarray:
+        def draw(values: Sequence[Any], *shape: int) -> np.ndarray:
             return rng.integers(0, len(values), (*shape, count), dtype=np.uint8)
 
         return cls(
             draw(space.patch_size), draw(space.rank_ratio), draw(space.embed_dim),
             draw(space.depth), draw(space.num_heads, space.depth[-1]),
             draw(space.mlp_ratio, space.depth[-1]),
+            # Where there is no choice the generator is left as it is.
+            draw(space.stem) if len(space.stem) > 1 else np.zeros(count, np.uint8),
         )  # fmt: skip
 
     def decode(self, space: SearchSpace, index: int) -> Architecture:
@@ -73,6 +78,7 @@ class EncodedSubnets:
             space.embed_dim[self.embed_dim[index]],
             tuple(space.num_heads[i] for i in self.num_heads[:depth, index]),
             tuple(space.mlp_ratio[i] for i in self.mlp_ratio[:depth, index]),
+            space.stem[self.stem[index]],
         )
 
 
@@ -115,7 +121,9 @@ class SubnetMemory:
         """Evaluates every combination of factors once."""
         self._space = space
         self._blocks = list(itertools.product(space.num_heads, space.mlp_ratio))
-        outer = list(itertools.product(space.patch_size, space.rank_ratio, space.embed_dim))
+        outer = list(
+            itertools.product(space.patch_size, space.rank_ratio, space.embed_dim, space.stem)
+        )
         self._eq5 = self._table(outer, eq5_bytes)
         self._head = self._table(
             outer, lambda arch: _largest(block_live_buffers(arch, 0, quantization=quantization))
@@ -146,9 +154,13 @@ class SubnetMemory:
         two = self._table(outer[:1], lambda arch: len(_doubled(arch).to_json()))
         self._text = (two - one[:1])[0]
         self._outer_text = one[:, 0] - self._text[0]
-        arenas = [tflm_arena(arena_content(anyone[0], 0, depth=depth)) for depth in space.depth]
-        self._tail = np.array([arena.tail for arena in arenas], np.int32)
-        self._planning = np.array([arena.total for arena in arenas], np.int32)
+        # The stem is the last of the outer factors, so that the first networks have one each.
+        arenas = [
+            [tflm_arena(arena_content(network, 0, depth=depth)) for depth in space.depth]
+            for network in anyone[: len(space.stem)]
+        ]
+        self._tail = np.array([[arena.tail for arena in row] for row in arenas], np.int32)
+        self._planning = np.array([[arena.total for arena in row] for row in arenas], np.int32)
 
     def evaluate(self, subnets: EncodedSubnets) -> SubnetBytes:
         """Returns the figures of all subnets; at least a million a second on one core."""
@@ -156,6 +168,7 @@ class SubnetMemory:
         outer = subnets.patch_size.astype(np.int32)
         outer = outer * len(space.rank_ratio) + subnets.rank_ratio
         outer = outer * len(space.embed_dim) + subnets.embed_dim
+        outer = outer * len(space.stem) + subnets.stem
         depth = np.array(space.depth, np.uint8)[subnets.depth]
         eq5 = np.zeros(len(subnets), np.int32)
         head = self._outer_head[outer]
@@ -178,12 +191,13 @@ class SubnetMemory:
             flash += flash_of[index]
             text += text_of[kind]
         flash += buffer_bytes(text)
-        arena = np.maximum(head + self._tail[subnets.depth], self._planning[subnets.depth])
+        kind_of_tail = subnets.stem, subnets.depth
+        arena = np.maximum(head + self._tail[kind_of_tail], self._planning[kind_of_tail])
         return SubnetBytes(eq5, -(-arena // 16) * 16, flash)
 
     def _table(
         self,
-        outer: Sequence[tuple[int, float, int]],
+        outer: Sequence[tuple[int, float, int, Stem]],
         figure: Callable[[Architecture], int],
     ) -> np.ndarray:
         return np.array(
@@ -192,9 +206,15 @@ class SubnetMemory:
         )
 
     def _one_block(
-        self, patch_size: int, rank_ratio: float, embed_dim: int, heads: int, ratio: float
+        self,
+        patch_size: int,
+        rank_ratio: float,
+        embed_dim: int,
+        stem: Stem,
+        heads: int,
+        ratio: float,
     ) -> Architecture:
-        return self._space.build(patch_size, rank_ratio, embed_dim, (heads,), (ratio,))
+        return self._space.build(patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem)
 
 
 def _largest(operators: Iterable[LiveBuffers]) -> int:

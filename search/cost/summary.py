@@ -17,6 +17,7 @@ from mcuformer_tflm.search.cost.memory import (
     num_macs,
     num_parameters,
 )
+from mcuformer_tflm.search.cost.stem import convolutions
 
 # Layers that one operator computes together.
 _OPERATORS = {"qkv": "attention", "fc": "mlp"}
@@ -44,7 +45,7 @@ def summary(architecture: Architecture, quantization: QuantizationConfig = INT8)
         operator = _OPERATOR_OF.sub(lambda match: _OPERATORS[match[1]], name)
         bits = 8 if name == "head" else quantization.weight_bits
         weights[operator] = weights.get(operator, 0) + units * width * bits // 8
-    weights["patch_embed"] = arch.embed_dim * arch.patch_size**2 * arch.channels
+    weights[arch.stem_name] = sum(part.units * part.width for part in convolutions(arch))
     table = Table(title=f"{arch.sequence_length} tokens of {arch.embed_dim}, {arch.depth} blocks")
     table.add_column("operator")
     table.add_column("live bytes", justify="right")

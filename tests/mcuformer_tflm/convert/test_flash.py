@@ -23,6 +23,9 @@ _NETWORKS = {
         _ODD, relative_position=True, num_heads=(3, 2), mlp_ratio=(2.0, 1.0)
     ),
     "class_token": dataclasses.replace(_ODD, pooling="class_token"),
+    "convolutional_stem": dataclasses.replace(
+        _ODD, stem="conv", patch_size=16, num_heads=(3,), mlp_ratio=(2.0,)
+    ),
     "whole_matrices": dataclasses.replace(
         _ODD, rank_ratio=None, num_heads=(3, 2), mlp_ratio=(2.0, 1.0)
     ),

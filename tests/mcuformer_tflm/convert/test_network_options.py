@@ -49,8 +49,9 @@ ALL = {"pooling": "class_token", "relative_position": True}
 OPTIONS = {
     "class token": ({"pooling": "class_token"}, QuantizationConfig()),
     "relative positions": ({"relative_position": True}, QuantizationConfig()),
+    "convolutional stem": ({"stem": "conv"}, QuantizationConfig()),
     "all": (ALL, None),
-    "all, narrow": (ALL, NARROW),
+    "all, narrow, convolutional stem": ({**ALL, "stem": "conv"}, NARROW),
 }
 LABELS = tuple("abcd")
 
@@ -165,7 +166,9 @@ def test_class_token_elsewhere_than_behind_a_stem_alone_is_refused_by_name():
             read_network(tf_keras.Model(image, output))
 
 
-@pytest.mark.parametrize(("name", "board"), [("all", "stm32f746"), ("all, narrow", "stm32f427")])
+@pytest.mark.parametrize(
+    ("name", "board"), [("all", "stm32f746"), ("all, narrow, convolutional stem", "stm32f427")]
+)
 def test_firmware_on_the_emulated_core_gives_tflms_bytes(name, board, tmp_path):
     given = case(name)
     pictures = (given.images[:4].astype(int) - 128).astype(np.int8)
