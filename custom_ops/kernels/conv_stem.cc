@@ -39,8 +39,8 @@ struct Stage {
   }
 };
 
-// The places of what scratch holds. `pixels` and `tokens` are token blocks; `taps`, what a pixel
-// is made of before it is widened, lies where the tokens come afterwards.
+// Where in scratch things lie: a token block of pixels first, then one of tokens. There, too, lie a
+// pixel's bytes before they are widened. Then the image's last row, and the rings.
 struct Layout {
   size_t tokens, kept, rings, size;
 };
@@ -122,8 +122,9 @@ void GatherPixel(const Stage& stage, const int8_t* const* rows, int x, int8_t* t
   const int after = left + kTaps > stage.width ? channels : 0;
   int8_t* tap = taps;
   for (int row = 0; row < kTaps; ++row, tap += size) {
-    std::memset(tap, stage.zero_point, size);
-    if (rows[row] == nullptr) continue;
+    const bool absent = rows[row] == nullptr;
+    if (absent || before + after > 0) std::memset(tap, stage.zero_point, size);
+    if (absent) continue;
     std::memcpy(tap + before, rows[row] + left * channels + before, size - before - after);
   }
   for (; tap < taps + stage.Steps() * kStepOfInt8; ++tap) *tap = 0;
