@@ -29,8 +29,8 @@ from mcuformer_tflm.keras_models.quantization.scales import Quantization, intege
 # Each stage's output is as large as its input's every other pixel, from the first one on.
 _STRIDE = 2
 _PADDING = [[0, 0], [1, 1], [1, 1], [0, 0]]
-# What keeps a kernel without any variance from a division by zero.
-_EPSILON = 1e-4
+# A unit's squares sum up to no less, so that one without variance is not divided by zero.
+LEAST_SQUARES = 1e-4
 # Keeps the variance of what passes a standardised kernel and ReLU (Brock et al., 2021).
 _RELU_GAIN = 1.7139588594436646
 
@@ -179,5 +179,5 @@ def _standardised(kernel: tf.Tensor, gain: tf.Tensor) -> tf.Tensor:
     wide = tf.cast(kernel, tf.float32)
     wide -= tf.reduce_mean(wide, [0, 1, 2], keepdims=True)
     squares = tf.reduce_sum(tf.square(wide), [0, 1, 2], keepdims=True)
-    unit = wide * tf.math.rsqrt(tf.maximum(squares, _EPSILON))
+    unit = wide * tf.math.rsqrt(tf.maximum(squares, LEAST_SQUARES))
     return tf.cast(unit, kernel.dtype) * gain

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.layers.attention import Attention
+from mcuformer_tflm.keras_models.layers.conv_stem import LEAST_SQUARES, ConvStem
 from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 from mcuformer_tflm.keras_models.layers.layer_norm import EPSILON, LayerNorm
 from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
@@ -19,7 +20,7 @@ def stock_network(subnet: Subnet) -> tf_keras.Model:
     """Returns the float network of a subnet's weights, of stock layers and TensorFlow operators.
 
     Every option of ``Architecture`` is covered. It is a referee, so that no layer of ours runs
-    in it: patches are cut by a strided convolution, queries, keys and values come from three
+    in it: patches are cut by strided convolutions, queries, keys and values come from three
     layers, and nothing has more than four dimensions, as TFLM wants it.
 
     Args:
@@ -32,7 +33,8 @@ def stock_network(subnet: Subnet) -> tf_keras.Model:
     arch = subnet.architecture
     layers: dict[str, Any] = {layer.name: layer for layer in subnet.operators()}
     image = tf_keras.Input(subnet.input_shape[1:], name="image")
-    x = _patches(layers["patch_embed"], image)
+    cut = _convolutions if arch.stem == "conv" else _patches
+    x = cut(layers[arch.stem_name], image)
     if arch.pooling == "class_token":
         token = layers["class_token"].token.numpy()[None, None]
         x = tf.concat([tf.zeros_like(x[:, :1]) + token, x], axis=1)
@@ -60,6 +62,28 @@ def _patches(patch_embed: PatchEmbed, image: tf.Tensor) -> tf.Tensor:
         width, side, side, "same", weights=[kernel, bias], name="patches"
     )
     return tf.reshape(convolution(image), [-1, *position.shape]) + position
+
+
+def _convolutions(conv_stem: ConvStem, image: tf.Tensor) -> tf.Tensor:
+    x, position = image, conv_stem.position.numpy()
+    for stage in conv_stem.stages:
+        kernel = getattr(conv_stem, f"kernel_{stage}").numpy()
+        bias = getattr(conv_stem, f"bias_{stage}").numpy()
+        if conv_stem.standardised:
+            kernel = _standardised(kernel) * getattr(conv_stem, f"gain_{stage}").numpy()
+        convolution = tf_keras.layers.Conv2D(
+            len(bias), 3, 2, activation="relu", weights=[kernel, bias], name=f"stage_{stage}"
+        )
+        x = convolution(tf_keras.layers.ZeroPadding2D()(x))
+    x = tf.reshape(x, [-1, len(position), x.shape[-1]])
+    return _dense(conv_stem.kernel, conv_stem.bias)(x) + position
+
+
+def _standardised(kernel: np.ndarray) -> np.ndarray:
+    units = kernel.reshape(-1, kernel.shape[-1]).astype(np.float64)
+    units -= units.mean(0)
+    units /= np.sqrt(np.maximum((units**2).sum(0), LEAST_SQUARES))
+    return units.reshape(kernel.shape).astype(np.float32)
 
 
 def _normalise(norm: LayerNorm, x: tf.Tensor) -> tf.Tensor:

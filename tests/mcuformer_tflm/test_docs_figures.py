@@ -2,6 +2,7 @@
 known without training. Counted instructions and code are held where they are counted
 (test_bench_kernels.py, test_firmware.py)."""
 
+import dataclasses
 import json
 import re
 import statistics
@@ -17,7 +18,7 @@ from mcuformer_tflm.bench.quantization import NETWORK, OPTIONS
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
-from mcuformer_tflm.search.cost.memory import flash_bytes
+from mcuformer_tflm.search.cost.memory import flash_bytes, num_macs, num_parameters
 from mcuformer_tflm.search.cost.summary import summary
 from mcuformer_tflm.task.report import Report
 from mcuformer_tflm.zoo.catalogue import BASELINES, model_card, model_cards, model_names
@@ -137,6 +138,22 @@ def test_quantization_tells_what_the_options_cost_the_papers_network():
         *(f"{arena:,}" for arena in arenas),
         *(f"{size / 1e6:.2f}" for size in files),
     ]
+
+
+def test_training_tells_what_a_stem_costs_the_papers_network():
+    told = documented.table("docs/training.md", "stem", "arena, in strips")
+    for stem in ("patch", "conv"):
+        network = dataclasses.replace(paper_architecture(), stem=stem)
+        assert list(told[f'`"{stem}"`'].values())[1:] == [
+            f"{figure:,}"
+            for figure in (
+                num_parameters(network),
+                num_macs(network),
+                flash_bytes(network),
+                arena_bytes(network),
+                arena_bytes(network, "strips"),
+            )
+        ]
 
 
 def test_quantization_tells_the_small_networks_bytes():

@@ -108,8 +108,9 @@ def test_tflites_int8_model_runs_in_tflm_alike(judge, fashion_mnist):
         {"relative_position": True, "image_size": (10, 14)},
         {"pooling": "class_token", "relative_position": True, "num_heads": (1, 3),
          "mlp_ratio": (2.0, 1.5)},
+        {"stem": "conv", "image_size": (11, 14)},
     ],
-    ids=["low rank", "all low rank", "relative", "class token"],
+    ids=["low rank", "all low rank", "relative", "class token", "convolutional stem"],
 )  # fmt: skip
 def test_stock_network_is_the_same_function(changed):
     subnet = random_subnet(dataclasses.replace(SMALL, **changed))
@@ -119,6 +120,16 @@ def test_stock_network_is_the_same_function(changed):
     np.testing.assert_allclose(
         predict(stock_network(subnet), images), predict(subnet, images), atol=1e-5
     )
+
+
+def test_convolutional_stem_of_quantized_networks_has_plain_kernels():
+    conv = dataclasses.replace(SMALL, stem="conv")
+    subnet = random_subnet(conv)
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 10, 10, 1)).astype(np.float32)
+    quantized = subnet.quantized_copy([images])
+    wanted = predict(subnet, images)
+    np.testing.assert_allclose(predict(quantized.float_copy(), images), wanted, atol=1e-5)
+    np.testing.assert_allclose(predict(stock_network(quantized), images), wanted, atol=1e-5)
 
 
 def test_too_few_or_wrong_calibration_images_are_told():
