@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
+from mcuformer_tflm.bench.models import paper_architecture
+from mcuformer_tflm.custom_ops.reference.conv_stem import STRIP_ROWS
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError, PlanError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import find_buffers
+from mcuformer_tflm.plan.operator_memory import operator_memory
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.plan.planner import read_plan, write_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
@@ -161,6 +164,17 @@ def _without_index(buffer):
         buffer.name, buffer.size, buffer.first_operator, buffer.last_operator, buffer.walk,
         buffer.tensor is None, buffer.overwrites is None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("pooling", ["mean", "class_token"])
+def test_the_papers_network_with_a_convolutional_stem_takes_at_most_128_kib_in_strips(pooling):
+    architecture = dataclasses.replace(paper_architecture(), stem="conv", pooling=pooling)
+    graph = skeleton_graph(architecture, "strips")
+    stem, buffers = operator_memory(graph, graph.operators[0]), find_buffers(graph)
+    assert sum(stem.scratch) <= 40 * 1024
+    assert buffers[0].size == STRIP_ROWS * 240 * 3
+    assert plan_memory(graph).head_bytes == head_bytes(architecture, "strips")
+    assert arena_bytes(architecture, "strips") <= 128 * 1024
 
 
 def test_budget_of_two_regions_is_what_the_planner_can_fill():
