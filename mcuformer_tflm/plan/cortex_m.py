@@ -31,6 +31,7 @@ def arena_content(
         tuple(STATE_BYTES.get(operator.code, 0) for operator in graph.operators),
         len(plan.buffers),
         scratch,
+        num_outputs=len(graph.outputs),
     )
 
 

@@ -81,6 +81,7 @@ class ArenaContent:
         states: Bytes that each operator keeps on a 32-bit machine; 0 for one without a record.
         num_planned: Tensors in the arena, and scratch buffers.
         num_scratch: Scratch buffers.
+        num_outputs: Outputs of the model.
         builtin: (operator's data, channels that have multipliers of their own) of each builtin
             operator; those have 0 in ``states``.
     """
@@ -91,6 +92,7 @@ class ArenaContent:
     num_planned: int
     num_scratch: int
     _: dataclasses.KW_ONLY
+    num_outputs: int = 1
     builtin: tuple[tuple[BuiltinData, int], ...] = ()
 
 
@@ -117,7 +119,7 @@ def tflm_arena(
     planner: PlannerName = "mcuformer",
     wheel: bool = False,
 ) -> ArenaBytes:
-    """Computes the arena that TFLM needs for a model of one input and one output.
+    """Computes the arena that TFLM needs for a model of one input.
 
     Args:
         content: What the model makes TFLM keep.
@@ -155,11 +157,12 @@ def tflm_arena(
     if content.num_scratch:
         tail.add(4, 8, content.num_scratch)  # ScratchBufferHandle
     while_planning = tail.bytes
-    for _ in ("input", "output"):
-        tail.add(4, 8, alignment=_ALIGNMENT)  # TfLiteTensor*
-        tail.add(40, 64)  # TfLiteTensor
-        tail.add(12, 24)  # TfLiteAffineQuantization
-        tail.add(8, 8, alignment=4)  # its zero points: their number, and one
+    for count in (1, content.num_outputs):
+        tail.add(4, 8, count, alignment=_ALIGNMENT)  # TfLiteTensor*
+        for _ in range(count):
+            tail.add(40, 64)  # TfLiteTensor
+            tail.add(12, 24)  # TfLiteAffineQuantization
+            tail.add(8, 8, alignment=4)  # its zero points: their number, and one
     planning = _planning_bytes(content, pointer_bytes, planner)
     total = max(content.head + tail.bytes, planning + while_planning)
     return ArenaBytes(content.head, tail.bytes, -(-total // _ALIGNMENT) * _ALIGNMENT)

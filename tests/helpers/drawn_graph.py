@@ -49,4 +49,6 @@ def graphs(draw, max_operators=12):
             if draw(st.integers(0, 2)) == 0:
                 options[key] = draw(st.integers(1, 150))
         operators.append((sorted(sources, reverse=draw(st.booleans())), output, options))
-    return graph_of(sizes, operators)
+    # Of several outputs some are read further on, by the last operator among others.
+    taken = draw(st.sets(st.integers(1, count), max_size=2))
+    return graph_of(sizes, operators, outputs=tuple(sorted({*taken, count})))
