@@ -228,21 +228,6 @@ class Architecture:
         """Width of one block's queries, which is also that of its keys and values."""
         return self.num_heads[block] * self.head_dim
 
-    def check_exportable(self) -> None:
-        """Checks that every option has integer operators.
-
-        Raises:
-            ConfigError: If one has none yet.
-        """
-        options = {
-            "low_rank_attention": self.low_rank_attention,
-        }
-        for field in [name for name, used in options.items() if used]:
-            raise ConfigError(
-                f"{field} is {getattr(self, field)!r}: it trains and runs in float, but has no "
-                f"int8 operators yet; leave {field} at its default for a microcontroller."
-            )
-
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields by name; ``stem`` only where it is not ``"patch"``.
 

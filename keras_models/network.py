@@ -68,7 +68,6 @@ class Network(ImageNetwork, tf_keras.Model):
             A model for quantization-aware training; its weights start at this one's.
 
         Raises:
-            ConfigError: If the network has an option without int8 operators.
             DataError: If there is no calibration batch, or the network computes values on it
                 that are no numbers.
         """
@@ -77,11 +76,7 @@ class Network(ImageNetwork, tf_keras.Model):
         return copy
 
     def uncalibrated_copy(self, config: QuantizationConfig | None = None) -> Self:
-        """Returns the same network with TF-MOT quantizers, for ``calibrate``.
-
-        Raises:
-            ConfigError: If the network has an option without int8 operators.
-        """
+        """Returns the same network with TF-MOT quantizers, for ``calibrate``."""
         return self._copy(config or QuantizationConfig())
 
     def freeze_ranges(self) -> None:

@@ -133,8 +133,8 @@ def build_subnet(
         float[batch, num_classes] logits.
 
     Raises:
-        ConfigError: If an argument is none of those, it shall be quantized and has an option
-            without int8 operators, or tf_keras has another global policy than float32.
+        ConfigError: If an argument is none of those, or tf_keras has another global policy than
+            float32.
     """
     return Subnet(architecture, quantization)
 
@@ -204,7 +204,6 @@ class Subnet(Network):
         checked_type("architecture", architecture, Architecture)
         if quantization is not None:
             checked_type("quantization", quantization, QuantizationConfig)
-            architecture.check_exportable()
         check_global_policy()
         super().__init__(*(tensors or _tensors(architecture, quantization, folded)), name=name)
         self.architecture = architecture
@@ -240,15 +239,6 @@ class Subnet(Network):
     def folded(self) -> bool:
         """Whether it is in floating point with kernels as a quantized network has them."""
         return not self.quantized and not getattr(next(self.operators()), "standardised", True)
-
-    def uncalibrated_copy(self, config: QuantizationConfig | None = None) -> Self:
-        """Returns the same network with TF-MOT quantizers, for ``calibrate``.
-
-        Raises:
-            ConfigError: If the network has an option without int8 operators.
-        """
-        self.architecture.check_exportable()
-        return super().uncalibrated_copy(config)
 
     def _of(self, image: Any, outputs: Any, quantization: QuantizationConfig | None) -> Self:
         return type(self)(self.architecture, quantization, tensors=(image, outputs))

@@ -11,15 +11,19 @@ enum Part { kQuery, kKey, kValue, kNumParts };
 
 size_t AtLeast(size_t a, size_t b) { return a > b ? a : b; }
 
-// Scratch, one part behind the other. Normalised tokens lie where the scores will be.
+// Scratch, one part behind the other. Normalised tokens, and then their products with U of a
+// low-rank pair, lie where the scores will be.
 struct Layout {
-  Layout(const AttentionParams& params, bool projects) {
+  Layout(const AttentionParams& params, bool projects, bool low_rank) {
+    const int width = low_rank ? params.norm.width : params.width;
     values = PackedWeightBytes(params.tokens, params.head_dim, 8);
     scores = values + PackedWeightBytes(params.head_dim, params.tokens, 8);
-    const size_t normalised = projects ? size_t{kBlockTokens} * params.width : 0;
-    queries = scores + AtLeast(TokenBlockBytes(params.tokens), (normalised + 15) & ~size_t{15});
+    const size_t normalised = projects ? size_t{kBlockTokens} * width : 0;
+    const size_t ranks = low_rank ? TokenBlockBytes(params.width) : 0;
+    queries = scores + AtLeast(AtLeast(TokenBlockBytes(params.tokens), ranks),
+                               (normalised + 15) & ~size_t{15});
     block = queries + TokenBlockBytes(params.head_dim);
-    size = block + (projects ? TokenBlockBytes(params.width) : 0);
+    size = block + (projects ? TokenBlockBytes(width) : 0);
   }
   size_t values, scores, queries, block, size;
 };
@@ -171,7 +175,7 @@ class HeadStreamer {
   HeadStreamer(const AttentionParams& params, const AttentionWeights& weights, const T* input,
                int8_t* scratch)
       : params_(params), weights_(weights), input_(input) {
-    const Layout layout(params, Projects());
+    const Layout layout(params, Projects(), LowRank());
     std::memset(scratch, 0, layout.scores);  // keys and values, as the padding of packed weights
     keys_ = scratch;
     values_ = scratch + layout.values;
@@ -196,6 +200,7 @@ class HeadStreamer {
 
  private:
   bool Projects() const { return weights_.qkv.weights != nullptr; }
+  bool LowRank() const { return weights_.qkv_u.weights != nullptr; }
 
   int Rows(int first) const {
     return params_.tokens - first < kBlockTokens ? params_.tokens - first : kBlockTokens;
@@ -209,9 +214,10 @@ class HeadStreamer {
             weights_.qkv.constants + index * params_.head_dim, bits};
   }
 
-  // Widens up to four tokens, normalised, into the block.
+  // Widens up to four tokens, normalised, into the block; of a low-rank pair multiplies them by U.
   void Load(int first, int rows) {
-    const T* tokens = input_ + first * params_.width;
+    const int width = LowRank() ? params_.norm.width : params_.width;
+    const T* tokens = input_ + first * width;
     const int8_t* normalised;
     if (weights_.gamma != nullptr) {
       int8_t* target = reinterpret_cast<int8_t*>(scores_);
@@ -220,14 +226,19 @@ class HeadStreamer {
     } else {
       normalised = reinterpret_cast<const int8_t*>(tokens);
     }
-    WidenTokens(normalised, params_.width, rows, params_.width, block_);
+    WidenTokens(normalised, width, rows, width, block_);
+    if (LowRank()) {
+      MultiplyBlock(block_, rows, width, params_.width, weights_.qkv_u,
+                    ToBlock{scores_, params_.rank_zero_point});
+    }
   }
 
   // Calls a store for MultiplyBlock with one part of up to four tokens.
   template <typename Store>
   void ForEach(int head, Part part, int first, int rows, Store store) const {
     if (Projects()) {
-      MultiplyBlock(block_, rows, params_.width, params_.head_dim, PartOf(head, part), store);
+      MultiplyBlock(LowRank() ? scores_ : block_, rows, params_.width, params_.head_dim,
+                    PartOf(head, part), store);
       return;
     }
     const int stride = kNumParts * params_.num_heads * params_.head_dim;
@@ -304,8 +315,8 @@ void AttentionContext(const AttentionParams& params, int rows, const int16_t* pr
                 });
 }
 
-size_t AttentionScratchBytes(const AttentionParams& params, bool projects) {
-  return Layout(params, projects).size;
+size_t AttentionScratchBytes(const AttentionParams& params, bool projects, bool low_rank) {
+  return Layout(params, projects, low_rank).size;
 }
 
 template <typename T>

@@ -18,7 +18,8 @@ constexpr int kExpTableSize = 256;
 
 struct AttentionParams {
   int tokens;  // at most kAttentionMaxTokens
-  int width;   // of a token, where queries, keys and values are computed here
+  int width;   // of what qkv takes, where queries, keys and values are computed here: a token's,
+               // or the rank of a low-rank pair
   int num_heads;
   int head_dim;
   int32_t output_zero_point;
@@ -26,7 +27,8 @@ struct AttentionParams {
   QuantizedMultiplier context;  // from 2^-15 times value to the output's scale
   int grid_rows;                // of patches, for the position bias
   int grid_columns;
-  LayerNormParams norm;  // of the same width
+  int32_t rank_zero_point;  // between the layers of a low-rank pair
+  LayerNormParams norm;     // of a token's width
 };
 
 struct AttentionWeights {
@@ -41,6 +43,9 @@ struct AttentionWeights {
   // them, where a class token precedes the patches, three: from it to a patch, from a patch to it,
   // and for it alone. Or null.
   const int16_t* position_bias;
+  // U of a low-rank pair, of which qkv is V: [width, norm.width]. Only with gamma and beta: of
+  // normalised tokens that are held somewhere, U is better computed once.
+  PackedLayer qkv_u;
 };
 
 // Of one head.
@@ -63,11 +68,11 @@ void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* b
 void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,
                       const int8_t* values, int8_t* output);
 
-size_t AttentionScratchBytes(const AttentionParams& params, bool projects);
+size_t AttentionScratchBytes(const AttentionParams& params, bool projects, bool low_rank);
 
-// input: T[tokens, width], int8 (normalised or not) or int16 (not). output: int8[tokens,
-// num_heads, head_dim], apart from the input. scratch: 4-byte aligned. Queries, keys and
-// values have zero point 0.
+// input: T[tokens, width], or [tokens, norm.width] where qkv_u is there, int8 (normalised or not)
+// or int16 (not). output: int8[tokens, num_heads, head_dim], apart from the input. scratch: 4-byte
+// aligned. Queries, keys and values have zero point 0.
 template <typename T>
 void Attention(const AttentionParams& params, const AttentionWeights& weights, const T* input,
                int8_t* scratch, int8_t* output);

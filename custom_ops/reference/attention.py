@@ -73,7 +73,8 @@ def attention(
     """Attends from every token to every token.
 
     Queries, keys and values have zero point 0. The operator computes them itself from the
-    tokens where it holds the weights: ``fully_connected`` on ``layer_norm``.
+    tokens where it holds the weights: ``fully_connected``, of a low-rank pair twice, on
+    ``layer_norm``.
 
     Args:
         qkv: int8[tokens, 3 * num_heads * head_dim]: queries, keys, values, head by head.
@@ -151,16 +152,19 @@ def pack_qkv(
     return np.concatenate(packed), np.ascontiguousarray(ordered.reshape(-1, 3))
 
 
-def scratch_bytes(tokens: int, head_dim: int, width: int = 0) -> int:
+def scratch_bytes(tokens: int, head_dim: int, width: int = 0, rank: int = 0) -> int:
     """Returns the kernel's scratch (``AttentionScratchBytes``).
 
     Keys and values of one head, scores of four tokens, their queries; and four tokens of
-    ``width``, normalised, where the operator projects them itself.
+    ``width``, normalised, where the operator projects them itself. What a low-rank pair has
+    between its layers lies where the scores will be.
     """
     return (
         packed_weight_bytes(tokens, head_dim)
         + packed_weight_bytes(head_dim, tokens)
-        + max(token_block_bytes(tokens), round_up(BLOCK_TOKENS * width, 16))
+        + max(
+            token_block_bytes(tokens), token_block_bytes(rank), round_up(BLOCK_TOKENS * width, 16)
+        )
         + token_block_bytes(head_dim)
         + token_block_bytes(width)
     )

@@ -11,7 +11,7 @@ constexpr int kMaxHeadDim = 512;
 constexpr int kMaxHeads = 512;
 
 // Inputs by position; all but the first two may be absent.
-enum { kInput, kExpTable, kGamma, kBeta, kLayer, kPositionBias = kLayer + 2 };
+enum { kInput, kExpTable, kGamma, kBeta, kLayer, kPositionBias = kLayer + 2, kLowRank };
 
 struct AttentionData {
   AttentionParams params;
@@ -49,20 +49,37 @@ bool CheckPositionBias(TfLiteContext* context, TfLiteNode* node, const Options& 
                        params->num_heads * PositionBiases(*params));
 }
 
+// Of a low-rank pair the layers for each part of each head take what U, a layer for all, gives.
+bool CheckLowRank(TfLiteContext* context, TfLiteNode* node, const Options& options,
+                  AttentionData* data) {
+  AttentionParams& params = data->params;
+  const int rank = UnitsOf(context, node, kLowRank), width = params.width;
+  params.width = rank;
+  return CheckLayer(kName, "low rank", context, node, kLowRank, rank, width, data->weight_bits) &&
+         CheckZeroPoint(kName, options, "rank_zero_point", kTfLiteInt8, &params.rank_zero_point);
+}
+
 // Queries, keys and values come from the tokens, through a layer for each part of each head.
 bool CheckProjection(TfLiteContext* context, TfLiteNode* node, const Options& options,
                      AttentionData* data) {
   AttentionParams& params = data->params;
   const int parts = 3 * params.num_heads;
+  const bool normalises = Input(context, node, kGamma) != nullptr;
+  const bool low_rank = Input(context, node, kLowRank) != nullptr;
+  if (low_rank && !normalises) {
+    MCUFORMER_LOG("%s: a low-rank pair takes tokens to normalise; gamma is missing", kName);
+    return false;
+  }
   return CheckWeightBits(kName, options, &data->weight_bits) &&
          CheckSize(kName, "input", "width", params.width, 1, kMaxLayerWidth) &&
+         (!normalises ||
+          CheckNorm(kName, context, node, kGamma, options, params.width, &params.norm)) &&
+         (!low_rank || CheckLowRank(context, node, options, data)) &&
          CheckConstant(kName, "weights", Input(context, node, kLayer), kTfLiteInt8,
                        parts * static_cast<int64_t>(PackedWeightBytes(params.head_dim, params.width,
                                                                       data->weight_bits))) &&
          CheckUnitConstants(kName, "constants", Input(context, node, kLayer + 1),
-                            parts * params.head_dim) &&
-         (Input(context, node, kGamma) == nullptr ||
-          CheckNorm(kName, context, node, kGamma, options, params.width, &params.norm));
+                            parts * params.head_dim);
 }
 
 TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
@@ -95,7 +112,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
                : !CheckSize(kName, "input", "width", params.width, 3 * width, 3 * width)) {
     return kTfLiteError;
   }
-  return tflm::RequestScratchBuffer(context, AttentionScratchBytes(params, projects),
+  const bool low_rank = projects && Input(context, node, kLowRank) != nullptr;
+  return tflm::RequestScratchBuffer(context, AttentionScratchBytes(params, projects, low_rank),
                                     &data.scratch);
 }
 
@@ -106,14 +124,20 @@ TfLiteStatus EvalAs(TfLiteContext* context, TfLiteNode* node) {
   const auto* input = DataAt<T>(context, node, kInput);
   auto* output = static_cast<int8_t*>(tflm::Data(Output(context, node)));
   const int64_t tokens = params.tokens;
-  if (!CheckAliasing(kName, "input", input, tokens * params.width * sizeof(T), output,
+  const bool projects = Input(context, node, kLayer) != nullptr;
+  const PackedLayer low_rank =
+      projects ? LayerAt(context, node, kLowRank, data.weight_bits) : PackedLayer{};
+  const int width = low_rank.weights == nullptr ? params.width : params.norm.width;
+  if (!CheckAliasing(kName, "input", input, tokens * width * sizeof(T), output,
                      tokens * params.num_heads * params.head_dim, false)) {
     return kTfLiteError;
   }
-  const AttentionWeights weights = {
-      LayerAt(context, node, kLayer, data.weight_bits), DataAt<int16_t>(context, node, kGamma),
-      DataAt<int32_t>(context, node, kBeta), DataAt<int16_t>(context, node, kExpTable),
-      DataAt<int16_t>(context, node, kPositionBias)};
+  const AttentionWeights weights = {LayerAt(context, node, kLayer, data.weight_bits),
+                                    DataAt<int16_t>(context, node, kGamma),
+                                    DataAt<int32_t>(context, node, kBeta),
+                                    DataAt<int16_t>(context, node, kExpTable),
+                                    DataAt<int16_t>(context, node, kPositionBias),
+                                    low_rank};
   auto* scratch = static_cast<int8_t*>(tflm::GetScratchBuffer(context, data.scratch));
   Attention(params, weights, input, scratch, output);
   return kTfLiteOk;

@@ -210,18 +210,8 @@ class QuantizableLayer(tf_keras.layers.Layer):
 
     @property
     def output_bits(self) -> int:
-        """Width of its output's integers, 8 or 16.
-
-        Raises:
-            ConfigError: If it has no integer operator.
-        """
-        name = self.output_names[0]
-        if name not in self._quantizers:
-            raise ConfigError(
-                f"{self.name} is a {type(self).__name__}, which trains and runs in float, but has "
-                "no int8 operator yet; leave it out of a network for a microcontroller."
-            )
-        return int(self._quantizers[name].num_bits)
+        """Width of its output's integers, 8 or 16."""
+        return int(self.quantizer(self.output_names[0]).num_bits)
 
     def input_bits(self, index: int) -> tuple[int, ...]:
         """Returns the widths that one input's integers may have."""
@@ -374,11 +364,6 @@ class PassingLayer(QuantizableLayer):
     def output_names(self) -> list[str]:
         """Names of the input's quantizers."""
         return self.maker.output_names
-
-    @property
-    def output_bits(self) -> int:
-        """Width of the input's integers."""
-        return self.maker.output_bits
 
     def input_bits(self, index: int) -> tuple[int, ...]:
         """Returns the widths that its input may have: any."""

@@ -191,9 +191,10 @@ def _conv_stem(machine: Machine) -> int:
     )  # fmt: skip
 
 
-# Of attention: tokens, width, heads, head_dim, zero point, the factors of logits and context,
-# grid's two, and the four fields of a normalisation that does not take place.
-_ATTENTION = Struct((TOKENS, 0, 1, 64, 3, 1500000000, -9, 1500000000, -14, 0, 0, 0, 0, 0, 0))
+# Of attention: tokens, width, heads, head_dim, zero point, the factors of logits and context;
+# grid's two, the rank's zero point, and the four fields of a normalisation, none of which take
+# place.
+_ATTENTION = Struct((TOKENS, 0, 1, 64, 3, 1500000000, -9, 1500000000, -14, *[0] * 7))
 
 
 def _of_all_rows(machine: Machine, function: str, arguments: Callable[[int], tuple]) -> int:

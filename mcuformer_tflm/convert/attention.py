@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcuformer_tflm.convert.graph import ABSENT, Activation, Graph
-from mcuformer_tflm.convert.layer_constants import layer_constants, weight_bits
+from mcuformer_tflm.convert.layer_constants import add_layer, layer_constants, weight_bits
 from mcuformer_tflm.convert.layer_norm import layer_norm_constants
 from mcuformer_tflm.convert.quantization import Quantization, activation_quantization, numbers
 from mcuformer_tflm.custom_ops.reference.attention import exp_table, pack_qkv
@@ -29,6 +29,7 @@ def export_attention(
     graph: Graph,
     source: Activation,
     norm: LayerNorm | None = None,
+    qkv_u: FullyConnected | None = None,
 ) -> Activation:
     """Adds ``McuformerAttention``, which computes queries, keys and values head by head.
 
@@ -39,6 +40,7 @@ def export_attention(
         source: The tokens.
         norm: The normalisation before, done again for each head rather than kept; None where
             ``source`` is normalised.
+        qkv_u: U of a low-rank pair of which ``qkv`` is V, computed again for each head, too.
     """
     normalised, norm_constants = source.quantization, [ABSENT, ABSENT]
     options: dict[str, int] = {}
@@ -46,7 +48,11 @@ def export_attention(
         normalised = activation_quantization(norm, "output")
         norm_constants, options = layer_norm_constants(norm, graph, source)
     parts = [activation_quantization(qkv, name) for name in qkv.output_names]
-    weights, constants = layer_constants(qkv, normalised, parts)
+    inner = normalised
+    if qkv_u is not None:
+        inner = activation_quantization(qkv_u, "output")
+        options["rank_zero_point"] = inner.zero_point
+    weights, constants = layer_constants(qkv, inner, parts)
     num_heads = qkv.units // len(parts) // layer.head_dim
     packed, ordered = pack_qkv(weights.T, constants, num_heads, layer.head_dim, weight_bits(qkv))
     inputs = [
@@ -58,6 +64,9 @@ def export_attention(
     ]
     options["weight_bits"] = weight_bits(qkv)
     options |= _add_position_bias(layer, graph, inputs)
+    if qkv_u is not None:
+        low_rank, _ = add_layer(graph, qkv_u, normalised)
+        inputs += [ABSENT] * (layer.grid is None) + low_rank
     return _add(layer, graph, source, parts, num_heads, inputs, options)
 
 

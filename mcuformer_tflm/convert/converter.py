@@ -70,15 +70,12 @@ def convert(
     Raises:
         BudgetError: If the model takes more than ``arena_budget``; names the least that can be
             had.
-        ConfigError: If the network is not quantized, has a layer that is none of ours or an
-            option without int8 operators, tensors whose scales cannot be joined, the labels are
-            not one name a class or belong to an output that is no logits, or an option is none
-            of those.
+        ConfigError: If the network is not quantized, has a layer that is none of ours or tensors
+            whose scales cannot be joined, the labels are not one name a class or belong to an
+            output that is no logits, or an option is none of those.
     """
     network = as_network(subnet, "subnet")
     architecture = network.architecture if isinstance(network, Subnet) else None
-    if architecture is not None:
-        architecture.check_exportable()
     graph = network.graph()
     checked_choice("schedule", schedule, get_args(Schedule))
     checked_choice("image", image, get_args(Image))

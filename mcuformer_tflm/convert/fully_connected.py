@@ -8,16 +8,34 @@ from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
 
 
 def export_fully_connected(
-    layer: FullyConnected, graph: Graph, source: Activation, residual: Activation | None = None
+    layer: FullyConnected,
+    graph: Graph,
+    source: Activation,
+    residual: Activation | None = None,
+    first: FullyConnected | None = None,
 ) -> Activation:
     """Adds ``McuformerFullyConnected``.
 
     Without a residual the output takes the place of the input (token overwriting, section
     3.2 of the paper); with one it takes the place of the residual.
+
+    Args:
+        layer: The layer.
+        graph: Where to.
+        source: Its input, or that of ``first``.
+        residual: What is added.
+        first: Its input's layer, U of a low-rank pair of which it is V.
     """
-    constants, parts = add_layer(graph, layer, source.quantization, residual is not None)
+    inner = source.quantization
+    constants: list[int] = []
+    options: dict[str, int] = {}
+    if first is not None:
+        constants, (inner,) = add_layer(graph, first, inner)
+        options["rank_zero_point"] = inner.zero_point
+    added, parts = add_layer(graph, layer, inner, residual is not None)
+    constants += added
     quantization = parts[0]
-    options = {
+    options |= {
         "output_zero_point": quantization.zero_point,
         "in_place": int(residual is None),
         "weight_bits": weight_bits(layer),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from mcuformer_tflm.convert.layer_constants import weight_bits
 from mcuformer_tflm.keras_models.layers.attention import Attention
@@ -31,24 +31,35 @@ def group_layers(
 
     Returns:
         Groups in the order of execution: attention after the layers that normalise and give
-        queries, keys and values; a residual MLP from its normalisation on; a stem and the class
-        token behind it, a normalisation and what takes its class token; single layers.
+        queries, keys and values; a residual MLP from its normalisation on; the layers of a
+        low-rank pair; a stem and the class token behind it, a normalisation and what takes its
+        class token; single layers.
     """
-    groups: dict[str, Group] = {}
-    for node in graph.nodes:
+    groups: list[Group] = []
+    taken: set[str] = set()
+    # From the end, since the last layer of an operator knows the others.
+    for node in reversed(graph.nodes):
+        if node.name in taken:
+            continue
         group = _class_token(graph, node)
         if group is None and not one_by_one:
-            group = _mlp(graph, node) or _attention(graph, node, node.name in kept)
-        group = group or (node,)
-        for part in group[:-1]:
-            del groups[part.name]
-        groups[node.name] = group
-    return list(groups.values())
+            group = (
+                _mlp(graph, node)
+                or _attention(graph, node, node.name in kept)
+                or _low_rank_pair(graph, node)
+            )
+        groups.append(group or (node,))
+        taken.update(part.name for part in groups[-1])
+    return groups[::-1]
 
 
 def attention_layers(graph: NetworkGraph) -> list[str]:
     """Returns the names of the attention layers whose normalised tokens may be kept or not."""
-    return [group[-1].name for group in group_layers(graph) if len(_kinds(group)) == 3]
+    return [
+        last.name
+        for first, *_, last in (group for group in group_layers(graph) if len(group) > 2)
+        if isinstance(first.layer, LayerNorm) and isinstance(last.layer, Attention)
+    ]
 
 
 def _class_token(graph: NetworkGraph, node: Node) -> Group | None:
@@ -62,8 +73,23 @@ def _attention(graph: NetworkGraph, node: Node, kept: bool) -> Group | None:
     if not isinstance(node.layer, Attention):
         return None
     qkv = _only_for(graph, node, FullyConnected)
-    norm = None if qkv is None or kept else _only_for(graph, qkv, LayerNorm)
-    return tuple(part for part in (norm, qkv, node) if part is not None)
+    if qkv is None:
+        return (node,)
+    if kept:
+        return qkv, node
+    # U of a low-rank pair is computed once where normalised tokens are held anyway.
+    pair = _low_rank_pair(graph, qkv) or (qkv,)
+    norm = _only_for(graph, pair[0], LayerNorm)
+    return (qkv, node) if norm is None else (norm, *pair, node)
+
+
+def _low_rank_pair(graph: NetworkGraph, last: Node) -> Group | None:
+    if not isinstance(last.layer, FullyConnected):
+        return None
+    first = _only_for(graph, last, FullyConnected)
+    if first is None or weight_bits(first.layer) != weight_bits(last.layer):
+        return None
+    return first, last
 
 
 def _mlp(graph: NetworkGraph, last: Node) -> Group | None:
@@ -107,7 +133,3 @@ def _only_for(graph: NetworkGraph, reader: Node, kind: type[QuantizableLayer]) -
         return None
     source = graph.node(name)
     return source if isinstance(source.layer, kind) and len(source.sources) == 1 else None
-
-
-def _kinds(group: Sequence[Node]) -> list[type]:
-    return [type(node.layer) for node in group if isinstance(group[-1].layer, Attention)]

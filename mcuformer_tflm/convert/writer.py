@@ -72,6 +72,7 @@ def _export(
 ) -> Activation:
     # The first layer reads what comes from outside; the last may add a residual to it.
     x, *others = (made[name] for name in group[0].sources)
+    residual = next((made[name] for name in group[-1].sources[1:]), None)
     match [node.layer for node in group]:
         case [Stem() as stem, *tokens]:
             later = network.stems()[-1] is not group[0]
@@ -82,8 +83,8 @@ def _export(
             return export_patch_embed(
                 stem, graph, x, height, tile, class_token=token, read_later=later
             )
-        case [LayerNorm() as norm, FullyConnected() as qkv, Attention() as attention]:
-            return export_attention(attention, qkv, graph, x, norm)
+        case [LayerNorm() as norm, *pair, FullyConnected() as qkv, Attention() as attention]:
+            return export_attention(attention, qkv, graph, x, norm, *pair)
         case [FullyConnected() as qkv, Attention() as attention]:
             return export_attention(attention, qkv, graph, x)
         case [Attention() as attention]:
@@ -95,7 +96,9 @@ def _export(
         case [LayerNorm() as norm, *pools]:
             return export_layer_norm(norm, graph, x, pools[0] if pools else None)
         case [FullyConnected() as layer]:
-            return export_fully_connected(layer, graph, x, *others)
+            return export_fully_connected(layer, graph, x, residual)
+        case [FullyConnected() as first, FullyConnected() as last]:
+            return export_fully_connected(last, graph, x, residual, first)
         case [Gelu() as gelu]:
             return export_gelu(gelu, graph, x)
         case [MeanPool() as pool]:

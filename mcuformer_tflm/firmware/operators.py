@@ -38,10 +38,10 @@ def emit_argmax(step: Step) -> str:
 
 def emit_attention(step: Step) -> str:
     """Returns the call of ``Attention``."""
-    rows = step.option("grid") if step.has(6) else 0
+    rows, low_rank = step.option("grid") if step.has(6) else 0, step.has(7)
     params = braces(
         tokens=step.source.shape[-2],
-        width=step.source.shape[-1],
+        width=step.shape(8)[0] if low_rank else step.source.shape[-1],
         num_heads=step.option("num_heads"),
         head_dim=step.option("head_dim"),
         output_zero_point=step.option("output_zero_point"),
@@ -49,6 +49,7 @@ def emit_attention(step: Step) -> str:
         context=step.factor("context"),
         grid_rows=rows,
         grid_columns=step.operator.options.get("grid_columns", rows),
+        rank_zero_point=step.option("rank_zero_point") if low_rank else 0,
         norm=_norm(step) if step.has(2) else "{}",
     )
     weights = braces(
@@ -57,6 +58,7 @@ def emit_attention(step: Step) -> str:
         beta=step.constant(3),
         exp_table=step.constant(1),
         position_bias=step.constant(6),
+        qkv_u=step.layer(7),
     )
     return _call("Attention", params, weights, step.input_at(), step.scratch_at(), step.output_at())
 

@@ -116,7 +116,8 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
         case "McuformerAttention":
             tokens, head_dim = source.shape[-2], operator.options.get("head_dim", 1)
             projected = width if len(tensors) > 4 and tensors[4] else 0
-            return OperatorMemory((attention.scratch_bytes(tokens, head_dim, projected),))
+            rank = tensors[8].shape[0] if len(tensors) > 8 and tensors[8] else 0
+            return OperatorMemory((attention.scratch_bytes(tokens, head_dim, projected, rank),))
         case "McuformerMlp":
             layers = [tensor.shape[0] for tensor in tensors[5::2] if tensor]
             hidden, rank = (layers[1], layers[0]) if len(layers) == 4 else (layers[0], 0)

@@ -37,13 +37,11 @@ def skeleton_graph(
         quantization: Of the network.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     checked_type("architecture", architecture, Architecture)
     checked_choice("image", image, get_args(Image))
     checked_type("quantization", quantization, QuantizationConfig)
-    architecture.check_exportable()
     arch, graph = architecture, _Skeleton()
     dim, tokens = arch.embed_dim, (1, arch.sequence_length, arch.embed_dim)
     class_token = arch.pooling == "class_token"
@@ -59,14 +57,19 @@ def skeleton_graph(
     table = graph.constant((256,), "int16")
     for block in range(arch.depth):
         prefix, width = f"block_{block}_", arch.attention_dim(block)
-        y = graph.operator(prefix + "attention", "McuformerAttention", [
-            x, table, *graph.norm(dim), *graph.layer(3 * width, dim), *graph.bias(arch, block),
-        ], (*tokens[:-1], width), {"head_dim": arch.head_dim})  # fmt: skip
-        x = graph.operator(
-            prefix + "projection", "McuformerFullyConnected", [y, x, -1, *graph.layer(dim, width)],
-            tokens, dtype=stream,
-        )  # fmt: skip
         hidden, rank = arch.hidden_dim(block), arch.rank
+        low_rank = arch.low_rank_attention
+        y = graph.operator(prefix + "attention", "McuformerAttention", [
+            x, table, *graph.norm(dim), *graph.layer(3 * width, rank if low_rank else dim),
+            graph.bias(arch, block), *(graph.layer(rank, dim) if low_rank else ()),
+        ], (*tokens[:-1], width), {"head_dim": arch.head_dim})  # fmt: skip
+        projection = graph.layer(dim, width)
+        if low_rank:
+            projection = graph.layer(rank, width) + graph.layer(dim, rank)
+        x = graph.operator(
+            prefix + ("projection_v" if low_rank else "projection"), "McuformerFullyConnected",
+            [y, x, -1, *projection], tokens, dtype=stream,
+        )  # fmt: skip
         layers: tuple[tuple[int, int], ...] = ((hidden, dim), (dim, hidden))
         if rank > 0:
             layers = ((rank, dim), (hidden, rank), (rank, hidden), (dim, rank))
@@ -118,13 +121,13 @@ class _Skeleton:
     def constants(self, units: int) -> int:
         return self.constant((units, 3), "int32")
 
-    def layer(self, units: int, width: int) -> tuple[int, int]:
+    def layer(self, units: int, width: int) -> tuple[int, ...]:
         return self.weights(units, width), self.constants(units)
 
-    def bias(self, arch: Architecture, block: int) -> tuple[int, ...]:
+    def bias(self, arch: Architecture, block: int) -> int:
         if not arch.relative_position:
-            return ()
-        return (self.constant((arch.num_heads[block], arch.position_biases), "int16"),)
+            return -1
+        return self.constant((arch.num_heads[block], arch.position_biases), "int16")
 
     def norm(self, width: int) -> tuple[int, int]:
         return self.constant((width,), "int16"), self.constant((width,), "int32")

@@ -29,7 +29,6 @@ from mcuformer_tflm.keras_models.quantization.calibration import (
     clipped_shares,
 )
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
-from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training.batches import (
     Batches,
     as_batches,
@@ -111,16 +110,14 @@ def quantize(
 
     Raises:
         ConfigError: If the network has a layer that is none of ours, which is named with what
-            does instead, or an option without int8 operators; if it shall be trained and gives
-            other outputs than logits; or a number is out of range.
+            does instead; if it shall be trained and gives other outputs than logits; or a number
+            is out of range.
         DataError: If there are no images or fewer than one batch to train on, they are not the
             network's or neither bytes nor floats in [-1, 1), or classes are missing or out of
             range.
         CheckpointError: If the checkpoint belongs to another training; names what differs.
     """
     network = as_network(subnet, "subnet")
-    if isinstance(network, Subnet):
-        network.architecture.check_exportable()
     graph = network.graph()
     epochs = checked_whole("epochs", epochs, least=0)
     batch_size = checked_whole("batch_size", batch_size)

@@ -110,9 +110,12 @@ def run_operator(operator: Operator, inputs: list[Any], output: Tensor) -> np.nd
             _, bits = _split(options)
             del options["in_place"]
             x, residual, table, *packed = inputs
-            ((weights, constants),) = _layers(packed, x.shape[-1], bits)
+            *first, last = _layers(packed, x.shape[-1], bits)
+            x = _rows(x)
+            if first:
+                x = fully_connected(x, *first[0], options.pop("rank_zero_point"))
             return fully_connected(
-                _rows(x), weights, constants, gelu_table=table,
+                x, *last, gelu_table=table,
                 residual=None if residual is None else _rows(residual), **options,
             )  # fmt: skip
         case "McuformerAttention":
@@ -139,12 +142,15 @@ def run_operator(operator: Operator, inputs: list[Any], output: Tensor) -> np.nd
 
 def _attention(inputs: list[Any], options: dict[str, Any]) -> np.ndarray:
     # Those at the end may be absent.
-    absent: list[Any] = [None] * (7 - len(inputs))
-    x, table, gamma, beta, packed, constants, bias = inputs + absent
+    absent: list[Any] = [None] * (9 - len(inputs))
+    x, table, gamma, beta, packed, constants, bias, *low_rank = inputs + absent
     x = _rows(x)
     norm, bits = _split(options)
     if gamma is not None:
         x = layer_norm(x, gamma, beta, **norm)
+    if low_rank[0] is not None:
+        (first,) = _layers(low_rank, x.shape[-1], bits)
+        x = fully_connected(x, *first, options.pop("rank_zero_point"))
     if packed is not None:
         x = fully_connected(x, *_unpack_qkv(packed, constants, x.shape[-1], options, bits), 0)
     return attention(x, table, position_bias=bias, **options)

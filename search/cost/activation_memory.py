@@ -57,8 +57,7 @@ def head_bytes(
         quantization: Whose ``residual_bits`` is the width of the residual stream.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     return max(total for _, total in live_bytes(architecture, image, quantization=quantization))
 
@@ -78,8 +77,7 @@ def arena_bytes(
         quantization: Of the network.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     head = head_bytes(architecture, image, quantization=quantization)
     return tflm_arena(arena_content(architecture, head)).total
@@ -106,7 +104,8 @@ def arena_content(
     # Stem 3, attention 4, projection 2, MLP 3 and 2 a layer, norm 2, head 2, and one table
     # of exponentials for all.
     mlp_constants = 3 + 2 * (2 if arch.rank_ratio is None else 4)
-    attention_constants = 4 + arch.relative_position
+    # Of a low-rank pair two more, as in the projection.
+    attention_constants = 4 + arch.relative_position + 4 * arch.low_rank_attention
     constants = 3 + class_token + (attention_constants + 2 + mlp_constants) * depth + 2 + 2 + 1
     scratch = sum(code not in ("McuformerLayerNorm", "McuformerMeanPool") for code in codes)
     return ArenaContent(
@@ -139,8 +138,7 @@ def fits_regions(
         quantization: Of the network.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     if entries(regions) is None:
         raise ConfigError(f"regions is {shown(regions)}; it must be a tuple of bytes.")
@@ -169,8 +167,7 @@ def live_bytes(
     """Yields (operator, bytes alive while it runs) in execution order.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     for operator in live_buffers(architecture, image, quantization=quantization):
         yield operator.operator, operator.total
@@ -182,8 +179,7 @@ def live_buffers(
     """Yields what is alive at each operator, in execution order.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     first, *rest = outer_live_buffers(architecture, image, quantization=quantization)
     yield first
@@ -198,13 +194,33 @@ def block_live_buffers(
     """Yields what is alive at the operators of one block."""
     arch, n, prefix = architecture, architecture.sequence_length, f"block_{block}_"
     dim, attention_dim = arch.embed_dim, arch.attention_dim(block)
+    rank = arch.rank if arch.low_rank_attention else 0
     stream, context = stream_bytes(arch, quantization), _aligned(n * attention_dim)
-    streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim))
+    streamed = _aligned(attention.scratch_bytes(n, arch.head_dim, dim, rank))
     yield LiveBuffers(prefix + "attention", stream, context, streamed)
-    projection = _aligned(fully_connected.scratch_bytes(attention_dim))
+    projection = _aligned(fully_connected.scratch_bytes(attention_dim, rank))
     yield LiveBuffers(prefix + "projection", stream, context, projection)
     hidden = _aligned(mlp.scratch_bytes(dim, arch.hidden_dim(block), arch.rank))
     yield LiveBuffers(prefix + "mlp", stream, 0, hidden)
+
+
+def kept_attention_bytes(
+    architecture: Architecture, block: int, *, quantization: QuantizationConfig = INT8
+) -> int:
+    """Returns what is alive at the attention of a block that keeps its normalised tokens.
+
+    They are as large as a stream of int8. Of a low-rank pair U is an operator of its own, whose
+    output takes their place.
+    """
+    arch, n, dim = architecture, architecture.sequence_length, architecture.embed_dim
+    stream, normalised = stream_bytes(arch, quantization), stream_bytes(arch)
+    width, before = dim, 0
+    if arch.low_rank_attention:
+        width, before = arch.rank, normalised + _aligned(fully_connected.scratch_bytes(dim))
+        normalised = _aligned(n * width)
+    scratch = _aligned(attention.scratch_bytes(n, arch.head_dim, width))
+    context = _aligned(n * arch.attention_dim(block))
+    return stream + max(before, normalised + context + scratch)
 
 
 def stream_bytes(architecture: Architecture, quantization: QuantizationConfig = INT8) -> int:
@@ -224,12 +240,10 @@ def outer_live_buffers(
     """Yields what is alive at the operators before and after the blocks.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     checked_type("architecture", architecture, Architecture)
     checked_choice("image", image, get_args(Image))
-    architecture.check_exportable()
     arch, dim = architecture, architecture.embed_dim
     yield _stem_buffers(arch, image, quantization)
     yield LiveBuffers("norm", stream_bytes(arch, quantization), 0, 0)

@@ -75,11 +75,10 @@ def weight_bytes(architecture: Architecture, quantization: QuantizationConfig = 
     them (``model_bytes``).
 
     Raises:
-        ConfigError: If the network has an option without int8 operators.
+        ConfigError: If an argument is none of those.
     """
     arch = architecture
     checked_type("architecture", arch, Architecture)
-    arch.check_exportable()
     constants = list(outer_constants(arch, quantization=quantization))
     for block in range(arch.depth):
         constants += block_constants(arch, block, quantization=quantization)
@@ -137,8 +136,7 @@ def flash_bytes(
         quantization: Of the network.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     code = 0 if core is None else code_bytes(core)
     return model_bytes(architecture, quantization=quantization) + code

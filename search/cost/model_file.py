@@ -49,7 +49,11 @@ _OPERATORS = {
     "McuformerAttention": (6, 230),
     "McuformerAttention with bias": (7, 239),
     "McuformerAttention with wide bias": (7, 260),
+    "McuformerAttention of low rank": (9, 251),
+    "McuformerAttention with bias of low rank": (9, 264),
+    "McuformerAttention with wide bias of low rank": (9, 281),
     "McuformerFullyConnected": (5, 149),
+    "McuformerFullyConnected of low rank": (7, 170),
     "McuformerMlp": (12, 262),
     "McuformerMlp without rank": (8, 208),
     "McuformerLayerNorm": (3, 71),
@@ -119,15 +123,20 @@ def block_constants(
     yield from _norm(prefix + "norm_1", dim)
     # Queries, keys and values of each head are packed by themselves.
     heads = 3 * arch.num_heads[block]
-    packed = packed_weight_bytes(arch.head_dim, dim, bits)
-    yield Constant(prefix + "qkv/weights", 1, heads * packed)
-    yield Constant(prefix + "qkv/constants", 2, 3 * width * _BYTES_PER_UNIT)
+    low_rank = arch.low_rank_attention
+    packed = packed_weight_bytes(arch.head_dim, rank if low_rank else dim, bits)
+    qkv, projection = ("qkv_v", "projection_v") if low_rank else ("qkv", "projection")
+    yield Constant(f"{prefix}{qkv}/weights", 1, heads * packed)
+    yield Constant(f"{prefix}{qkv}/constants", 2, 3 * width * _BYTES_PER_UNIT)
     if arch.relative_position:
         yield Constant(
             prefix + "attention/position_bias", 2 if arch.pooling == "class_token" else 3,
             2 * arch.num_heads[block] * arch.position_biases,
         )  # fmt: skip
-    yield from _layer(prefix + "projection", dim, width, bits)
+    if low_rank:
+        yield from _layer(prefix + "qkv_u", rank, dim, bits)
+        yield from _layer(prefix + "projection_u", rank, width, bits)
+    yield from _layer(prefix + projection, dim, rank if low_rank else width, bits)
     yield from _norm(prefix + "norm_2", dim)
     table = Constant(prefix + "gelu/table", 1, _GELU_TABLE_BYTES)
     if rank == 0:
@@ -168,12 +177,10 @@ def model_bytes(
         quantization: Whose ``weight_bits`` is the width of the blocks' weights.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or the labels are not
-            one name a class.
+        ConfigError: If an argument is none of those, or the labels are not one name a class.
     """
     arch = architecture
     checked_type("architecture", arch, Architecture)
-    arch.check_exportable()
     blocks = sum(block_bytes(arch, block, quantization=quantization) for block in range(arch.depth))
     description = buffer_bytes(len(arch.to_json()))
     outer = outer_bytes(arch, arch.depth, quantization=quantization)
@@ -306,23 +313,27 @@ def _graph(
     add(first)
     tensors.append((arch.stem_name, 3, 0))
     mlp = "McuformerMlp" if low_rank else "McuformerMlp without rank"
-    attention = "McuformerAttention"
+    attention, projection, pair = "McuformerAttention", "projection", ""
     if arch.relative_position:
         square = arch.grid_height == arch.grid_width
         attention += " with bias" if square else " with wide bias"
-    bias = 4 + arch.relative_position  # the constants of attention end here
+    if arch.low_rank_attention:
+        projection, pair = "projection_v", " of low rank"
+    # Here the constants of attention end, and those of the projection.
+    end = 4 + arch.relative_position + 2 * arch.low_rank_attention
+    second_end = end + 2 + 2 * arch.low_rank_attention
     for block in range(arch.depth):
         prefix, constants = f"block_{block}_", list(block_constants(arch, block))
         add(constants[:2])
         if block == 0:
             add([exp_table])
-        add(constants[2:bias])
+        add(constants[2:end])
         tensors.append((prefix + "attention", 3, 0))
-        add(constants[bias : bias + 2])
-        tensors.append((prefix + "projection", 3, 0))
-        add(constants[bias + 2 :])
+        add(constants[end:second_end])
+        tensors.append((prefix + projection, 3, 0))
+        add(constants[second_end:])
         tensors.append((prefix + ("fc2_v" if low_rank else "fc2"), 3, 0))
-        operators += [attention, "McuformerFullyConnected", mlp]
+        operators += [attention + pair, "McuformerFullyConnected" + pair, mlp]
     add(tail[:2])
     operators.append("McuformerLayerNorm")
     if class_token:

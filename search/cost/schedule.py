@@ -12,9 +12,8 @@ from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationCo
 from mcuformer_tflm.search.cost.activation_memory import (
     Image,
     arena_content,
-    block_live_buffers,
     head_bytes,
-    stream_bytes,
+    kept_attention_bytes,
 )
 from mcuformer_tflm.search.cost.tflm_arena import STATE_BYTES, tflm_arena
 
@@ -42,16 +41,19 @@ def kept_arena_bytes(
         raise ConfigError(f"kept is {shown(kept)}; it must be a tuple of blocks.")
     for block in kept:
         checked_whole("kept", block, least=0, most=arch.depth - 1)
-    attention = [_attention_bytes(arch, block, quantization) for block in kept]
+    attention = [kept_attention_bytes(arch, block, quantization=quantization) for block in kept]
     head = max([head_bytes(arch, image, quantization=quantization), *attention])
     content = arena_content(arch, head)
-    # Each normalisation becomes an operator with an output of its own.
-    norm = STATE_BYTES["McuformerLayerNorm"]
+    # Each normalisation becomes an operator with an output of its own, and so does each U of a
+    # low-rank pair, which has scratch as well.
+    operators = ("McuformerLayerNorm", "McuformerFullyConnected")[: 1 + arch.low_rank_attention]
+    outputs, scratch = len(kept) * len(operators), len(kept) * arch.low_rank_attention
     content = dataclasses.replace(
         content,
-        num_tensors=content.num_tensors + len(kept),
-        states=content.states + (norm,) * len(kept),
-        num_planned=content.num_planned + len(kept),
+        num_tensors=content.num_tensors + outputs,
+        states=content.states + tuple(STATE_BYTES[code] for code in operators) * len(kept),
+        num_planned=content.num_planned + outputs + scratch,
+        num_scratch=content.num_scratch + scratch,
     )
     return tflm_arena(content).total
 
@@ -65,10 +67,11 @@ def choose_kept(
 ) -> tuple[int, ...]:
     """Returns the blocks whose normalised tokens are best kept within a budget.
 
-    Keeping them costs an arena of tokens * embed_dim bytes more during that block's attention;
-    otherwise each head normalises them twice, for its keys and values and for its queries.
-    Blocks whose attention takes least come first; the arena never grows beyond the budget, nor
-    is anything kept where it is exceeded anyway.
+    Keeping them costs an arena of tokens * embed_dim bytes more during that block's attention (of
+    tokens * rank where it is of low rank: their products with U are kept instead); otherwise each
+    head makes them twice, for its keys and values and for its queries. Blocks whose attention
+    takes least come first; the arena never grows beyond the budget, nor is anything kept where it
+    is exceeded anyway.
 
     Args:
         architecture: The network.
@@ -84,7 +87,10 @@ def choose_kept(
     kept: list[int] = []
     order = sorted(
         range(architecture.depth),
-        key=lambda block: (_attention_bytes(architecture, block, quantization), block),
+        key=lambda block: (
+            kept_attention_bytes(architecture, block, quantization=quantization),
+            block,
+        ),
     )
     for block in order:
         arena = kept_arena_bytes(
@@ -93,10 +99,3 @@ def choose_kept(
         if arena <= arena_budget:
             kept.append(block)
     return tuple(sorted(kept))
-
-
-def _attention_bytes(arch: Architecture, block: int, quantization: QuantizationConfig) -> int:
-    # The normalised tokens are as large as a stream of int8.
-    return next(block_live_buffers(arch, block, quantization=quantization)).total + stream_bytes(
-        arch
-    )

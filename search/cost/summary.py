@@ -20,8 +20,8 @@ from mcuformer_tflm.search.cost.memory import (
 from mcuformer_tflm.search.cost.stem import convolutions
 
 # Layers that one operator computes together.
-_OPERATORS = {"qkv": "attention", "fc": "mlp"}
-_OPERATOR_OF = re.compile(r"(qkv|fc)\w*$")
+_OPERATORS = {"qkv": "attention", "projection": "projection", "fc": "mlp"}
+_OPERATOR_OF = re.compile(r"(qkv|projection|fc)\w*$")
 
 
 def summary(architecture: Architecture, quantization: QuantizationConfig = INT8) -> Table:
@@ -35,8 +35,7 @@ def summary(architecture: Architecture, quantization: QuantizationConfig = INT8)
         A table for ``rich.print``; its caption has the sums.
 
     Raises:
-        ConfigError: If the network has an option without int8 operators, or an argument is
-            none of those.
+        ConfigError: If an argument is none of those.
     """
     checked_type("quantization", quantization, QuantizationConfig)
     arch = architecture

@@ -20,7 +20,7 @@ PLANNERS: tuple[PlannerName, ...] = get_args(PlannerName)
 # custom_ops/tflm/node.h; a test asks the compiler for Cortex-M). The others keep none.
 STATE_BYTES = {
     "McuformerAdd": 44,
-    "McuformerAttention": 76,
+    "McuformerAttention": 80,
     "McuformerConvStem": 72,
     "McuformerFullyConnected": 56,
     "McuformerLayerNorm": 28,

@@ -15,6 +15,7 @@ from mcuformer_tflm.custom_ops.reference.attention import (
     row_softmax,
     scratch_bytes,
 )
+from mcuformer_tflm.custom_ops.reference.dot import pack_weights
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
@@ -47,12 +48,16 @@ def params(options, tokens, width=0, norm=(0, 0, 0, 0)):
              "context_multiplier", "context_shift")  # fmt: skip
     fields = (options[name] for name in names)
     rows = options.get("grid", 0)
-    return Struct((tokens, width, *fields, rows, options.get("grid_columns", rows), *norm))
+    grid = rows, options.get("grid_columns", rows)
+    zero_point = options.get("rank_zero_point", 0)
+    return Struct((tokens, width, *fields, *grid, zero_point, *norm))
 
 
-def weights_of(table, packed=(None, None), bits=8, norm=(None, None), bias=None):
+def weights_of(
+    table, packed=(None, None), bits=8, norm=(None, None), bias=None, low_rank=(None, None)
+):
     """Returns AttentionWeights for the emulator."""
-    return Struct((*packed, bits, *norm, table, bias))
+    return Struct((*packed, bits, *norm, table, bias, *low_rank, bits))
 
 
 @given(seeds, st.integers(1, 30), st.integers(1, 4), st.integers(1, 17), zero_points, scores)
@@ -128,6 +133,72 @@ def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point
         weights_of(table, packed, bits, inputs[1:3]), x,
         scratch(scratch_bytes(tokens, head_dim, width)), Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
+
+
+@given(
+    seeds, st.integers(1, 30), st.integers(1, 40), st.integers(1, 40), st.integers(1, 4),
+    st.integers(1, 17), st.sampled_from(["int8", "int16"]), st.sampled_from([8, 4]), zero_points,
+)  # fmt: skip
+def test_heads_of_a_low_rank_pair_equal_norm_both_layers_and_attention_of_the_twins(
+    rng, tokens, width, rank, heads, head_dim, source, bits, zero_point
+):
+    check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero_point)
+
+
+@pytest.mark.parametrize(
+    "sizes", padded_sizes.cases("attention of low rank"), ids=padded_sizes.label
+)
+def test_low_rank_heads_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_held(sizes):
+    check_low_rank(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.rank, sizes.heads,
+                   sizes.head_dim, sizes.source, sizes.bits)  # fmt: skip
+
+
+def check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero_point=-7):
+    """Asserts that TFLM and the emulated cores give what the twins do one after the other."""
+    x = (int16 if source == "int16" else int8)(rng, 1, tokens, width)
+    units, draw = 3 * heads * head_dim, int4 if bits == 4 else int8
+    first = draw(rng, rank, width), channel_constants(rng, rank, width)
+    second = draw(rng, units, rank), channel_constants(rng, units, rank)
+    gamma, beta, norm_options = norm(rng, width)
+    options = _options(heads, head_dim, 3, 0.004, 0.8 / PROBABILITY_ONE)
+    table, packed = exp_table(0.05), pack_qkv(*second, heads, head_dim, bits)
+    low_rank = pack_weights(first[0], bits), first[1]
+    further = {"weight_bits": bits, "rank_zero_point": zero_point}
+    model = one_op_model.build(
+        NAME, [x], [table, gamma, beta, *packed, None, *low_rank], (1, tokens, heads * head_dim),
+        options | further | norm_options,
+    )  # fmt: skip
+    found = one_op_model.run_in_used_arena(model, [x])
+    y = fully_connected(layer_norm(x[0], gamma, beta, **norm_options), *first, zero_point)
+    wanted = attention(fully_connected(y, *second, 0), table, **options)
+    np.testing.assert_array_equal(found[0], wanted)
+    normalisation = (width, *(norm_options[name] for name in NORM_FIELDS))
+    assert_equals_twin(
+        wanted, KERNELS[str(x.dtype)], params(options | further, tokens, rank, normalisation),
+        weights_of(table, packed, bits, (gamma, beta), low_rank=low_rank), x,
+        scratch(scratch_bytes(tokens, head_dim, width, rank)), Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
+
+
+def test_low_rank_pair_without_normalisation_or_zero_point_is_refused_with_a_named_reason():
+    rng = np.random.default_rng(0)
+    packed = pack_qkv(int8(rng, 6, 4), channel_constants(rng, 6, 4), 1, 2)
+    low_rank = pack_weights(int8(rng, 4, 8)), channel_constants(rng, 4, 8)
+    gamma, beta, norm_options = norm(rng, 8)
+    options = _options(1, 2, 3, 0.1, 0.1) | {"weight_bits": 8} | norm_options
+    zero = {"rank_zero_point": 0}
+    for inputs, chosen, reason in (
+        ([None, None, *packed, None, *low_rank], options | zero, "a low-rank pair takes tokens"),
+        ([gamma, beta, *packed, None, *low_rank], options, "option rank_zero_point is missing"),
+        ([gamma, beta, *packed, None, low_rank[0][1:], low_rank[1]], options | zero,
+         "low rank has 16 elements; needed: 32"),
+        ([gamma, beta, packed[0][1:], packed[1], None, *low_rank], options | zero,
+         "weights has 23 elements; needed: 24"),
+    ):  # fmt: skip
+        said = one_op_model.rejection(
+            NAME, [np.zeros((1, 3, 8), np.int8)], [exp_table(0.05), *inputs], (1, 3, 2), chosen
+        )
+        assert f"{NAME}: {reason}" in said
 
 
 @given(seeds, st.integers(1, 6), st.integers(1, 6), st.booleans(), st.integers(1, 3))

@@ -122,6 +122,15 @@ OPERATORS = {
         lambda s: (token_block_bytes(s.tokens) - round_up(_normalised(s), 16),),
         ("bits", "source"),
     ),
+    "attention of low rank": FusedOperator(
+        {"tokens": range(1, 33), "width": range(1, 65), "rank": range(1, 33), "heads": (1, 2, 3),
+         "head_dim": range(1, 17), "bits": _BITS, "source": ("int8", "int16")},
+        _sizes("tokens", "width", "rank", "head_dim"),
+        # Which of three is the largest.
+        lambda s: (token_block_bytes(s.tokens) - round_up(_normalised(s), 16),
+                   token_block_bytes(s.rank) - round_up(_normalised(s), 16)),
+        ("bits",),
+    ),
     "attention": FusedOperator(
         {"tokens": range(1, 25), "heads": (1, 2, 3), "head_dim": range(1, 17)},
         _sizes("tokens", "head_dim"),

@@ -44,12 +44,13 @@ PLAIN = Architecture(
     embed_dim=13, num_heads=(3,), mlp_ratio=(1.4,),
 )  # fmt: skip
 NARROW = QuantizationConfig(weight_bits=4, residual_bits=16)
-ALL = {"pooling": "class_token", "relative_position": True}
+ALL = {"pooling": "class_token", "relative_position": True, "low_rank_attention": True}
 # The options, and the widths; None trains with 8 bits.
 OPTIONS = {
     "class token": ({"pooling": "class_token"}, QuantizationConfig()),
     "relative positions": ({"relative_position": True}, QuantizationConfig()),
     "convolutional stem": ({"stem": "conv"}, QuantizationConfig()),
+    "low-rank attention": ({"low_rank_attention": True}, QuantizationConfig()),
     "all": (ALL, None),
     "all, narrow, convolutional stem": ({**ALL, "stem": "conv"}, NARROW),
 }
