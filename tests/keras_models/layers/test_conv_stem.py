@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+import tf_keras
 
+from mcuformer_tflm import load_model
 from mcuformer_tflm.custom_ops.reference.conv_stem import PATCH_SIZES, stem_channels
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
@@ -169,3 +171,17 @@ def test_layer_survives_its_configuration():
         shapes = [[weight.shape for weight in each.weights] for each in (layer, again)]
         assert shapes[0] == shapes[1]
     assert len(ConvStem(12, 4).stages) == 2
+
+
+def test_float_copy_of_a_quantized_network_keeps_its_plain_kernels_in_copies_and_files(tmp_path):
+    subnet = build_subnet(dataclasses.replace(SMALL, num_heads=(1,), mlp_ratio=(1.0,)))
+    disturb(subnet)
+    images = np.random.default_rng(5).uniform(-1, 1, (3, *SMALL.image_shape)).astype(np.float32)
+    copy = subnet.quantized_copy([images]).float_copy()
+    np.testing.assert_allclose(copy(images), subnet(images), atol=1e-5)
+    assert (copy.folded, subnet.folded) == (True, False)
+    cloned = tf_keras.models.clone_model(copy)
+    cloned.set_weights(copy.get_weights())
+    copy.save(tmp_path / "copy.keras")
+    for again in (cloned, load_model(tmp_path / "copy.keras"), copy.float_copy()):
+        np.testing.assert_array_equal(again(images), copy(images))

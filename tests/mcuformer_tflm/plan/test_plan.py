@@ -3,11 +3,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
 from mcuformer_tflm.bench.models import paper_architecture
 from mcuformer_tflm.custom_ops.reference.conv_stem import STRIP_ROWS
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError, ModelError, PlanError
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.greedy import greedy_offsets
@@ -23,10 +27,14 @@ from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 from mcuformer_tflm.tflite.model_graph import read_graph
 
+BOTH_STEMS = dataclasses.replace(FASHION_MNIST_SPACE, patch_size=(4, 8), stem=("patch", "conv"))
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_arena_is_known_from_the_architecture_alone(seed, fashion_mnist):
-    architecture = FASHION_MNIST_SPACE.sample(np.random.default_rng(seed))
+    # Both stems, in turn, with all else drawn.
+    space = dataclasses.replace(BOTH_STEMS, stem=BOTH_STEMS.stem[seed % 2])
+    architecture = space.sample(np.random.default_rng(seed))
     images = np.zeros((2, 28, 28, 1), np.float32)
     network = build_subnet(architecture)
     rng = np.random.default_rng(seed)
@@ -38,6 +46,36 @@ def test_arena_is_known_from_the_architecture_alone(seed, fashion_mnist):
         graph, plan = read_graph(model), plan_memory(model)
         assert plan.head_bytes == plan.lower_bound == head_bytes(architecture, image)
         assert cortex_m_arena_bytes(graph, plan) == arena_bytes(architecture, image)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["whole", "strips"]))
+@settings(max_examples=60)
+def test_arena_of_any_options_is_that_of_the_graph_that_will_be_written(seed, image):
+    rng = np.random.default_rng(seed)
+    patch = int(rng.choice([4, 8, 16, 32]))
+    architecture = Architecture(
+        image_size=tuple(int(size) for size in rng.integers(patch, 4 * patch, 2)),
+        channels=int(rng.integers(1, 5)), num_classes=3, patch_size=patch,
+        rank_ratio=[None, 0.5][rng.integers(2)], head_dim=int(rng.integers(1, 9)),
+        embed_dim=int(rng.integers(1, 70)), num_heads=(1, 2), mlp_ratio=(2.0, 3.0),
+        relative_position=bool(rng.integers(2)), stem=str(rng.choice(["patch", "conv"])),
+        pooling=str(rng.choice(["mean", "class_token"])),
+    )  # fmt: skip
+    config = QuantizationConfig(residual_bits=int(rng.choice([8, 16])))
+    graph = skeleton_graph(architecture, image, quantization=config)
+    plan = plan_memory(graph)
+    assert plan.head_bytes == head_bytes(architecture, image, quantization=config)
+    wanted = arena_bytes(architecture, image, quantization=config)
+    assert cortex_m_arena_bytes(graph, plan) == wanted
+
+
+def test_papers_network_with_a_convolutional_stem_stays_within_its_board():
+    network = dataclasses.replace(paper_architecture(), stem="conv")
+    graph = skeleton_graph(network, "strips")
+    scratch = operator_memory(graph, graph.operators[0]).scratch
+    assert sum(scratch) <= 40 * 1024
+    arena = cortex_m_arena_bytes(graph, plan_memory(graph))
+    assert arena == arena_bytes(network, "strips") <= 128 * 1024
 
 
 def test_tflm_takes_the_head_that_the_plan_says(interpreter):

@@ -228,6 +228,34 @@ def test_nan_loss_stops_the_search_and_keeps_the_checkpoint(finished, tmp_path):
     assert tuner.oracle.history == []
 
 
+def test_supernets_of_both_stems_are_trained_kept_apart_and_gone_on_with(tmp_path):
+    both = dataclasses.replace(SPACE, rank_ratio=0.5, stem=("patch", "conv"))
+    told = []
+
+    def searched(steps):
+        tuner = space_tuner(
+            tmp_path, starts=2, steps=steps, epochs=1, space=both,
+            report=lambda label, done, total, info="": told.append(label),
+        )  # fmt: skip
+        search_spaces(tuner)
+        return tuner
+
+    tuner = searched(1)
+    names = {path.name for path in (tmp_path / "spaces" / "supernets").glob("*.npz")}
+    assert names == {"patch4-rank0.5.npz", "patch4-rank0.5-conv.npz"}
+    assert {"train patch 4, rank 0.5, epoch 1", "train patch 4, rank 0.5, stem conv, epoch 1"} < {
+        *told
+    }
+    for stem in ("patch", "conv"):
+        supernet, epochs = tuner.load_supernet(both.at(4, 0.5, stem))
+        assert (supernet.largest.stem, epochs) == (stem, 1)
+    best = tuner.oracle.best_space()
+    assert tuner.get_best_models(1)[0].largest.stem == best.stem[0]
+    told.clear()
+    searched(1)
+    assert not any(label.startswith("train") for label in told), "all of it was done"
+
+
 def test_checkpoint_of_another_space_is_refused(finished, tmp_path):
     folder, _, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
