@@ -53,6 +53,9 @@ def networks() -> dict[str, Architecture]:
     return {
         "deit_tiny": whole,
         "deit_tiny/factored": dataclasses.replace(whole, rank_ratio=0.5),
+        "deit_tiny/factored_attention": dataclasses.replace(
+            whole, rank_ratio=0.5, low_rank_attention=True
+        ),
     }
 
 
