@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
-.PHONY: help setup demo firmware test test-fast sanitize fuzz bench lint format wheel clean
+.PHONY: help setup demo firmware test test-fast sizes sanitize fuzz bench lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make firmware  the demo's model on emulated boards, images for the real ones"
 	@echo "make test    the test suite"
 	@echo "make test-fast  of it what trains no network and is done in a minute or two"
+	@echo "make sizes   predicted sizes of 200 random subnets against the converted models"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
@@ -72,6 +73,11 @@ test: setup
 
 test-fast: setup
 	$(PYTEST) -m "not slow"
+
+# Arena, file and constants of 200 random subnets, converted; a few minutes.
+sizes: setup
+	MCUFORMER_RANDOM_SUBNETS=200 $(PYTEST) --dist load \
+	  tests/mcuformer_tflm/convert/test_random_subnets.py
 
 # The operators' tests with ASan and UBSan in our library; TFLM's own is not instrumented.
 sanitize: setup

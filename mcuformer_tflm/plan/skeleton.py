@@ -63,9 +63,8 @@ def skeleton_graph(
             x, table, *graph.norm(dim), *graph.layer(3 * width, rank if low_rank else dim),
             graph.bias(arch, block), *(graph.layer(rank, dim) if low_rank else ()),
         ], (*tokens[:-1], width), {"head_dim": arch.head_dim})  # fmt: skip
-        projection = graph.layer(dim, width)
-        if low_rank:
-            projection = graph.layer(rank, width) + graph.layer(dim, rank)
+        projection = graph.layer(rank, width) if low_rank else ()
+        projection += graph.layer(dim, rank if low_rank else width)
         x = graph.operator(
             prefix + ("projection_v" if low_rank else "projection"), "McuformerFullyConnected",
             [y, x, -1, *projection], tokens, dtype=stream,

@@ -53,10 +53,12 @@ def test_arena_is_known_from_the_architecture_alone(seed, fashion_mnist):
 def test_arena_of_any_options_is_that_of_the_graph_that_will_be_written(seed, image):
     rng = np.random.default_rng(seed)
     patch = int(rng.choice([4, 8, 16, 32]))
+    rank_ratio = [None, 0.5][rng.integers(2)]
     architecture = Architecture(
         image_size=tuple(int(size) for size in rng.integers(patch, 4 * patch, 2)),
         channels=int(rng.integers(1, 5)), num_classes=3, patch_size=patch,
-        rank_ratio=[None, 0.5][rng.integers(2)], head_dim=int(rng.integers(1, 9)),
+        rank_ratio=rank_ratio, low_rank_attention=rank_ratio is not None and bool(rng.integers(2)),
+        head_dim=int(rng.integers(1, 9)),
         embed_dim=int(rng.integers(1, 70)), num_heads=(1, 2), mlp_ratio=(2.0, 3.0),
         relative_position=bool(rng.integers(2)), stem=str(rng.choice(["patch", "conv"])),
         pooling=str(rng.choice(["mean", "class_token"])),
