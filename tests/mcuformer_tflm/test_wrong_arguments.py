@@ -41,7 +41,8 @@ def _commands(command, path=()):
         yield path, command
 
 
-COMMANDS = dict(_commands(typer.main.get_command(app)))
+COMMAND = typer.main.get_command(app)
+COMMANDS = dict(_commands(COMMAND))
 # What each parameter may be; options that are not here are left out.
 GOOD = {
     "model": "good.tflite", "name": "fashion_mnist_16k", "suite": "memory", "board": "stm32f746",
@@ -75,6 +76,8 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
     shutil.copytree(places, tmp_path, dirs_exist_ok=True)
     (tmp_path / "recipe.toml").symlink_to(RECIPES / "fashion_mnist_16k.toml")
     monkeypatch.chdir(tmp_path)
+    # Typer would make all commands anew for each call.
+    monkeypatch.setattr("typer.testing._get_command", lambda _: COMMAND)
 
     def stop(*_, **__):
         raise ConfigError(_REACHED)
