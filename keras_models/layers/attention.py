@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
     CalibratedQuantizer,
     FixedRangeQuantizer,
     QuantizableLayer,
+    Shape,
 )
 from mcuformer_tflm.keras_models.quantization.scales import Quantization, integers, real_values
 
@@ -85,6 +87,18 @@ class Attention(QuantizableLayer):
         self.add_quantizer("probabilities", fixed(15, 0.0, 1 - 2**-15, False))
         self.add_quantizer("output", CalibratedQuantizer())
         super().build(input_shape)
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns that of the values, where all belongs to heads and the grid."""
+        if [len(shape) for shape in shapes] != [3]:
+            return None
+        batch, tokens, width = shapes[0]
+        if tokens is None or width is None:
+            return None
+        positions = tokens if self.grid is None else math.prod(self.grid) + self.class_token
+        if width % (3 * self.head_dim) or tokens != positions:
+            return None
+        return batch, tokens, width // 3
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Attends from every token to every token of the same image."""

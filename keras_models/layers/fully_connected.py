@@ -19,6 +19,7 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
     PACKAGE,
     CalibratedQuantizer,
     QuantizableLayer,
+    Shape,
     residual_quantizer,
     weight_quantizer,
 )
@@ -73,6 +74,12 @@ class FullyConnected(QuantizableLayer):
     def input_bits(self, index: int) -> tuple[int, ...]:
         """Returns the widths that the input, or the residual, may have."""
         return (self.output_bits if index else 8,)
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns that of the units, where a residual input has it too."""
+        x, *residual = shapes
+        outputs = (*x[:-1], self.units)
+        return outputs if residual in ([], [outputs]) else None
 
     def call(
         self,

@@ -16,6 +16,7 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
     PACKAGE,
     CalibratedQuantizer,
     QuantizableLayer,
+    Shape,
 )
 from mcuformer_tflm.keras_models.quantization.scales import integers, real_values
 
@@ -31,6 +32,10 @@ class Gelu(QuantizableLayer):
         """Creates the quantizer of the output."""
         self.add_quantizer("output", CalibratedQuantizer())
         super().build(input_shape)
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns the input's shape."""
+        return shapes[0] if len(shapes) == 1 else None
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Applies the activation element by element."""

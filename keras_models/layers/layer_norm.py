@@ -27,6 +27,7 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
     PACKAGE,
     CalibratedQuantizer,
     QuantizableLayer,
+    Shape,
 )
 from mcuformer_tflm.keras_models.quantization.scales import integers, real_values
 
@@ -58,6 +59,10 @@ class LayerNorm(QuantizableLayer):
         self.beta = self.add_weight("beta", [width], initializer="zeros")
         self.add_quantizer("output", CalibratedQuantizer())
         super().build(input_shape)
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns the input's shape."""
+        return shapes[0] if len(shapes) == 1 else None
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Returns the normalised tokens."""

@@ -13,6 +13,7 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
     PACKAGE,
     CalibratedQuantizer,
     QuantizableLayer,
+    Shape,
 )
 from mcuformer_tflm.keras_models.quantization.scales import Quantization, integers, real_values
 
@@ -28,6 +29,13 @@ class MeanPool(QuantizableLayer):
         """Creates the quantizer of the output."""
         self.add_quantizer("output", CalibratedQuantizer())
         super().build(input_shape)
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns that of one token."""
+        if [len(shape) for shape in shapes] != [3]:
+            return None
+        batch, _, width = shapes[0]
+        return batch, width
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Averages the tokens of each image."""

@@ -14,7 +14,7 @@ from mcuformer_tflm.keras_models.quantization.integer_matrix import (
     rescale_and_add,
     residual_multiplier,
 )
-from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
+from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer, Shape
 from mcuformer_tflm.keras_models.quantization.scales import Quantization, real_values
 
 IMAGE_QUANTIZATION = Quantization(IMAGE_SCALE)
@@ -44,6 +44,16 @@ class Stem(QuantizableLayer):
     def strip_rows(self) -> int:
         """Rows of the image that its operator asks for at a time."""
         return self.patch_size
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns that of the tokens, where the image's size is known."""
+        if [len(shape) for shape in shapes] != [4]:
+            return None
+        batch, height, width, channels = shapes[0]
+        if height is None or width is None or channels is None:
+            return None
+        rows, columns = (-(size // -self.patch_size) for size in (height, width))
+        return batch, rows * columns, self.embed_dim
 
     def add_position(self, height: int, width: int) -> None:
         """Creates the positions of an image's tokens, float[tokens, embed_dim]."""

@@ -93,6 +93,9 @@ class ReluQuantizer(CalibratedQuantizer):
         return ranges
 
 
+Shape = tuple[int | None, ...]
+
+
 class FixedRangeQuantizer(tfmot_quantizers.FixedQuantizer):
     """TF-MOT's quantizer of a range known beforehand, with its number of bits honoured.
 
@@ -175,13 +178,39 @@ class QuantizableLayer(tf_keras.layers.Layer):
             self.follow(*makers)
         if not made:
             return super().__call__(inputs, *args, **kwargs)
-        # Keras wants to know a shape and a dtype, for which floats do: the graph of the integers
-        # takes ten times as long to trace, and is traced where the model is run.
+        # Keras wants to know a shape and a dtype, and runs the layer in a graph of its own for
+        # them, which takes most of the time of building a network. Floats do: the graph of the
+        # integers takes ten times as long to trace, and is traced where the model is run.
         self._under_construction = True
+        shape = self._told_shape(inputs, *args, *kwargs.values())
+        if shape is not None:
+            object.__setattr__(self, "call", _outline(self.compute_dtype, shape))
         try:
             return super().__call__(inputs, *args, **kwargs)
         finally:
             self._under_construction = False
+            if shape is not None:
+                object.__delattr__(self, "call")
+
+    def _told_shape(self, inputs: Any, *options: Any) -> Shape | None:
+        tensors = inputs if isinstance(inputs, list) else [inputs]
+        if self.built or isinstance(inputs, tuple) or any(x is not None for x in options):
+            return None
+        if any(x.shape.rank is None or x.dtype != self.compute_dtype for x in tensors):
+            return None
+        return self.output_shape_of(*(tuple(x.shape) for x in tensors))
+
+    def output_shape_of(self, *shapes: Shape) -> Shape | None:
+        """Returns the output's shape where it follows from the inputs' without running the layer.
+
+        Args:
+            *shapes: Of the inputs, batch included.
+
+        Returns:
+            The shape; None where Keras shall run the layer to learn it, or to say what is wrong.
+        """
+        del shapes
+        return None
 
     # Kept from Keras, which would count the makers' weights among this layer's.
     @tf.__internal__.tracking.no_automatic_dependency_tracking
@@ -410,3 +439,11 @@ def _integer_kernel(
     scales = tf.where(high > 0, high, tf.ones_like(high)) / limit
     weights = tf.round(tf.cast(kernel, tf.float64) / scales)
     return tf.clip_by_value(weights, -limit, limit), scales
+
+
+def _outline(dtype: str, shape: Shape) -> Callable[..., tf.Tensor]:
+    @tf.autograph.experimental.do_not_convert
+    def call(*_: Any, **__: Any) -> tf.Tensor:
+        return tf.compat.v1.placeholder(dtype, shape)
+
+    return call
