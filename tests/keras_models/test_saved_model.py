@@ -13,9 +13,10 @@ from public_names import public_values
 
 from mcuformer_tflm import QuantizationConfig, build_subnet, convert, load_model, quantize
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import CheckpointError, ConfigError
+from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.layers.attention import Attention
 from mcuformer_tflm.keras_models.quantization.quantizers import PassingLayer, QuantizableLayer
+from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 
 ARCHITECTURE = Architecture(
@@ -211,9 +212,11 @@ def test_what_is_no_network_of_ours_is_refused(tmp_path):
         load_model(tmp_path / "other.keras")
 
 
-def test_a_clone_of_other_layers_is_told_that_it_is_no_subnet(subnet, images):
-    other = tf_keras.models.clone_model(
+def test_a_clone_of_layers_alone_is_quantized_as_a_network_of_its_own(subnet, quantized, images):
+    clone = tf_keras.models.clone_model(
         subnet, clone_function=lambda layer: type(layer).from_config(layer.get_config())
     )
-    with pytest.raises(ConfigError, match="subnet is a Functional"):
-        quantize(other, images, epochs=0)
+    clone.set_weights(subnet.get_weights())
+    again = quantize(clone, images, epochs=0, config=CONFIG)
+    assert not isinstance(again, Subnet)
+    np.testing.assert_array_equal(again(images), quantized(images))
