@@ -119,11 +119,8 @@ class Architecture:
             raise ConfigError("rank_ratio is None; low_rank_attention needs a number in (0, 1].")
         checked_choice("pooling", self.pooling, get_args(Pooling))
         checked_choice("stem", self.stem, get_args(Stem))
-        if self.stem == "conv" and self.patch_size not in conv_stem.PATCH_SIZES:
-            raise ConfigError(
-                f"patch_size is {self.patch_size}; with the convolutional stem, whose stages "
-                f"halve the image, it must be one of {conv_stem.PATCH_SIZES}."
-            )
+        if self.stem == "conv":
+            check_halved(self.patch_size)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -253,6 +250,19 @@ class Architecture:
             return cls(**json.loads(text))
         except (ValueError, TypeError) as error:
             raise ConfigError(f"This is no architecture in JSON: {error}") from error
+
+
+def check_halved(patch_size: int) -> None:
+    """Checks a patch's size for the convolutional stem.
+
+    Raises:
+        ConfigError: If its stages do not come to it.
+    """
+    if patch_size not in conv_stem.PATCH_SIZES:
+        raise ConfigError(
+            f"patch_size is {patch_size}; with the convolutional stem, whose stages halve the "
+            f"image, it must be one of {conv_stem.PATCH_SIZES}."
+        )
 
 
 def checked_image_size(image_size: Any) -> ImageSize:

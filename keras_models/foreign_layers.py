@@ -10,7 +10,10 @@ _JOINED = (
     "A residual is the second input of FullyConnected(units)([tokens, residual]), and Add() adds "
     "two branches"
 )
-_STEM = "PatchEmbed(embed_dim, patch_size) makes tokens of an image"
+_STEM = (
+    "PatchEmbed(embed_dim, patch_size) makes tokens of an image, or ConvStem(embed_dim, "
+    "patch_size), by convolutions of 3x3"
+)
 _POOLED = "TokenPool(grid, size) averages neighbouring tokens"
 _INSTEAD = {
     "Dense": "FullyConnected(units) is such a layer",
@@ -26,7 +29,7 @@ _INSTEAD = {
     "Conv2D": _STEM,
     "SeparableConv2D": _STEM,
     "DepthwiseConv2D": _STEM,
-    "Embedding": "Positions are weights of PatchEmbed(embed_dim, patch_size)",
+    "Embedding": "Positions are weights of PatchEmbed(embed_dim, patch_size) and of ConvStem",
     "GlobalAveragePooling1D": "MeanPool() is such a layer",
     "GlobalAveragePooling2D": "MeanPool() averages the tokens",
     "AveragePooling1D": _POOLED,

@@ -13,6 +13,7 @@ from mcuformer_tflm.custom_ops.reference.conv_stem import (
     num_stages,
     stem_channels,
 )
+from mcuformer_tflm.keras_models.architecture import check_halved
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.layers.stem import IMAGE_QUANTIZATION, Stem
 from mcuformer_tflm.keras_models.quantization.integer_matrix import integer_matrix, rescale
@@ -54,12 +55,16 @@ class ConvStem(Stem):
         standardised: Whether a layer in floating point standardises its kernels, or has them
             as they come out, as the copy of a quantized network does.
         **kwargs: As for ``QuantizableLayer``.
+
+    Raises:
+        ConfigError: If the patch's size is another, or an image is smaller.
     """
 
     def __init__(
         self, embed_dim: int, patch_size: int, *, standardised: bool = True, **kwargs: Any
     ) -> None:
         """Makes the layer."""
+        check_halved(patch_size)
         super().__init__(embed_dim, patch_size, **kwargs)
         self.standardised = standardised and not self.quantized
         self.stages = range(1, num_stages(patch_size) + 1)

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.images import IMAGE_SCALE
 from mcuformer_tflm.keras_models.quantization.integer_matrix import (
     IntegerMatrix,
@@ -56,7 +57,16 @@ class Stem(QuantizableLayer):
         return batch, rows * columns, self.embed_dim
 
     def add_position(self, height: int, width: int) -> None:
-        """Creates the positions of an image's tokens, float[tokens, embed_dim]."""
+        """Creates the positions of an image's tokens, float[tokens, embed_dim].
+
+        Raises:
+            ConfigError: If the image is smaller than what becomes a token.
+        """
+        if min(height, width) < self.patch_size:
+            raise ConfigError(
+                f"{self.name} has patch_size {self.patch_size} for images of {height} x {width} "
+                "pixels; it must be at most their shorter side."
+            )
         rows, columns = (-(size // -self.patch_size) for size in (height, width))
         self.num_tokens = rows * columns
         self.position = self.add_weight(

@@ -12,6 +12,7 @@ from mcuformer_tflm.custom_ops.reference.conv_stem import PATCH_SIZES, stem_chan
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
+from mcuformer_tflm.keras_models.layers.patch_embed import PatchEmbed
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
@@ -124,11 +125,16 @@ def test_macs_are_those_of_stages_and_projection():
 def test_stages_that_do_not_halve_to_the_patch_are_refused(patch):
     with pytest.raises(ConfigError, match=rf"^patch_size is {patch}; .* \(4, 8, 16, 32\)"):
         dataclasses.replace(SMALL, patch_size=patch)
+    with pytest.raises(ConfigError, match=rf"^patch_size is {patch}; .* \(4, 8, 16, 32\)"):
+        ConvStem(8, patch)
 
 
 def test_image_too_small_for_the_stem_is_refused():
     with pytest.raises(ConfigError, match="patch_size is 16; it must be at most image_size"):
         dataclasses.replace(SMALL, patch_size=16)
+    for stem in (ConvStem, PatchEmbed):
+        with pytest.raises(ConfigError, match="small has patch_size 16 for images of 32 x 15"):
+            stem(8, 16, name="small")(tf_keras.Input((32, 15, 1)))
 
 
 def test_unknown_stem_is_refused():
