@@ -8,6 +8,7 @@
 //
 //   operator, flags, number of inputs; for each input and the output a tensor: kind, rank,
 //   16 bits a dimension; then the options: their number, for each a length, a name, 32 bits.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -219,21 +220,26 @@ std::vector<char> ReadOptions(Bytes* from, bool raw) {
 }
 
 // Zeros what may be padding of packed weights, of 8 bits or 4: int8 with int32 constants behind
-// them. Each layer is as wide as the one before has units, the first as the operator's input.
-void ClearPadding(std::vector<Tensor>* tensors) {
-  const Tensor& input = tensors->front();
-  int64_t width = input.dims[input.dims[0]];
-  const size_t inputs = tensors->size() - 1;
-  for (size_t i = 1; i + 1 < inputs && width > 0 && width <= kMaxEvalElements; ++i) {
+// them. Each layer is as wide as the one before has units, the first as the operator's input;
+// attention has the second layer of a pair before the first.
+void ClearPadding(bool attention, std::vector<Tensor>* tensors) {
+  std::vector<size_t> layers;
+  for (size_t i = 1; i + 2 < tensors->size(); ++i) {
     Tensor& weights = (*tensors)[i];
     const Tensor& constants = (*tensors)[i + 1];
     weights.packed = !weights.absent && weights.eval.type == kTfLiteInt8 && !constants.absent &&
                      constants.eval.type == kTfLiteInt32;
-    if (!weights.packed) continue;
+    if (weights.packed) layers.push_back(i);
+  }
+  if (attention) std::reverse(layers.begin(), layers.end());
+  const Tensor& input = tensors->front();
+  int64_t width = input.dims[input.dims[0]];
+  for (size_t i : layers) {
+    if (width <= 0 || width > kMaxEvalElements) return;
     for (int step : {mcuformer::kStepOfInt8, mcuformer::kStepOfInt4}) {
-      weights.ClearLastSteps(mcuformer::RoundUp(static_cast<int>(width), step) / step);
+      (*tensors)[i].ClearLastSteps(mcuformer::RoundUp(static_cast<int>(width), step) / step);
     }
-    width = constants.elements / 3;
+    width = (*tensors)[i + 1].elements / 3;
   }
 }
 
@@ -351,7 +357,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (tensor.eval.data != nullptr || (i < inputs && tensor.absent)) continue;
     tensor.Allocate(i);
   }
-  ClearPadding(&context.tensors);
+  ClearPadding(std::strcmp(operation.custom_name, "McuformerAttention") == 0, &context.tensors);
   if (overlapped >= 0 && overlapped < inputs && !context.tensors[overlapped].absent &&
       !context.tensors[overlapped].constant && !context.tensors[overlapped].packed) {
     Tensor& input = context.tensors[overlapped];

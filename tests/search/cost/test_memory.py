@@ -90,6 +90,14 @@ def test_summary_has_memory_and_flash_of_every_operator():
     assert "Eq. 5" in str(table.caption)
 
 
+def test_summary_counts_both_factors_of_low_rank_attention():
+    network = Architecture(12, 1, 3, 4, 0.5, 6, 10, (2,), (2.0,), low_rank_attention=True)
+    names, _, weights = (list(column.cells) for column in summary(network).columns)
+    told = dict(zip(names, weights, strict=True))
+    assert told["block_0_attention"] == str(5 * 10 + 3 * 12 * 5)
+    assert told["block_0_projection"] == str(5 * 12 + 10 * 5)
+
+
 def _ample_flash(board, **limits):
     return dataclasses.replace(Budget.of_board(get_board(board), **limits), flash=10**8)
 

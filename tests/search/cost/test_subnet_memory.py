@@ -14,13 +14,16 @@ ODD = dataclasses.replace(
     FASHION_MNIST_SPACE, embed_dim=(33, 50), mlp_ratio=(2.0, 2.125), num_heads=(1, 10),
     depth=(1, 11), patch_size=(5, 7),
 )  # fmt: skip
+OPTIONS = dataclasses.replace(
+    ODD, image_size=(28, 21), low_rank_attention=True, relative_position=True, pooling="class_token"
+)
 STEMS = dataclasses.replace(ODD, patch_size=(4, 8), stem=("patch", "conv"))
 
 
 @pytest.mark.parametrize(
     "space",
-    [SearchSpace(), FASHION_MNIST_SPACE, ODD, STEMS],
-    ids=["paper", "demo", "odd", "both stems"],
+    [SearchSpace(), FASHION_MNIST_SPACE, ODD, OPTIONS, STEMS],
+    ids=["paper", "demo", "odd", "all options", "both stems"],
 )
 @pytest.mark.parametrize("image", ["whole", "strips"])
 @pytest.mark.parametrize("quantization", [INT8, QuantizationConfig(4, 16)], ids=["int8", "4_16"])
