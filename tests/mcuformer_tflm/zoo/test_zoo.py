@@ -79,6 +79,17 @@ def test_the_fingerprint_changes_with_the_fields_named_and_no_others(tmp_path, r
     assert one.fingerprint("teacher") == other.fingerprint("teacher")
 
 
+def test_a_recipe_has_any_field_of_an_architecture_and_tells_of_its_stem_where_it_has_one(
+    tmp_path, recipe_text
+):
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe_text.replace("patch_size = 4", 'patch_size = 4\nstem = "conv"', 1))
+    conv, patch = ZooRecipe.read(path), ZooRecipe.read(RECIPES[0])
+    assert conv.network == dataclasses.replace(patch.network, stem="conv")
+    assert conv.to_dict()["architecture"]["stem"] == "conv"
+    assert "stem" not in patch.to_dict()["architecture"], "as cards of before have it"
+
+
 def test_a_name_that_is_not_in_the_zoo_is_answered_with_those_that_are():
     with pytest.raises(ConfigError, match="There is no model 'resnet' in the zoo"):
         model_path("resnet")
