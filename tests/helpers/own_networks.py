@@ -6,6 +6,7 @@ import tf_keras
 from mcuformer_tflm.keras_models import (
     Add,
     Attention,
+    ConvStem,
     FullyConnected,
     Gelu,
     LayerNorm,
@@ -47,7 +48,7 @@ def two_stems():
     """A fine and a coarse stem, joined; pooling between blocks; two heads, tokens, an embedding."""
     image = tf_keras.Input(IMAGE_SHAPE, name="image")
     fine = TokenPool((8, 12), name="fine_pool")(PatchEmbed(8, 2, name="fine")(image))
-    x = block(Add(name="joined")([fine, PatchEmbed(8, 4, name="coarse")(image)]), "a", rank=3)
+    x = block(Add(name="joined")([fine, ConvStem(8, 4, name="coarse")(image)]), "a", rank=3)
     tokens = block(TokenPool((4, 6), name="pool")(x), "b")
     embedding = MeanPool(name="embedding")(LayerNorm(name="norm")(tokens))
     kind = FullyConnected(5, name="kind")(embedding)
