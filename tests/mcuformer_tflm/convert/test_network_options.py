@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import tf_keras
+from op_by_op import op_by_op
 
 from mcuformer_tflm import (
     Architecture,
@@ -57,7 +58,7 @@ OPTIONS = {
 LABELS = tuple("abcd")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
     """A quantized network with some options, and images for it."""
 
@@ -66,6 +67,7 @@ class Case:
     network: object
     images: np.ndarray
 
+    @cache  # noqa: B019, few and small
     def convert(self, schedule="streamed", image="whole"):
         return convert(self.network, LABELS, schedule=schedule, image=image)
 
@@ -80,9 +82,10 @@ def case(name):
         weight.assign_add(0.3 * rng.standard_normal(weight.shape))
     images = rng.integers(0, 256, (16, *architecture.image_shape), dtype=np.uint8)
     classes = rng.integers(0, 4, 16, dtype=np.int32)
-    network = quantize(
-        subnet, images, classes, epochs=int(config is None), batch_size=8, config=config
-    )
+    with op_by_op():
+        network = quantize(
+            subnet, images, classes, epochs=int(config is None), batch_size=8, config=config
+        )
     config = config or QuantizationConfig()
     return Case(architecture, config, network, images)
 
