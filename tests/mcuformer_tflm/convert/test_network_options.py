@@ -32,6 +32,7 @@ from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.liveness import find_buffers
 from mcuformer_tflm.plan.skeleton import skeleton_graph
+from mcuformer_tflm.referee.referee import Referee
 from mcuformer_tflm.runtime.model_twin import run_twin
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, head_bytes
 from mcuformer_tflm.search.cost.memory import weight_bytes
@@ -140,6 +141,14 @@ def test_every_layer_is_in_the_report_and_none_is_broken(given):
     rows = quantization_report(given.network, given.images).layers
     assert {row.layer for row in rows} == {layer.name for layer in given.network.operators()}
     assert all(row.sqnr > 10 for row in rows)
+
+
+def test_tflites_converter_does_not_contradict_the_model():
+    given, rng = case("all"), np.random.default_rng(3)
+    images = rng.integers(0, 256, (40, *given.architecture.image_shape), dtype=np.uint8)
+    verdict = Referee(given.network, images).judge(given.convert(), images, np.zeros(40, int))
+    assert verdict.faults() == []
+    assert verdict.int8_tflite.sqnr_db > 10
 
 
 def test_a_bias_that_is_turned_about_would_show():
