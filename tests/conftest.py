@@ -25,7 +25,8 @@ from mcuformer_tflm.emulator import machine, toolchain
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 TESTS = Path(__file__).parent
-# What trains networks, or traces the graphs of quantized ones: `make test-fast` leaves it out.
+# What trains networks, traces the graphs of quantized ones or counts instructions by the hundred
+# million: `make test-fast` leaves it out.
 SLOW = (
     "end_to_end",
     "keras_models/quantization/test_quantizers.py",
@@ -33,8 +34,10 @@ SLOW = (
     "keras_models/test_saved_model.py",
     "keras_models/test_supernet.py",
     "keras_models/training",
+    "mcuformer_tflm/bench/test_bench_kernels.py",
     "mcuformer_tflm/bench/test_bench_quantization.py",
     "mcuformer_tflm/bench/test_supernet_step.py",
+    "mcuformer_tflm/convert/test_own_networks.py",
     "mcuformer_tflm/quantize",
     "mcuformer_tflm/referee",
     "mcuformer_tflm/task",
@@ -49,7 +52,7 @@ settings.load_profile("repeatable")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: trains networks, or runs one of the paper's size")
+    config.addinivalue_line("markers", "slow: trains networks, or is long")
 
 
 @pytest.hookimpl(tryfirst=True)

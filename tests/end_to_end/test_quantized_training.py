@@ -43,6 +43,7 @@ def test_trained_logits_are_those_of_tflm_bit_for_bit(trained, fashion_mnist):
     assert top1(run, fashion_mnist) >= max(0.75, top1(floats, fashion_mnist) - 0.01)
 
 
+@pytest.mark.usefixtures("op_by_op")
 @pytest.mark.parametrize("percentile", [100, 99.99])
 def test_calibration_alone_loses_little(trained, fashion_mnist, percentile):
     network = quantize(trained, fashion_mnist.train_images, epochs=0, percentile=percentile)

@@ -69,7 +69,6 @@ def test_kernels_take_no_more_instructions_than_promised(counted, core):
     assert {name: taken[name] for name, limit in LIMITS.items() if taken[name] > limit} == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("column", "core", "portable"),
     [

@@ -216,6 +216,7 @@ def test_linker_scripts_have_the_boards_lengths(name):
         assert f"0x{region.address:08X}" in text.upper().replace("0X", "0x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("board", "stack"),
     [("stm32f427", 0x10), ("stm32f746", 0x20), (DISCOVERY, 0x20), ("stm32h743", 0x20)],
@@ -372,6 +373,7 @@ def test_convolutional_stem_gives_the_twins_bytes(build, board, core, mode):
     np.testing.assert_array_equal(run.outputs[0].reshape(case.wanted.shape), case.wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", ["stm32f427", "stm32f746"])
 def test_the_one_block_vit_takes_the_instructions_and_code_that_are_promised(fashion_mnist, board):
     assert 3_100_000 < num_macs(one_block_vit()) < 3_200_000
