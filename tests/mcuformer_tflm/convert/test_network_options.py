@@ -163,6 +163,20 @@ def test_a_bias_that_is_turned_about_would_show():
     assert np.any(found[0] != found[1])
 
 
+def test_weights_of_a_convolutional_stem_are_those_of_all_its_convolutions():
+    given = case("convolutional stem")
+    stem = given.network.get_layer("conv_stem")
+    signal = noise = 0.0
+    for kernel in (stem.kernel_1, stem.kernel_2, stem.kernel):
+        kernel = kernel.numpy().astype(np.float64).reshape(-1, kernel.shape[-1])
+        scales = np.abs(kernel).max(0) / 127
+        signal += np.sum(kernel**2)
+        noise += np.sum((kernel - scales * np.rint(kernel / scales)) ** 2)
+    rows = {row.layer: row for row in quantization_report(given.network, given.images).layers}
+    wanted = 10 * np.log10(signal / noise)
+    assert rows["conv_stem"].weight_sqnr == pytest.approx(wanted, abs=0.01)
+
+
 def test_class_token_elsewhere_than_behind_a_stem_alone_is_refused_by_name():
     image = tf_keras.Input((8, 8, 1))
     patches = PatchEmbed(6, 4, name="patches")(image)
