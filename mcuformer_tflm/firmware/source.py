@@ -264,7 +264,7 @@ def _outputs(graph: ModelGraph) -> str:
             "ZERO_POINT": tensor.zero_point,
         }  # fmt: skip
         lines.append(f"/* {_describe(graph, index)} */")
-        lines += [f"#define MCUFORMER_{name}_{key} {value}" for key, value in values.items()]
+        lines += [f"#define MCUFORMER_OUTPUT_{name}_{key} {value}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 

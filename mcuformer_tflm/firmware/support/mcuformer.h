@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 /* MCUFORMER_IMAGE_HEIGHT, _WIDTH, _CHANNELS, MCUFORMER_OUTPUT_BYTES; of each output by its name
-   MCUFORMER_<NAME>_OFFSET, _BYTES, _SCALE, _ZERO_POINT; which .tflite it is of:
+   MCUFORMER_OUTPUT_<NAME>_OFFSET, _BYTES, _SCALE, _ZERO_POINT; which .tflite it is of:
    MCUFORMER_MODEL_BYTES, MCUFORMER_MODEL_CHECKSUM */
 #include "model_shape.h"
 

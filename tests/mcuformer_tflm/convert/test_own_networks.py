@@ -1,6 +1,7 @@
 """Networks of our layers in another order than a subnet's go the road that subnets go."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from mcuformer_tflm import (
 )
 from mcuformer_tflm.convert.metadata import rewrite_metadata
 from mcuformer_tflm.firmware.emulation import emulate_firmware
+from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models import (
     Add,
     FullyConnected,
@@ -111,6 +113,20 @@ def test_its_firmware_writes_every_output_one_behind_the_other(models, board):
     stream = np.ascontiguousarray(tokens).view("<i2").reshape(3, 6, 8)
     np.testing.assert_array_equal(stream, found["b_fc2"])
     np.testing.assert_array_equal(age, found["age"])
+
+
+def test_its_firmwares_header_tells_where_each_output_lies_and_what_it_stands_for(models, tmp_path):
+    export_firmware(models["streamed"], "stm32f746", tmp_path / "firmware")
+    text = (tmp_path / "firmware/model_shape.h").read_text()
+    told = dict(re.findall(r"#define MCUFORMER_(OUTPUT_\w+) (\S+)", text))
+    graph = read_graph(models["streamed"])
+    assert int(told["OUTPUT_BYTES"]) == 5 + 96 + 2
+    assert [int(told[f"OUTPUT_{n}_OFFSET"]) for n in ("KIND", "B_FC2", "AGE")] == [0, 5, 101]
+    for index, name in zip(graph.outputs, ("KIND", "B_FC2", "AGE"), strict=True):
+        tensor = graph.tensors[index]
+        assert np.float32(told[f"OUTPUT_{name}_SCALE"].rstrip("f")) == np.float32(tensor.scale)
+        assert int(told[f"OUTPUT_{name}_ZERO_POINT"]) == tensor.zero_point
+        assert int(told[f"OUTPUT_{name}_BYTES"]) == tensor.size
 
 
 def test_a_subnet_is_the_same_operators_as_the_model_of_its_layers(
