@@ -10,6 +10,7 @@ COMPARISONS = {
     "mlp of low rank": 2,
     "mlp": 1,
     "attention with projections": 1,
+    "attention of low rank": 2,
     "fully connected": 1,
     "fully connected of low rank": 1,
     "patch embedding": 1,
