@@ -38,6 +38,7 @@ SLOW = (
     "mcuformer_tflm/bench/test_bench_quantization.py",
     "mcuformer_tflm/bench/test_supernet_step.py",
     "mcuformer_tflm/convert/test_own_networks.py",
+    "mcuformer_tflm/convert/test_own_networks.py",
     "mcuformer_tflm/quantize",
     "mcuformer_tflm/referee",
     "mcuformer_tflm/task",
