@@ -114,7 +114,7 @@ class SearchSpace:
             del fields["stem"]
         return fields
 
-    def at(self, patch_size: int, rank_ratio: float, stem: Stem | None = None) -> SearchSpace:
+    def at(self, patch_size: int, rank_ratio: float, *, stem: Stem | None = None) -> SearchSpace:
         """Returns the part of the space that one supernet holds.
 
         Args:
@@ -139,7 +139,7 @@ class SearchSpace:
     def pairs(self) -> list[SearchSpace]:
         """Returns the parts that are one supernet each."""
         return [
-            self.at(patch_size, rank_ratio, stem)
+            self.at(patch_size, rank_ratio, stem=stem)
             for patch_size in self.patch_size
             for rank_ratio in self.rank_ratio
             for stem in self.stem
@@ -164,7 +164,7 @@ class SearchSpace:
             tuple(int(heads) for heads in rng.choice(self.num_heads, depth)),
             tuple(float(ratio) for ratio in rng.choice(self.mlp_ratio, depth)),
             # Where there is no choice the generator is left as it is.
-            self.stem[int(rng.integers(len(self.stem)))] if len(self.stem) > 1 else None,
+            stem=self.stem[int(rng.integers(len(self.stem)))] if len(self.stem) > 1 else None,
         )
 
     def mutate(
@@ -206,7 +206,7 @@ class SearchSpace:
                 ratios[block] = float(rng.choice(self.mlp_ratio))
         return self.build(
             architecture.patch_size, architecture.rank_ratio, embed_dim, tuple(heads),
-            tuple(ratios), architecture.stem,
+            tuple(ratios), stem=architecture.stem,
         )  # fmt: skip
 
     def crossover(
@@ -226,7 +226,7 @@ class SearchSpace:
                 ratios[block] = other.mlp_ratio[block]
         embed_dim = other.embed_dim if rng.random() < 0.5 else one.embed_dim
         return self.build(
-            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios), one.stem
+            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios), stem=one.stem
         )
 
     def smaller(self, architecture: Architecture) -> list[Architecture]:
@@ -273,7 +273,7 @@ class SearchSpace:
         depth = self.depth[size]
         return self.build(
             self.patch_size[patch], self.rank_ratio[size], self.embed_dim[size],
-            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth, self.stem[size],
+            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth, stem=self.stem[size],
         )  # fmt: skip
 
     def build(
@@ -283,6 +283,7 @@ class SearchSpace:
         embed_dim: int,
         num_heads: tuple[int, ...],
         mlp_ratio: tuple[float, ...],
+        *,
         stem: Stem | None = None,
     ) -> Architecture:
         """Returns a network of these values, with the image, classes and heads of the space.

@@ -133,7 +133,7 @@ class ConvStem(Stem):
         self, stage: int, x: tf.Tensor, source: Quantization, training: bool | None
     ) -> tuple[tf.Tensor, Quantization]:
         name, bias = f"kernel_{stage}", getattr(self, f"bias_{stage}")
-        matrix = integer_matrix(self, source, name, f"bias_{stage}")
+        matrix = integer_matrix(self, source, kernel=name, bias=f"bias_{stage}")
         kernel = self.fake_quantize(name, getattr(self, name), training)
         pixels, weights = matrix.exact_factors(integers(x, matrix.source), kernel)
         accumulator = tf.nn.conv2d(pixels, weights, _STRIDE, _PADDING)

@@ -90,7 +90,7 @@ class IntegerMatrix:
 
 
 def integer_matrix(
-    layer: QuantizableLayer, source: Quantization, kernel: str = "kernel", bias: str = "bias"
+    layer: QuantizableLayer, source: Quantization, *, kernel: str = "kernel", bias: str = "bias"
 ) -> IntegerMatrix:
     """Quantizes kernel [..., units] and bias [units] of a layer for an input of ``source``.
 

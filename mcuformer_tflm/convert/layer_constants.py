@@ -44,7 +44,7 @@ def layer_constants(
         int8[..., units] of the kernel's shape, and int32[units, 3]: bias with the input's zero
         point folded in, multiplier, shift.
     """
-    matrix = integer_matrix(layer, source, kernel, bias)
+    matrix = integer_matrix(layer, source, kernel=kernel, bias=bias)
     multipliers = [part.numpy() for part in matrix.multipliers(outputs, residual)]
     weights = matrix.weights.numpy().astype(np.int8)
     return weights, unit_constants(matrix.bias.numpy(), *multipliers)

@@ -110,7 +110,7 @@ class Fit:
         checked_type("space", space, SearchSpace)
         # Every factor but patch and stem, which trade tokens for weights, is least in the smallest.
         smallest = [
-            space.at(patch_size, space.rank_ratio[0], stem).smallest()
+            space.at(patch_size, space.rank_ratio[0], stem=stem).smallest()
             for patch_size in space.patch_size
             for stem in space.stem
         ]

@@ -78,7 +78,7 @@ class EncodedSubnets:
             space.embed_dim[self.embed_dim[index]],
             tuple(space.num_heads[i] for i in self.num_heads[:depth, index]),
             tuple(space.mlp_ratio[i] for i in self.mlp_ratio[:depth, index]),
-            space.stem[self.stem[index]],
+            stem=space.stem[self.stem[index]],
         )
 
 
@@ -214,7 +214,7 @@ class SubnetMemory:
         heads: int,
         ratio: float,
     ) -> Architecture:
-        return self._space.build(patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem)
+        return self._space.build(patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem=stem)
 
 
 def _largest(operators: Iterable[LiveBuffers]) -> int:

@@ -58,7 +58,7 @@ def neighbourhood(
 
 
 def fit_plane(
-    points: Sequence[Point], scores: Sequence[float], factors: int = 2
+    points: Sequence[Point], scores: Sequence[float], *, factors: int = 2
 ) -> tuple[float, ...]:
     """Returns the slopes of the score along each factor, per step.
 
@@ -132,7 +132,7 @@ def look_around(
     """
     best = max(scores, key=lambda point: scores[point])
     near = sorted(scores, key=lambda point: math.dist(best, point))[:k]
-    slopes = fit_plane(near, [scores[point] for point in near], len(limits))
+    slopes = fit_plane(near, [scores[point] for point in near], factors=len(limits))
     for radius in range(1, REACH + 1):
         box = [
             range(max(index - radius, 0), min(index + radius, count - 1) + 1)

@@ -43,10 +43,10 @@ def architecture_from_values(values: dict[str, Any], space: SearchSpace) -> Arch
     return space.build(
         values["patch_size"], values["rank_ratio"], values["embed_dim"],
         tuple(values[f"num_heads_{block}"] for block in blocks),
-        tuple(values[f"mlp_ratio_{block}"] for block in blocks), values.get("stem"),
+        tuple(values[f"mlp_ratio_{block}"] for block in blocks), stem=values.get("stem"),
     )  # fmt: skip
 
 
 def space_from_values(values: dict[str, Any], space: SearchSpace) -> SearchSpace:
     """Returns the part of a space that a trial's values name, which one supernet holds."""
-    return space.at(values["patch_size"], values["rank_ratio"], values.get("stem"))
+    return space.at(values["patch_size"], values["rank_ratio"], stem=values.get("stem"))

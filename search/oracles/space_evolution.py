@@ -306,7 +306,7 @@ class SpaceEvolution(ResumableOracle):
             last = own[-1]
             chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
             slopes = fit_plane(
-                [v.point for v in chosen], [v.score for v in chosen], len(self._limits)
+                [v.point for v in chosen], [v.score for v in chosen], factors=len(self._limits)
             )
             point = evolve(last.point, slopes, self.thresholds, self._limits, update=self.update)
             known = point in scores or point in failed or point in busy

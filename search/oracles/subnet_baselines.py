@@ -92,7 +92,7 @@ class GridSubnets(SubnetOracle):
             space.mlp_ratio, space.stem,
         )  # fmt: skip
         grid = [
-            space.build(patch, rank, dim, (heads,) * depth, (ratio,) * depth, stem)
+            space.build(patch, rank, dim, (heads,) * depth, (ratio,) * depth, stem=stem)
             for patch, rank, dim, depth, heads, ratio, stem in points
         ]
         return [architecture for architecture in grid if self.fit(architecture)]

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 # Parameters behind the second that may be given by their place: Keras' own signature, and
 # classes, which are no option but belong to the images before them.
 BY_PLACE = {
+    ("ConvStem.call", "training"),
     ("FullyConnected.call", "training"),
     ("PatchEmbed.call", "training"),
     ("Supernet.call", "training"),

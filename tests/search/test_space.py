@@ -92,7 +92,7 @@ BOTH_STEMS = dataclasses.replace(
 @given(seeds)
 def test_networks_of_both_stems_are_drawn_and_mutants_stay_in_their_supernet(rng):
     one, other = BOTH_STEMS.sample(rng), BOTH_STEMS.sample(rng)
-    part = BOTH_STEMS.at(one.patch_size, one.rank_ratio, one.stem)
+    part = BOTH_STEMS.at(one.patch_size, one.rank_ratio, stem=one.stem)
     assert part.contains(one)
     assert part.contains(BOTH_STEMS.mutate(one, rng))
     assert BOTH_STEMS.contains(BOTH_STEMS.crossover(one, other, rng))
@@ -115,7 +115,7 @@ def test_one_of_several_stems_must_be_named():
     with pytest.raises(ConfigError, match=r"stem is None; allowed are \('patch', 'conv'\)"):
         BOTH_STEMS.at(4, 0.5)
     with pytest.raises(ConfigError, match=r"stem is 'conv'; allowed are \('patch',\)"):
-        FASHION_MNIST_SPACE.at(4, 0.5, "conv")
+        FASHION_MNIST_SPACE.at(4, 0.5, stem="conv")
 
 
 def test_space_of_a_patch_that_no_convolutional_stem_has_is_refused():
