@@ -65,6 +65,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Seeds what draws weights, so that a test meets the same ones alone and behind others."""
+    if "tf_keras" in sys.modules:
+        sys.modules["tf_keras"].utils.set_random_seed(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _kernels_are_compiled_once():
     """Keeps the emulated machines' kernels for other processes and later runs."""

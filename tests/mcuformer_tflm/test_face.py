@@ -34,7 +34,7 @@ BEHIND = {
 FOR_CONTRIBUTORS = {"CONTRIBUTING.md", "docs/adding-an-operator.md", "docs/architecture.md"}
 # Names in the documents that are also those of functions, but not meant as such.
 # Among them a method of Keras, and the end of a folder's name.
-OTHER_THINGS = {"checksum", "fixed_vit", "predict", "run", "stock_network"}
+OTHER_THINGS = {"checksum", "fixed_vit", "predict", "run", "sizes", "stock_network"}
 SOURCES = ("custom_ops", "docs", "examples", "keras_models", "mcuformer_tflm", "search", "tests")
 OF_TFLM = {"micro/kernels/kernel_util.cc"}
 WITH_CODE = [document for document in DOCUMENTS if python_blocks(document)]

@@ -247,7 +247,7 @@ def test_supernets_of_both_stems_are_trained_kept_apart_and_gone_on_with(tmp_pat
         *told
     }
     for stem in ("patch", "conv"):
-        supernet, epochs = tuner.load_supernet(both.at(4, 0.5, stem))
+        supernet, epochs = tuner.load_supernet(both.at(4, 0.5, stem=stem))
         assert (supernet.largest.stem, epochs) == (stem, 1)
     best = tuner.oracle.best_space()
     assert tuner.get_best_models(1)[0].largest.stem == best.stem[0]
