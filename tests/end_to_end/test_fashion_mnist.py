@@ -13,7 +13,7 @@ from mcuformer_tflm.task.demo import DemoSettings, run_demo
 SETTINGS = DemoSettings(
     space=SearchSpace(
         image_size=28, channels=1, num_classes=10, patch_size=(7,), rank_ratio=(0.6, 0.8),
-        embed_dim=(32, 48), depth=(1, 2), num_heads=(2, 3), mlp_ratio=(2.0,), head_dim=16,
+        embed_dim=(32, 48), depth=(1,), num_heads=(2, 3), mlp_ratio=(2.0,), head_dim=16,
     ),
     search_images=2_000,
     validation_images=300,
@@ -21,9 +21,9 @@ SETTINGS = DemoSettings(
     steps=1,
     population=4,
     generations=1,
-    train_images=8_000,
+    train_images=7_000,
     train_epochs=3,
-    quantized_images=4_000,
+    quantized_images=2_000,
     quantized_epochs=1,
     batch_size=64,
     learning_rate=4e-3,

@@ -1,5 +1,7 @@
 """What is trained is what runs: the quantized tf_keras network and TFLM on real images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tf_keras
@@ -14,7 +16,8 @@ TEST_IMAGES = 1_000
 @pytest.fixture(scope="module")
 def trained(architecture, fashion_mnist):
     tf_keras.utils.set_random_seed(0)
-    subnet = build_subnet(architecture)
+    # A block stands for several: what takes long is tracing its integers.
+    subnet = build_subnet(dataclasses.replace(architecture, num_heads=(3,), mlp_ratio=(3.0,)))
     data = batches(fashion_mnist.train_images[:10_000], fashion_mnist.train_classes[:10_000], 128)
     train_subnet(subnet, data, 3, recipe=TrainingRecipe(learning_rate=4e-3))
     return subnet
