@@ -2,6 +2,7 @@ import gc
 import hashlib
 import os
 import pickle
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from mcuformer_tflm.emulator import machine, toolchain
 from mcuformer_tflm.keras_models.architecture import Architecture
 
 TESTS = Path(__file__).parent
+SEEDED_FOR = pytest.StashKey()
 # What trains networks, traces the graphs of quantized ones or counts instructions by the hundred
 # million: `make test-fast` leaves it out.
 SLOW = (
@@ -66,10 +68,13 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup():
-    """Seeds what draws weights, so that a test meets the same ones alone and behind others."""
-    if "tf_keras" in sys.modules:
-        sys.modules["tf_keras"].utils.set_random_seed(0)
+def pytest_runtest_setup(item):
+    """Seeds what draws weights, so that a file's tests meet the same ones whatever ran before."""
+    random.seed(0)
+    # It also empties TensorFlow's caches, which before every test would take long.
+    if "tensorflow" in sys.modules and item.config.stash.get(SEEDED_FOR, None) != item.path:
+        sys.modules["tensorflow"].random.set_seed(0)
+        item.config.stash[SEEDED_FOR] = item.path
 
 
 @pytest.fixture(scope="session", autouse=True)
