@@ -78,6 +78,7 @@ def case(name):
     """Returns a network of random weights, calibrated, or trained while quantized."""
     changed, config = OPTIONS[name]
     architecture = dataclasses.replace(PLAIN, **changed)
+    tf_keras.utils.set_random_seed(0)
     subnet, rng = build_subnet(architecture), np.random.default_rng(0)
     for weight in subnet.trainable_weights:
         weight.assign_add(0.3 * rng.standard_normal(weight.shape))
