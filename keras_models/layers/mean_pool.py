@@ -45,20 +45,33 @@ class MeanPool(QuantizableLayer):
 
     @tf.autograph.experimental.do_not_convert
     def _integer_call(self, inputs: tf.Tensor, training: bool | None) -> tf.Tensor:
-        source, tokens = self.source(), inputs.shape[1]
-        total = tf.reduce_sum(integers(inputs, source), axis=1)
-        smooth = total * tf.cast(source.scale / tokens, inputs.dtype)
-        smooth = self.fake_quantize("output", smooth, training)
-        output = self.tensor_quantization("output")
-        nothing = tf.constant(0, tf.int64)
-        exact = rescale(
-            tf.cast(total, tf.int32),
-            nothing,
-            *mean_multiplier(source, output, tokens),
-            output.zero_point,
-            output.num_bits,
-        )
-        return real_values(smooth, exact, output)
+        total = tf.reduce_sum(integers(inputs, self.source()), axis=1)
+        return integer_mean(self, total, inputs.shape[1], training)
+
+
+def integer_mean(
+    layer: QuantizableLayer, total: tf.Tensor, tokens: int, training: bool | None
+) -> tf.Tensor:
+    """Returns a layer's mean of tokens as its operator gives it.
+
+    Args:
+        layer: With one input, and a quantizer of its output.
+        total: Sums over the tokens of the input's integers, less their zero point.
+        tokens: How many each sum is of.
+        training: As in Keras.
+    """
+    source = layer.source()
+    smooth = total * tf.cast(source.scale / tokens, total.dtype)
+    smooth = layer.fake_quantize("output", smooth, training)
+    output = layer.tensor_quantization("output")
+    exact = rescale(
+        tf.cast(total, tf.int32),
+        tf.constant(0, tf.int64),
+        *mean_multiplier(source, output, tokens),
+        output.zero_point,
+        output.num_bits,
+    )
+    return real_values(smooth, exact, output)
 
 
 def mean_multiplier(

@@ -10,14 +10,13 @@ import tf_keras
 from mcuformer_tflm.custom_ops.reference.token_pool import MAX_SIZE
 from mcuformer_tflm.keras_models.checked_values import checked_whole, entries, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.layers.mean_pool import mean_multiplier
-from mcuformer_tflm.keras_models.quantization.integer_matrix import rescale
+from mcuformer_tflm.keras_models.layers.mean_pool import integer_mean
 from mcuformer_tflm.keras_models.quantization.quantizers import (
     PACKAGE,
     QuantizableLayer,
     residual_quantizer,
 )
-from mcuformer_tflm.keras_models.quantization.scales import integers, real_values
+from mcuformer_tflm.keras_models.quantization.scales import integers
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)
@@ -90,19 +89,8 @@ class TokenPool(QuantizableLayer):
 
     @tf.autograph.experimental.do_not_convert
     def _integer_call(self, inputs: tf.Tensor, training: bool | None) -> tf.Tensor:
-        source, tokens = self.source(), self.size**2
-        total = self._sums(integers(inputs, source))
-        smooth = total * tf.cast(source.scale / tokens, inputs.dtype)
-        smooth = self.fake_quantize("output", smooth, training)
-        output = self.tensor_quantization("output")
-        exact = rescale(
-            tf.cast(total, tf.int32),
-            tf.constant(0, tf.int64),
-            *mean_multiplier(source, output, tokens),
-            output.zero_point,
-            output.num_bits,
-        )
-        return real_values(smooth, exact, output)
+        total = self._sums(integers(inputs, self.source()))
+        return integer_mean(self, total, self.size**2, training)
 
     def get_config(self) -> dict[str, Any]:
         """Returns Keras' configuration of the layer."""

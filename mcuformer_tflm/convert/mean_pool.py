@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcuformer_tflm.convert.graph import Activation, Graph
-from mcuformer_tflm.convert.quantization import activation_quantization, numbers
+from mcuformer_tflm.convert.quantization import Quantization, activation_quantization, numbers
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool, mean_multiplier
 
 
@@ -11,13 +11,18 @@ def export_mean_pool(layer: MeanPool, graph: Graph, source: Activation) -> Activ
     """Adds ``McuformerMeanPool``."""
     quantization = activation_quantization(layer, "output")
     _, tokens, width = source.shape
-    multiplier, shift = numbers(mean_multiplier(source.quantization, quantization, tokens))
+    options = mean_options(source.quantization, quantization, tokens)
     output = graph.add_activation(layer.name, (1, width), quantization)
-    options = {
-        "input_zero_point": source.quantization.zero_point,
-        "output_zero_point": quantization.zero_point,
+    graph.add_operator("McuformerMeanPool", [source.index], output, options)
+    return output
+
+
+def mean_options(source: Quantization, output: Quantization, tokens: int) -> dict[str, int]:
+    """Returns the options of an operator that averages so many tokens."""
+    multiplier, shift = numbers(mean_multiplier(source, output, tokens))
+    return {
+        "input_zero_point": source.zero_point,
+        "output_zero_point": output.zero_point,
         "multiplier": multiplier,
         "shift": shift,
     }
-    graph.add_operator("McuformerMeanPool", [source.index], output, options)
-    return output
