@@ -114,6 +114,12 @@ class SearchSpace:
             del fields["stem"]
         return fields
 
+    def place(self, pair: SearchSpace) -> tuple[int, ...]:
+        """Returns where one of ``pairs`` lies: each factor as an index into the space's values."""
+        return tuple(
+            getattr(self, factor).index(getattr(pair, factor)[0]) for factor in self.space_factors
+        )
+
     def at(self, patch_size: int, rank_ratio: float, *, stem: Stem | None = None) -> SearchSpace:
         """Returns the part of the space that one supernet holds.
 

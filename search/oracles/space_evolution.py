@@ -135,13 +135,7 @@ class SpaceEvolution(ResumableOracle):
         Args:
             pairs: Parts of the space, from ``SearchSpace.pairs``, but not all.
         """
-        self._left_out = {
-            tuple(
-                getattr(self.space, factor).index(getattr(pair, factor)[0])
-                for factor in self._factors
-            )
-            for pair in pairs
-        }
+        self._left_out = {self.space.place(pair) for pair in pairs}
         self._order = [point for point in self._order if point not in self._left_out]
 
     def set_epochs(self, epochs: int) -> None:

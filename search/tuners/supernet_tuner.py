@@ -166,7 +166,7 @@ class SupernetTuner(SearchTuner):
                 space, self._checkpoint(space), target - self.local_oracle.epochs, target, train,
                 validation_data, callbacks, report, trial_id=trial.trial_id,
             )  # fmt: skip
-            seed = [self.seed, *self._pair(space), target]
+            seed = [self.seed, *self.space.place(space), target]
             averaged = self.recipe.ema_decay is not None
             with trainer.averaged_weights() if averaged else contextlib.nullcontext():
                 accuracy = mean_accuracy(
@@ -283,13 +283,13 @@ class SupernetTuner(SearchTuner):
     ) -> SupernetTrainer:
         """Trains from ``start`` epochs to ``target``, or on from wherever between it was."""
         # The first weights of a space are the same whatever was trained before it.
-        tf_keras.utils.set_random_seed(_mixed([self.seed, *self._pair(space)]))
+        tf_keras.utils.set_random_seed(_mixed([self.seed, *self.space.place(space)]))
         strategy = self.strategy or tf.distribute.get_strategy()
         with strategy.scope():
             supernet = Supernet(space.largest(), self.recipe.precision)
         trainer = SupernetTrainer(
             supernet, self.recipe, steps=(target - start) * len(as_batches(train)),
-            seed=_mixed([self.seed, *self._pair(space), start]), strategy=self.strategy,
+            seed=_mixed([self.seed, *self.space.place(space), start]), strategy=self.strategy,
         )  # fmt: skip
         there = load_weights(supernet, path) if path.exists() else 0
         if not start <= there <= target:
@@ -323,12 +323,6 @@ class SupernetTuner(SearchTuner):
             hooks.call("on_epoch_end", epoch, dict(logs))
         hooks.call("on_train_end", dict(logs))
         return trainer
-
-    def _pair(self, space: SearchSpace) -> tuple[int, ...]:
-        return tuple(
-            getattr(self.space, factor).index(getattr(space, factor)[0])
-            for factor in self.space.space_factors
-        )
 
     def _checkpoint(self, space: SearchSpace) -> Path:
         stem = "" if space.stem == ("patch",) else f"-{space.stem[0]}"
