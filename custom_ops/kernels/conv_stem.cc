@@ -204,15 +204,9 @@ template <typename T>
 }  // namespace
 
 bool ConvStemMayOverwrite(const ConvStemParams& params, int element_size, bool class_token) {
-  const int patch = 1 << params.stages;
-  const int64_t token = static_cast<int64_t>(params.embed_dim) * element_size;
-  const int64_t row = static_cast<int64_t>(params.width) * params.channels;
-  for (int done = 1; done < PatchesAlong(params.height, patch); ++done) {
-    if (token * (done * PatchesAlong(params.width, patch) + class_token) > done * patch * row) {
-      return false;
-    }
-  }
-  return true;
+  // A row that a later row of tokens needs as well is kept in scratch.
+  return TokensMayOverwrite(params.height, params.width, params.channels, 1 << params.stages, 0,
+                            static_cast<int64_t>(params.embed_dim) * element_size, class_token);
 }
 
 size_t ConvStemScratchBytes(const ConvStemParams& params) { return LayOut(params).size; }

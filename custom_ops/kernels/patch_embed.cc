@@ -126,18 +126,9 @@ size_t TileBytes(const PatchEmbedParams& params) {
 }  // namespace
 
 bool PatchEmbedMayOverwrite(const PatchEmbedParams& params, int element_size, bool class_token) {
-  const int patch = params.patch_size;
-  const int rows = PatchesAlong(params.height, patch);
-  const int64_t token = static_cast<int64_t>(params.embed_dim) * element_size;
-  for (int row = 0; row < rows; ++row) {
-    const int64_t written = token * ((row + 1) * PatchesAlong(params.width, patch) + class_token);
-    const int needed =
-        Least(Greatest((row + 1) * patch - PaddingBefore(params.height, patch), 0), params.height);
-    if (row + 1 < rows && written > static_cast<int64_t>(needed) * params.width * params.channels) {
-      return false;
-    }
-  }
-  return true;
+  return TokensMayOverwrite(params.height, params.width, params.channels, params.patch_size,
+                            PaddingBefore(params.height, params.patch_size),
+                            static_cast<int64_t>(params.embed_dim) * element_size, class_token);
 }
 
 size_t PatchEmbedScratchBytes(const PatchEmbedParams& params, int element_size) {

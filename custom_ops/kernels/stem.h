@@ -36,6 +36,19 @@ constexpr int PatchesAlong(int size, int patch_size) {
   return (size + patch_size - 1) / patch_size;
 }
 
+// Whether tokens of `token_bytes` may overwrite the image: whether each row of them gives no more
+// bytes than the pixels that no later row needs. before: rows of padding above the image.
+inline bool TokensMayOverwrite(int height, int width, int channels, int patch_size, int before,
+                               int64_t token_bytes, bool class_token) {
+  const int64_t row_bytes = static_cast<int64_t>(width) * channels;
+  for (int row = 1; row < PatchesAlong(height, patch_size); ++row) {
+    const int read = row * patch_size - before;
+    const int64_t free = row_bytes * (read < height ? read : height);
+    if (token_bytes * (row * PatchesAlong(width, patch_size) + class_token) > free) return false;
+  }
+  return true;
+}
+
 }  // namespace mcuformer
 
 #endif  // MCUFORMER_KERNELS_STEM_H_

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.custom_ops.reference import patch_embed
 from mcuformer_tflm.custom_ops.reference.dot import (
     pack_weights,
     packed_weight_bytes,
@@ -19,7 +21,6 @@ from mcuformer_tflm.custom_ops.reference.fixed_point import (
     saturate,
 )
 from mcuformer_tflm.custom_ops.reference.fully_connected import MAX_WIDTH, accumulate
-from mcuformer_tflm.custom_ops.reference.patch_embed import patch_embed
 
 # A stage halves height and width.
 PATCH_SIZES = (4, 8, 16, 32)
@@ -64,25 +65,8 @@ def stage_channels(options: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(options[f"channels_{i}"] for i in range(1, stages + 1))
 
 
-def tokens_may_overwrite(
-    height: int,
-    width: int,
-    patch_size: int,
-    channels: int,
-    embed_dim: int,
-    element_size: int = 1,
-    class_token: bool = False,
-) -> bool:
-    """Whether tokens may overwrite the image they are made of (``ConvStemMayOverwrite``).
-
-    A row of tokens is made when ``patch_size`` more rows of the image were read, and these are
-    not read again: it may give no more bytes than they have.
-    """
-    rows, columns = -(-height // patch_size), -(-width // patch_size)
-    token, row = embed_dim * element_size, width * channels
-    return all(
-        (done * columns + class_token) * token <= done * patch_size * row for done in range(1, rows)
-    )
+# A row that a later row of tokens needs as well is kept in scratch.
+tokens_may_overwrite = functools.partial(patch_embed.tokens_may_overwrite, before=0)
 
 
 def conv_stem(
@@ -128,7 +112,7 @@ def conv_stem(
         own, constants = constants[: len(kernel)], constants[len(kernel) :]
         x, zero_point = _stage(x, kernel, own, zero_point), STAGE_ZERO_POINT
     # What is left is a patch embedding of single pixels.
-    return patch_embed(
+    return patch_embed.patch_embed(
         x, projection[:, None, None], constants, zero_point, output_zero_point, position,
         residual_multiplier, residual_shift, class_token, dtype,
     )  # fmt: skip
@@ -187,6 +171,25 @@ def matrix_shapes(
     for before, units in zip((image_channels, *channels), channels, strict=False):
         yield units, KERNEL_SIZE**2 * before
     yield embed_dim, channels[-1]
+
+
+def convolution_sizes(
+    height: int, width: int, image_channels: int, channels: Sequence[int], embed_dim: int
+) -> Iterator[tuple[int, int, int]]:
+    """Yields (units, values that one sums over, pixels) of each stage, then of the projection.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        image_channels: Of the image.
+        channels: Of each stage.
+        embed_dim: Width of a token.
+    """
+    *stages, projection = matrix_shapes(image_channels, channels, embed_dim)
+    for units, values in stages:
+        height, width = -(-height // 2), -(-width // 2)
+        yield units, values, height * width
+    yield *projection, height * width
 
 
 def scratch_bytes(width: int, image_channels: int, channels: Sequence[int]) -> int:

@@ -33,17 +33,30 @@ def tokens_may_overwrite(
     embed_dim: int,
     element_size: int = 1,
     class_token: bool = False,
+    *,
+    before: int | None = None,
 ) -> bool:
-    """Whether tokens may overwrite the image they are made of (``PatchEmbedMayOverwrite``).
+    """Whether tokens may overwrite the image they are made of (``TokensMayOverwrite``).
 
     Each row of patches may give no more bytes than the pixels that no later row needs, with the
     place of a class token before the first.
+
+    Args:
+        height: Of the image.
+        width: Of the image.
+        patch_size: Height and width of a patch.
+        channels: Of the image.
+        embed_dim: Width of a token.
+        element_size: Bytes of a token's value.
+        class_token: Whether a class token comes before the patches.
+        before: Rows of padding above the image; None where the smaller half of it comes first.
     """
     rows, columns = -(-height // patch_size), -(-width // patch_size)
-    before = (rows * patch_size - height) // 2
+    if before is None:
+        before = (rows * patch_size - height) // 2
     return all(
         (row * columns + class_token) * embed_dim * element_size
-        <= min(max(row * patch_size - before, 0), height) * width * channels
+        <= min(row * patch_size - before, height) * width * channels
         for row in range(1, rows)
     )
 

@@ -72,29 +72,18 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   }
   const int element_size = StemElementSize(context, node);
   const bool class_token = Input(context, node, kClassToken) != nullptr;
-  MCUFORMER_ENSURE(params.mode != ImageMode::kInPlace ||
-                       PatchEmbedMayOverwrite(params, element_size, class_token),
-                   kName, "tokens are larger than the pixels they would overwrite; use mode 0");
-  return tflm::RequestScratchBuffer(context, PatchEmbedScratchBytes(params, element_size),
-                                    &node_data->params.scratch);
-}
-
-template <typename T>
-TfLiteStatus EvalAs(TfLiteContext* context, TfLiteNode* node) {
-  const PatchEmbedData& data = static_cast<Data*>(node->user_data)->params;
-  StemBuffers buffers;
-  if (!GetStemBuffers(kName, context, node, data.params.mode, data.scratch, &buffers)) {
-    return kTfLiteError;
-  }
-  MCUFORMER_ENSURE(PatchEmbed(data.params, buffers.weights, buffers.source, buffers.scratch,
-                              static_cast<T*>(buffers.output)),
-                   kName, "the input source could not deliver a strip");
-  return kTfLiteOk;
+  return PrepareStemMemory(
+      kName, context, params.mode, PatchEmbedMayOverwrite(params, element_size, class_token),
+      PatchEmbedScratchBytes(params, element_size), &node_data->params.scratch);
 }
 
 TfLiteStatus Eval(TfLiteContext* context, TfLiteNode* node) {
-  return StemElementSize(context, node) == 2 ? EvalAs<int16_t>(context, node)
-                                             : EvalAs<int8_t>(context, node);
+  const PatchEmbedData& data = static_cast<Data*>(node->user_data)->params;
+  return EvalStem(kName, context, node, data.params.mode, data.scratch,
+                  [&data](const StemBuffers& buffers, auto* output) {
+                    return PatchEmbed(data.params, buffers.weights, buffers.source, buffers.scratch,
+                                      output);
+                  });
 }
 
 }  // namespace

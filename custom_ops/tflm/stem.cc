@@ -88,6 +88,13 @@ bool GetStemBuffers(const char* name, TfLiteContext* context, const TfLiteNode* 
                        mode == ImageMode::kInPlace);
 }
 
+TfLiteStatus PrepareStemMemory(const char* name, TfLiteContext* context, ImageMode mode,
+                               bool may_overwrite, size_t scratch_bytes, int* scratch) {
+  MCUFORMER_ENSURE(mode != ImageMode::kInPlace || may_overwrite, name,
+                   "tokens are larger than the pixels they would overwrite; use mode 0");
+  return tflm::RequestScratchBuffer(context, scratch_bytes, scratch);
+}
+
 int StemElementSize(TfLiteContext* context, const TfLiteNode* node) {
   return Output(context, node)->type == kTfLiteInt16 ? 2 : 1;
 }

@@ -55,6 +55,23 @@ bool GetStemBuffers(const char* name, TfLiteContext* context, const TfLiteNode* 
 // Bytes of an element of the output, int8 or int16.
 int StemElementSize(TfLiteContext* context, const TfLiteNode* node);
 
+// Asks for scratch; fails where `mode` has tokens overwrite an image that they may not overwrite.
+TfLiteStatus PrepareStemMemory(const char* name, TfLiteContext* context, ImageMode mode,
+                               bool may_overwrite, size_t scratch_bytes, int* scratch);
+
+// Runs a stem's kernel: run(buffers, output), for an output of int8 or of int16.
+template <typename Run>
+TfLiteStatus EvalStem(const char* name, TfLiteContext* context, const TfLiteNode* node,
+                      ImageMode mode, int scratch, Run run) {
+  StemBuffers buffers;
+  if (!GetStemBuffers(name, context, node, mode, scratch, &buffers)) return kTfLiteError;
+  const bool delivered = StemElementSize(context, node) == 2
+                             ? run(buffers, static_cast<int16_t*>(buffers.output))
+                             : run(buffers, static_cast<int8_t*>(buffers.output));
+  MCUFORMER_ENSURE(delivered, name, "the input source could not deliver a strip");
+  return kTfLiteOk;
+}
+
 }  // namespace mcuformer
 
 #endif  // MCUFORMER_TFLM_STEM_H_

@@ -22,7 +22,6 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
     FixedRangeQuantizer,
     QuantizableLayer,
     ReluQuantizer,
-    residual_quantizer,
     weight_quantizer,
 )
 from mcuformer_tflm.keras_models.quantization.scales import Quantization, integers, real_values
@@ -90,8 +89,6 @@ class ConvStem(Stem):
         self._add_kernel("kernel", [channels, self.embed_dim], "glorot_uniform")
         self._add("bias", [self.embed_dim], "zeros")
         self.add_position(height, width)
-        self.add_quantizer("position", weight_quantizer(per_axis=False), shape=self.position.shape)
-        self.add_quantizer("output", residual_quantizer(self.quantization))
         super().build(input_shape)
 
     def call(
@@ -114,10 +111,8 @@ class ConvStem(Stem):
             x = self.fake_quantize(f"stage_{stage}", x, training)
             channels = units
         kernel = self.fake_quantize("kernel", self.kernel[:channels, :width], training)
-        tokens = tf.matmul(tf.reshape(x, [-1, channels]), kernel) + self.bias[:width]
-        position = self.fake_quantize("position", self.position[:, :width], training)
-        tokens = tf.reshape(tokens, [-1, self.num_tokens, width])
-        return self.fake_quantize("output", tokens + position, training)
+        products = tf.matmul(tf.reshape(x, [-1, channels]), kernel)
+        return self.float_tokens(products, width, training)
 
     @tf.autograph.experimental.do_not_convert
     def _integer_call(self, x: tf.Tensor, training: bool | None) -> tf.Tensor:

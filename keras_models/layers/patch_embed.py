@@ -13,7 +13,6 @@ from mcuformer_tflm.keras_models.quantization.integer_matrix import integer_matr
 from mcuformer_tflm.keras_models.quantization.quantizers import (
     PACKAGE,
     FixedRangeQuantizer,
-    residual_quantizer,
     weight_quantizer,
 )
 from mcuformer_tflm.keras_models.quantization.scales import integers
@@ -40,8 +39,6 @@ class PatchEmbed(Stem):
         self.add_position(height, width)
         self.add_quantizer("image", FixedRangeQuantizer(8, -1.0, 127 * IMAGE_SCALE, False))
         self.add_quantizer("kernel", weight_quantizer(), shape=self.kernel.shape)
-        self.add_quantizer("position", weight_quantizer(per_axis=False), shape=self.position.shape)
-        self.add_quantizer("output", residual_quantizer(self.quantization))
         super().build(input_shape)
 
     def call(
@@ -64,7 +61,5 @@ class PatchEmbed(Stem):
             matrix = integer_matrix(self, IMAGE_QUANTIZATION)
             accumulator = matrix.accumulate(integers(patches, matrix.source), kernel)
             return self.integer_tokens(accumulator, matrix, training)
-        tokens = tf.matmul(patches, tf.reshape(kernel, [p * p * channels, -1]))
-        tokens = tf.reshape(tokens + self.bias[:width], [-1, self.num_tokens, width])
-        position = self.fake_quantize("position", self.position[:, :width], training)
-        return self.fake_quantize("output", tokens + position, training)
+        products = tf.matmul(patches, tf.reshape(kernel, [p * p * channels, -1]))
+        return self.float_tokens(products, width, training)

@@ -15,7 +15,13 @@ from mcuformer_tflm.keras_models.quantization.integer_matrix import (
     rescale_and_add,
     residual_multiplier,
 )
-from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer, Shape
+from mcuformer_tflm.keras_models.quantization.quantizers import (
+    PACKAGE,
+    QuantizableLayer,
+    Shape,
+    residual_quantizer,
+    weight_quantizer,
+)
 from mcuformer_tflm.keras_models.quantization.scales import Quantization, real_values
 
 IMAGE_QUANTIZATION = Quantization(IMAGE_SCALE)
@@ -56,6 +62,12 @@ class Stem(QuantizableLayer):
         rows, columns = (-(size // -self.patch_size) for size in (height, width))
         return batch, rows * columns, self.embed_dim
 
+    def build(self, input_shape: Any) -> None:
+        """Creates the quantizers of positions and tokens."""
+        self.add_quantizer("position", weight_quantizer(per_axis=False), shape=self.position.shape)
+        self.add_quantizer("output", residual_quantizer(self.quantization))
+        super().build(input_shape)
+
     def add_position(self, height: int, width: int) -> None:
         """Creates the positions of an image's tokens, float[tokens, embed_dim].
 
@@ -74,6 +86,18 @@ class Stem(QuantizableLayer):
             [self.num_tokens, self.embed_dim],
             initializer=functools.partial(_initial_positions, columns),
         )
+
+    def float_tokens(self, products: tf.Tensor, width: Any, training: bool | None) -> tf.Tensor:
+        """Adds bias and positions, float[batch, tokens, width].
+
+        Args:
+            products: Of the last matrix, float[batch * tokens, width].
+            width: Values of a token: ``embed_dim``, or those of a narrower subnet.
+            training: As in Keras.
+        """
+        tokens = tf.reshape(products + self.bias[:width], [-1, self.num_tokens, width])
+        position = self.fake_quantize("position", self.position[:, :width], training)
+        return self.fake_quantize("output", tokens + position, training)
 
     @tf.autograph.experimental.do_not_convert
     def integer_tokens(

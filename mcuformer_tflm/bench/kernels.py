@@ -12,6 +12,7 @@ from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.custom_ops.reference.attention import exp_table
 from mcuformer_tflm.custom_ops.reference.conv_stem import (
     KERNEL_SIZE,
+    convolution_sizes,
     matrix_shapes,
     pack_stem_weights,
     scratch_bytes,
@@ -154,12 +155,8 @@ def _gelu_epilogue(machine: Machine) -> int:
 
 
 def _stem_macs(side: int, channels: int, patch_size: int, embed_dim: int) -> int:
-    *stages, last = matrix_shapes(channels, stem_channels(embed_dim, patch_size), embed_dim)
-    macs = 0
-    for units, width in stages:
-        side = -(-side // 2)
-        macs += side**2 * units * width
-    return macs + side**2 * math.prod(last)
+    stages = stem_channels(embed_dim, patch_size)
+    return sum(map(math.prod, convolution_sizes(side, side, channels, stages, embed_dim)))
 
 
 def _conv_stem(machine: Machine) -> int:

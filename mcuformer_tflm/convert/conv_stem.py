@@ -47,16 +47,6 @@ def export_conv_stem(
         constants.append(own)
         before = after
     projection, own = layer_constants(layer, before, [quantization], residual=True)
-    width, channels = source.shape[2:]
-    may_overwrite = not read_later and tokens_may_overwrite(
-        image_height,
-        width,
-        layer.patch_size,
-        channels,
-        layer.embed_dim,
-        quantization.num_bits // 8,
-        class_token is not None,
-    )
     return add_stem(
         "McuformerConvStem",
         layer,
@@ -66,6 +56,7 @@ def export_conv_stem(
         constants=np.concatenate([*constants, own]),
         options=stage_options([len(kernel) for kernel in kernels]),
         image_height=image_height,
-        may_overwrite=may_overwrite,
+        tokens_may_overwrite=tokens_may_overwrite,
         class_token=class_token,
+        read_later=read_later,
     )

@@ -34,16 +34,6 @@ def export_patch_embed(
     """
     quantization = activation_quantization(layer, "output")
     kernel, constants = layer_constants(layer, source.quantization, [quantization], residual=True)
-    width, channels = source.shape[2:]
-    may_overwrite = not read_later and tokens_may_overwrite(
-        image_height,
-        width,
-        layer.patch_size,
-        channels,
-        layer.embed_dim,
-        quantization.num_bits // 8,
-        class_token is not None,
-    )
     return add_stem(
         "McuformerPatchEmbed",
         layer,
@@ -53,6 +43,7 @@ def export_patch_embed(
         constants=constants,
         options={"tile": tile},
         image_height=image_height,
-        may_overwrite=may_overwrite,
+        tokens_may_overwrite=tokens_may_overwrite,
         class_token=class_token,
+        read_later=read_later,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mcuformer_tflm.convert.class_token import add_class_token
@@ -23,8 +25,9 @@ def add_stem(
     constants: np.ndarray,
     options: dict[str, int],
     image_height: int,
-    may_overwrite: bool,
+    tokens_may_overwrite: Callable[..., bool],
     class_token: ClassToken | None,
+    read_later: bool,
 ) -> Activation:
     """Adds the operator of a stem, with its positions.
 
@@ -37,8 +40,9 @@ def add_stem(
         constants: int32[units, 3].
         options: Those that this operator alone has.
         image_height: Rows of the image.
-        may_overwrite: Whether tokens may overwrite the image, if it is whole.
+        tokens_may_overwrite: The twin's rule for an image that is whole.
         class_token: Which writes a token before the patches.
+        read_later: Whether another stem reads the image afterwards, so that it must stay.
     """
     quantization = activation_quantization(layer, "output")
     position_quantization = activation_quantization(layer, "position")
@@ -51,8 +55,13 @@ def add_stem(
     ]
     if class_token is not None:
         inputs.append(add_class_token(class_token, graph, quantization))
-    whole = source.shape[1] == image_height
-    mode = ("in place" if may_overwrite else "whole") if whole else "strips"
+    mode = "strips"
+    if source.shape[1] == image_height:
+        in_place = not read_later and tokens_may_overwrite(
+            image_height, source.shape[2], layer.patch_size, source.shape[3], layer.embed_dim,
+            quantization.num_bits // 8, class_token is not None,
+        )  # fmt: skip
+        mode = "in place" if in_place else "whole"
     multiplier, shift = numbers(residual_multiplier(position_quantization, quantization))
     shape = (1, layer.num_tokens + (class_token is not None), layer.embed_dim)
     output = graph.add_activation(layer.name, shape, quantization)

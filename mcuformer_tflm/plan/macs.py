@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mcuformer_tflm.custom_ops.reference.conv_stem import KERNEL_SIZE, stage_channels
+from mcuformer_tflm.custom_ops.reference.conv_stem import convolution_sizes, stage_channels
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
 
@@ -57,10 +57,7 @@ def _patches(operator: Operator, source: Tensor, output: Tensor) -> tuple[int, i
 
 
 def _conv_stem(operator: Operator, source: Tensor, output: Tensor) -> int:
-    height, width, channels = operator.options["image_height"], *source.shape[2:]
-    total = 0
-    for units in stage_channels(operator.options):
-        height, width = -(-height // 2), -(-width // 2)
-        total += height * width * units * KERNEL_SIZE**2 * channels
-        channels = units
-    return total + height * width * channels * output.shape[-1]
+    height, (width, channels) = operator.options["image_height"], source.shape[2:]
+    stages = stage_channels(operator.options)
+    sizes = convolution_sizes(height, width, channels, stages, output.shape[-1])
+    return sum(map(math.prod, sizes))

@@ -34,15 +34,11 @@ def convolutions(architecture: Architecture) -> list[Convolution]:
     One as large as a patch, or stages of 3x3 and a projection of 1x1.
     """
     arch = architecture
-    height, width, channels = arch.image_shape
     if arch.stem == "patch":
-        return [Convolution(arch.embed_dim, arch.patch_size**2 * channels, arch.num_tokens)]
-    found = []
-    for units in conv_stem.stem_channels(arch.embed_dim, arch.patch_size):
-        height, width = -(-height // 2), -(-width // 2)
-        found.append(Convolution(units, conv_stem.KERNEL_SIZE**2 * channels, height * width))
-        channels = units
-    return [*found, Convolution(arch.embed_dim, channels, arch.num_tokens)]
+        return [Convolution(arch.embed_dim, arch.patch_size**2 * arch.channels, arch.num_tokens)]
+    channels = conv_stem.stem_channels(arch.embed_dim, arch.patch_size)
+    sizes = conv_stem.convolution_sizes(*arch.image_shape, channels, arch.embed_dim)
+    return [Convolution(*size) for size in sizes]
 
 
 def strip_rows(architecture: Architecture) -> int:
