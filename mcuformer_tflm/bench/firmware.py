@@ -17,11 +17,8 @@ from mcuformer_tflm.bench.models import (
 )
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.metadata import read_architecture
-from mcuformer_tflm.firmware.measurement import (
-    BLOCK_TOKENS,
-    EXTERNAL_BYTES_PER_SECOND,
-    measure_firmware,
-)
+from mcuformer_tflm.firmware.measurement import BLOCK_TOKENS, measure_firmware
+from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 from mcuformer_tflm.tflite.model_graph import read_graph
@@ -104,11 +101,12 @@ def measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
         f"inner loop of {figures.core}), {figures.megahertz} MHz, no wait for internal flash",
     )  # fmt: skip
     if figures.milliseconds_external_flash_estimated is not None:
+        speed = get_board(board).external_bytes_per_second
         yield row(
             "milliseconds_external_flash_estimated",
             figures.milliseconds_external_flash_estimated, "ms",
             f"an estimate, to add: external constants read once every {BLOCK_TOKENS} tokens at "
-            f"{EXTERNAL_BYTES_PER_SECOND / 1e6:.0f} MB/s, nothing cached, nothing overlapped",
+            f"{speed / 1e6:.0f} MB/s, nothing cached, nothing overlapped",
         )  # fmt: skip
     for name, instructions in figures.by_operator.items():
         operator = name.removeprefix("run_")

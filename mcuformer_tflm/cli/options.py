@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-Board = Annotated[str, typer.Option(help="stm32f427, stm32f746, stm32f746-discovery or stm32h743.")]
+Board = Annotated[
+    str,
+    typer.Option(
+        help="stm32f427, stm32f746, stm32f746-discovery, stm32h743, or a .toml that describes a "
+        "board."
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
 ZooName = Annotated[str, typer.Argument(help="A model's name, as `mcuformer zoo list` tells it.")]
 Data = Annotated[

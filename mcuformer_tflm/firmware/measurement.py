@@ -20,10 +20,6 @@ from mcuformer_tflm.plan.macs import graph_macs, most_tokens
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
 
-# The highest clock of each board's data sheet.
-_MEGAHERTZ = {"stm32f427": 180, "stm32f746": 216, "stm32f746-discovery": 216, "stm32h743": 480}
-# QSPI flash on four lines at 108 MHz.
-EXTERNAL_BYTES_PER_SECOND = 54_000_000
 # Tokens that one pass over a layer's weights serves (kernels/dot.h).
 BLOCK_TOKENS = 4
 
@@ -72,16 +68,15 @@ def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> F
         picture: int8[1, height, width, channels].
 
     Raises:
-        ConfigError: If the board's clock is not known.
+        ConfigError: If the board's clock is not known, or the speed of external flash that is used.
         EmulatorError: If the firmware's logits are not TFLM's.
         ToolchainError: If the compiler, llvm-mca or the extra ``emulator`` is missing.
     """
     target = get_board(board)
-    megahertz = _MEGAHERTZ.get(target.name)
-    if megahertz is None:
+    if target.megahertz is None:
         raise ConfigError(
-            f"board is {target.name!r}, whose clock is not known; firmware is measured on "
-            f"{', '.join(_MEGAHERTZ)}."
+            f"board is {target.name!r}, whose clock is not known; firmware is measured on boards "
+            "with megahertz."
         )
     interpreter = MicroInterpreter(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,8 +87,13 @@ def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> F
         cpi = cycles_per_instruction(image.elf, target.core)
     wait = None
     if placement.external_bytes:
+        if not target.external_bytes_per_second:
+            raise ConfigError(
+                f"board is {target.name!r}, whose external flash holds constants and is of unknown "
+                "speed; give external_bytes_per_second (in a file, bytes_per_second)."
+            )
         passes = -(-most_tokens(interpreter.graph) // BLOCK_TOKENS)
-        wait = placement.external_bytes * passes / EXTERNAL_BYTES_PER_SECOND * 1000
+        wait = placement.external_bytes * passes / target.external_bytes_per_second * 1000
     return FirmwareFigures(
         core=target.core,
         macs=graph_macs(interpreter.graph),
@@ -104,8 +104,8 @@ def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> F
         arena_bytes=placement.arena_bytes,
         stack_bytes=count.stack_bytes,
         cycles_per_instruction=cpi,
-        megahertz=megahertz,
-        milliseconds_estimated=round(count.instructions * cpi / megahertz / 1000, 2),
+        megahertz=target.megahertz,
+        milliseconds_estimated=round(count.instructions * cpi / target.megahertz / 1000, 2),
         milliseconds_external_flash_estimated=None if wait is None else round(wait, 1),
     )
 

@@ -34,8 +34,9 @@ function(mcuformer_firmware target board)
     ${MCUFORMER_SUPPORT}/board/stack.cc
     ${MCUFORMER_SUPPORT}/board/start.cc
     ${MCUFORMER_IO})
-  if(EXISTS ${MCUFORMER_SUPPORT}/board/${board}.cc AND NOT MCUFORMER_EMULATED)
-    target_sources(${target} PRIVATE ${MCUFORMER_SUPPORT}/board/${board}.cc)
+  string(REPLACE "-" "_" start_up ${board})
+  if(EXISTS ${MCUFORMER_SUPPORT}/board/start_up/${start_up}.cc AND NOT MCUFORMER_EMULATED)
+    target_sources(${target} PRIVATE ${MCUFORMER_SUPPORT}/board/start_up/${start_up}.cc)
   endif()
   target_include_directories(${target} PRIVATE ${MCUFORMER_SUPPORT})
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror>)

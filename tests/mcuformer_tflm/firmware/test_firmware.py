@@ -397,6 +397,6 @@ def test_the_one_block_vit_takes_the_instructions_and_code_that_are_promised(fas
 
 
 def test_measuring_on_a_board_of_unknown_clock_is_refused_before_anything_is_built():
-    board = dataclasses.replace(get_board("stm32f746"), name="mine")
+    board = dataclasses.replace(get_board("stm32f746"), name="mine", megahertz=None)
     with pytest.raises(ConfigError, match=r"board is 'mine', whose clock is not known"):
         measure_firmware(b"", board, np.zeros((1, 28, 28, 1), np.int8))

@@ -223,7 +223,7 @@ def test_budget_of_two_regions_is_what_the_planner_can_fill():
         network = (SearchSpace(), FASHION_MNIST_SPACE)[rng.integers(2)].sample(rng)
         total, share = head_bytes(network) * rng.uniform(1, 1.2), rng.uniform(0.5, 0.8)
         sizes = [int(total * part) // 16 * 16 for part in (share, 1 - share)]
-        regions = tuple(SramRegion(str(i), i << 28, size) for i, size in enumerate(sizes))
+        regions = tuple(SramRegion(f"ram{i}", i << 28, size) for i, size in enumerate(sizes))
         fits = fits_regions(network, sizes)
         if found[fits] == 8:
             continue
