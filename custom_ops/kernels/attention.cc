@@ -185,16 +185,20 @@ class HeadStreamer {
   }
 
   void Run(int head, int8_t* output) {
-    for (int first = 0; first < params_.tokens; first += kBlockTokens) KeysAndValues(head, first);
+    const int stride = params_.num_heads * params_.head_dim;
+    int8_t* context = output + head * params_.head_dim;
+    for (int first = 0; first < params_.tokens; first += kBlockTokens) {
+      Project(head, first, context + first * stride);
+    }
+    const int16_t* bias = weights_.position_bias;
+    if (bias != nullptr) bias += head * PositionBiases(params_);
     for (int first = 0; first < params_.tokens; first += kBlockTokens) {
       const int rows = Rows(first);
-      Queries(head, first, rows);
-      const int16_t* bias = weights_.position_bias;
-      AttentionLogits(params_, bias == nullptr ? nullptr : bias + head * PositionBiases(params_),
-                      first, rows, queries_, keys_, scores_);
+      int8_t* target = context + first * stride;
+      WidenQueries(head, first, rows, target);
+      AttentionLogits(params_, bias, first, rows, queries_, keys_, scores_);
       AttentionSoftmax(params_.tokens, rows, weights_.exp_table, scores_);
-      AttentionContext(params_, rows, scores_, values_,
-                       output + (first * params_.num_heads + head) * params_.head_dim);
+      AttentionContext(params_, rows, scores_, values_, target);
     }
   }
 
@@ -233,6 +237,13 @@ class HeadStreamer {
     }
   }
 
+  // Where a part of a head lies in an input that holds queries, keys and values.
+  const int8_t* Given(int head, Part part, int first) const {
+    return reinterpret_cast<const int8_t*>(input_) +
+           ((first * kNumParts + part) * params_.num_heads + head) * params_.head_dim;
+  }
+  int GivenStride() const { return kNumParts * params_.num_heads * params_.head_dim; }
+
   // Calls a store for MultiplyBlock with one part of up to four tokens.
   template <typename Store>
   void ForEach(int head, Part part, int first, int rows, Store store) const {
@@ -241,26 +252,32 @@ class HeadStreamer {
                     PartOf(head, part), store);
       return;
     }
-    const int stride = kNumParts * params_.num_heads * params_.head_dim;
-    const int8_t* from = reinterpret_cast<const int8_t*>(input_) + first * stride +
-                         (part * params_.num_heads + head) * params_.head_dim;
-    for (int row = 0; row < rows; ++row, from += stride) {
+    const int8_t* from = Given(head, part, first);
+    for (int row = 0; row < rows; ++row, from += GivenStride()) {
       for (int channel = 0; channel < params_.head_dim; ++channel) {
         store(row, channel, from[channel], Unscaled());
       }
     }
   }
 
-  void KeysAndValues(int head, int first) {
+  // Keys and values of up to four tokens; their queries wait where their context will be, so that
+  // tokens are normalised once a head.
+  void Project(int head, int first, int8_t* context) {
     const int rows = Rows(first);
-    if (Projects()) Load(first, rows);
+    if (Projects()) {
+      Load(first, rows);
+      ForEach(head, kQuery, first, rows, ToRows{context, params_.num_heads * params_.head_dim, 0});
+    }
     ForEach(head, kKey, first, rows, ToKeys{keys_, first, params_.head_dim});
     ForEach(head, kValue, first, rows, ToValues{values_, first, params_.tokens});
   }
 
-  void Queries(int head, int first, int rows) {
-    if (Projects()) Load(first, rows);
-    ForEach(head, kQuery, first, rows, ToBlock{queries_, 0});
+  void WidenQueries(int head, int first, int rows, const int8_t* context) {
+    if (Projects()) {
+      WidenTokens(context, params_.num_heads * params_.head_dim, rows, params_.head_dim, queries_);
+    } else {
+      WidenTokens(Given(head, kQuery, first), GivenStride(), rows, params_.head_dim, queries_);
+    }
   }
 
   const AttentionParams& params_;
@@ -306,13 +323,8 @@ void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* b
 void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,
                       const int8_t* values, int8_t* output) {
   const UnitConstants context = {0, params.context.multiplier, params.context.shift};
-  const int stride = params.num_heads * params.head_dim;
-  const int32_t zero_point = params.output_zero_point;
   MultiplyBlock(probabilities, rows, params.tokens, params.head_dim, values, context,
-                [=](int row, int channel, int32_t sum, const auto& rescale) {
-                  output[row * stride + channel] =
-                      static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
-                });
+                ToRows{output, params.num_heads * params.head_dim, params.output_zero_point});
 }
 
 size_t AttentionScratchBytes(const AttentionParams& params, bool projects, bool low_rank) {

@@ -71,8 +71,9 @@ void AttentionContext(const AttentionParams& params, int rows, const int16_t* pr
 size_t AttentionScratchBytes(const AttentionParams& params, bool projects, bool low_rank);
 
 // input: T[tokens, width], or [tokens, norm.width] where qkv_u is there, int8 (normalised or not)
-// or int16 (not). output: int8[tokens, num_heads, head_dim], apart from the input. scratch: 4-byte
-// aligned. Queries, keys and values have zero point 0.
+// or int16 (not). output: int8[tokens, num_heads, head_dim], apart from the input; it holds a
+// head's queries until their context takes their place. scratch: 4-byte aligned. Queries, keys and
+// values have zero point 0.
 template <typename T>
 void Attention(const AttentionParams& params, const AttentionWeights& weights, const T* input,
                int8_t* scratch, int8_t* output);

@@ -45,11 +45,7 @@ void FullyConnected(const FullyConnectedParams& params, const FullyConnectedWeig
     return;
   }
   Walk(params, weights, input, scratch, grows, [=](int first) {
-    int8_t* target = output + first * units;
-    return [=](int token, int unit, int32_t sum, const auto& rescale) {
-      target[token * units + unit] =
-          static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
-    };
+    return ToRows{output + first * units, units, zero_point};
   });
 }
 

@@ -36,6 +36,18 @@ inline void WithRescale(const UnitConstants& unit, Use use) {
 
 // Stores for MultiplyBlock: named, so that the code of each is there once.
 
+// int8 into rows, `stride` bytes apart.
+struct ToRows {
+  template <typename Rescale>
+  void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
+    output[token * stride + unit] =
+        static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
+  }
+  int8_t* output;
+  int stride;
+  int32_t zero_point;
+};
+
 // int8 into another token block.
 struct ToBlock {
   template <typename Rescale>
