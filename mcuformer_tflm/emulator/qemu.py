@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+import socket
 import subprocess
-import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.emulator.semihosting import SemihostingServer
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError, ToolchainError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
 
@@ -57,7 +59,8 @@ def run_firmware(
 
     Raises:
         ConfigError: If there is no machine for the core.
-        EmulatorError: If it does not end in time.
+        EmulatorError: If it does not end in time, or asks for more of this machine than its two
+            files, text and an end (``SemihostingServer``).
         ToolchainError: If QEMU is not installed.
         DataError: If the pictures are not int8.
     """
@@ -70,25 +73,36 @@ def run_firmware(
             "qemu-system-arm is not installed. Run `apt-get install qemu-system-arm` (Debian), or "
             "`make setup` in the checkout."
         )
-    semihosting = "enable=on,target=native" + "".join(
+    semihosting = "enable=on,target=gdb" + "".join(
         f",arg={argument}" for argument in ["firmware", *arguments.split()]
     )
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "input.bin").write_bytes(pictures.tobytes())
-        command = [qemu, "-M", MACHINES[core], "-display", "none", "-monitor", "none",
-                   "-serial", "none", "-semihosting-config", semihosting,
-                   "-kernel", str(image.resolve())]  # fmt: skip
+    ours, its = socket.socketpair()
+    command = [qemu, "-M", MACHINES[core], "-display", "none", "-monitor", "none",
+               "-serial", "none", "-semihosting-config", semihosting, "-S",
+               "-chardev", f"socket,id=debugger,fd={its.fileno()}", "-gdb", "chardev:debugger",
+               "-kernel", str(image.resolve())]  # fmt: skip
+    server = SemihostingServer(ours, pictures.tobytes(), time.monotonic() + timeout)
+    with ours, its, subprocess.Popen(
+        command, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    ) as process:  # fmt: skip
+        its.close()
         try:
-            result = subprocess.run(
-                command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                timeout=timeout, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
+            server.serve()
+            messages, _ = process.communicate(timeout=timeout)
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise EmulatorError(
                 f"{image.name} did not end within {timeout:.0f} seconds on {MACHINES[core]}."
             ) from error
-        output_file = Path(folder) / "output.bin"
-        content = output_file.read_bytes() if output_file.exists() else b""
+        finally:
+            process.kill()
+    if server.refused:
+        raise EmulatorError(
+            f"{image.name} asked this machine for what firmware has no need of, and was refused: "
+            f"{', '.join(dict.fromkeys(server.refused))}."
+        )
+    content = server.output.getvalue()
     whole = len(content) // output_bytes * output_bytes
     outputs = np.frombuffer(content[:whole], np.int8).reshape(-1, output_bytes)
-    return FirmwareRun(outputs, result.stdout + result.stderr, result.returncode)
+    log = server.text.decode(errors="replace") + messages
+    return FirmwareRun(outputs, log, process.returncode)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mcuformer_tflm.firmware.operators import EMITTERS
-from mcuformer_tflm.firmware.step import Step, address, identifier
+from mcuformer_tflm.firmware.step import Step, address, comment, unique_identifiers
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
@@ -48,7 +48,7 @@ def constant_tensors(graph: ModelGraph) -> list[int]:
 def operator_functions(graph: ModelGraph) -> list[str]:
     """Returns the name of each operator's C++ function, after its output, in order."""
     outputs = [graph.tensors[operator.outputs[0]].name for operator in graph.operators]
-    return _unique([f"run_{identifier(name)}" for name in outputs])
+    return [f"run_{name}" for name in unique_identifiers(outputs)]
 
 
 def check_operators(graph: ModelGraph) -> None:
@@ -142,7 +142,7 @@ def _function(step: Step, name: str, body: str) -> str:
 
 def _describe(graph: ModelGraph, index: int) -> str:
     tensor = graph.tensors[index]
-    return f"{tensor.name} {tensor.dtype}{list(tensor.shape)}"
+    return f"{comment(tensor.name)} {tensor.dtype}{list(tensor.shape)}"
 
 
 def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) -> list[str]:
@@ -255,7 +255,7 @@ def output_offsets(graph: ModelGraph) -> dict[int, int]:
 def _outputs(graph: ModelGraph) -> str:
     # Where each output lies, and what its integers stand for.
     offsets = output_offsets(graph)
-    names = _unique([identifier(graph.tensors[index].name).upper() for index in offsets])
+    names = unique_identifiers(graph.tensors[index].name.upper() for index in offsets)
     lines = []
     for name, (index, offset) in zip(names, offsets.items(), strict=True):
         tensor = graph.tensors[index]
@@ -269,17 +269,9 @@ def _outputs(graph: ModelGraph) -> str:
 
 
 def _symbols(graph: ModelGraph, tensors: list[int]) -> dict[int, str]:
-    names = [f"mcuformer_{identifier(graph.tensors[i].name)}" for i in tensors]
-    return dict(zip(tensors, _unique(names), strict=True))
-
-
-def _unique(names: list[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    result = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return result
+    # No function's name of mcuformer.h has this beginning.
+    names = unique_identifiers(graph.tensors[i].name for i in tensors)
+    return {i: f"mcuformer_constant_{name}" for i, name in zip(tensors, names, strict=True)}
 
 
 def _assemble(
