@@ -11,21 +11,27 @@ enum Part { kQuery, kKey, kValue, kNumParts };
 
 size_t AtLeast(size_t a, size_t b) { return a > b ? a : b; }
 
-// Scratch, one part behind the other. Normalised tokens, and then their products with U of a
-// low-rank pair, lie where the scores will be.
+// Scratch, one part behind the other. Normalised tokens lie where the scores will be, four at a
+// time; so do, of a single block, their products with U of a low-rank pair.
 struct Layout {
-  Layout(const AttentionParams& params, bool projects, bool low_rank) {
+  Layout(const AttentionParams& params, bool projects, bool low_rank)
+      : at_once(projects ? TokensAtOnce(params.tokens, params.block_tokens) : kBlockTokens) {
     const int width = low_rank ? params.norm.width : params.width;
     values = PackedWeightBytes(params.tokens, params.head_dim, 8);
     scores = values + PackedWeightBytes(params.head_dim, params.tokens, 8);
     const size_t normalised = projects ? size_t{kBlockTokens} * width : 0;
-    const size_t ranks = low_rank ? TokenBlockBytes(params.width) : 0;
-    queries = scores + AtLeast(AtLeast(TokenBlockBytes(params.tokens), ranks),
+    const size_t rank_bytes = low_rank ? TokenBlocksBytes(at_once, params.width) : 0;
+    const bool apart = at_once > kBlockTokens;
+    queries = scores + AtLeast(AtLeast(TokenBlockBytes(params.tokens), apart ? 0 : rank_bytes),
                                (normalised + 15) & ~size_t{15});
-    block = queries + TokenBlockBytes(params.head_dim);
-    size = block + (projects ? TokenBlockBytes(width) : 0);
+    blocks = queries + TokenBlockBytes(params.head_dim);
+    const size_t end = blocks + (projects ? TokenBlocksBytes(at_once, width) : 0);
+    ranks = apart ? end : scores;
+    stage = apart ? end + rank_bytes : end;
+    size = stage + StageBytes(at_once, width > params.width ? width : params.width);
   }
-  size_t values, scores, queries, block, size;
+  int at_once;
+  size_t values, scores, queries, blocks, ranks, stage, size;
 };
 
 // Stores for MultiplyBlock: packed weights, of which a key is a unit and a value a column.
@@ -181,19 +187,22 @@ class HeadStreamer {
     values_ = scratch + layout.values;
     scores_ = reinterpret_cast<int16_t*>(scratch + layout.scores);
     queries_ = reinterpret_cast<int16_t*>(scratch + layout.queries);
-    block_ = reinterpret_cast<int16_t*>(scratch + layout.block);
+    blocks_ = reinterpret_cast<int16_t*>(scratch + layout.blocks);
+    ranks_ = reinterpret_cast<int16_t*>(scratch + layout.ranks);
+    stage_ = scratch + layout.stage;
+    at_once_ = layout.at_once;
   }
 
   void Run(int head, int8_t* output) {
     const int stride = params_.num_heads * params_.head_dim;
     int8_t* context = output + head * params_.head_dim;
-    for (int first = 0; first < params_.tokens; first += kBlockTokens) {
-      Project(head, first, context + first * stride);
+    for (int first = 0; first < params_.tokens; first += at_once_) {
+      Project(head, first, Count(first, params_.tokens, at_once_), context + first * stride);
     }
     const int16_t* bias = weights_.position_bias;
     if (bias != nullptr) bias += head * PositionBiases(params_);
     for (int first = 0; first < params_.tokens; first += kBlockTokens) {
-      const int rows = Rows(first);
+      const int rows = Count(first, params_.tokens, kBlockTokens);
       int8_t* target = context + first * stride;
       WidenQueries(head, first, rows, target);
       AttentionLogits(params_, bias, first, rows, queries_, keys_, scores_);
@@ -206,8 +215,9 @@ class HeadStreamer {
   bool Projects() const { return weights_.qkv.weights != nullptr; }
   bool LowRank() const { return weights_.qkv_u.weights != nullptr; }
 
-  int Rows(int first) const {
-    return params_.tokens - first < kBlockTokens ? params_.tokens - first : kBlockTokens;
+  // How many of `tokens` there are from `first` on, up to `most`.
+  static int Count(int first, int tokens, int most) {
+    return tokens - first < most ? tokens - first : most;
   }
 
   // The packed layer of one part of a head.
@@ -218,22 +228,28 @@ class HeadStreamer {
             weights_.qkv.constants + index * params_.head_dim, bits};
   }
 
-  // Widens up to four tokens, normalised, into the block; of a low-rank pair multiplies them by U.
-  void Load(int first, int rows) {
+  // Widens tokens, normalised, into the blocks; of a low-rank pair multiplies them by U. Where all
+  // of them lie there already, for an earlier head, nothing is left to do.
+  void Load(int first, int tokens) {
+    if (loaded_) return;
+    loaded_ = tokens == params_.tokens && at_once_ > kBlockTokens;
     const int width = LowRank() ? params_.norm.width : params_.width;
-    const T* tokens = input_ + first * width;
-    const int8_t* normalised;
-    if (weights_.gamma != nullptr) {
-      int8_t* target = reinterpret_cast<int8_t*>(scores_);
-      LayerNorm(params_.norm, rows, tokens, weights_.gamma, weights_.beta, target);
-      normalised = target;
-    } else {
-      normalised = reinterpret_cast<const int8_t*>(tokens);
+    for (int token = 0; token < tokens; token += kBlockTokens) {
+      const int rows = Count(token, tokens, kBlockTokens);
+      const T* from = input_ + (first + token) * width;
+      const int8_t* normalised = reinterpret_cast<const int8_t*>(from);
+      if (weights_.gamma != nullptr) {
+        int8_t* target = reinterpret_cast<int8_t*>(scores_);
+        LayerNorm(params_.norm, rows, from, weights_.gamma, weights_.beta, target);
+        normalised = target;
+      }
+      WidenTokens(normalised, width, rows, width, TokenBlockAt(blocks_, token, width));
     }
-    WidenTokens(normalised, width, rows, width, block_);
     if (LowRank()) {
-      MultiplyBlock(block_, rows, width, params_.width, weights_.qkv_u,
-                    ToBlock{scores_, params_.rank_zero_point});
+      const auto to_ranks = [this](int token) {
+        return ToBlock{TokenBlockAt(ranks_, token, params_.width), params_.rank_zero_point};
+      };
+      MultiplyTokenBlocks(blocks_, tokens, width, params_.width, weights_.qkv_u, stage_, to_ranks);
     }
   }
 
@@ -244,32 +260,40 @@ class HeadStreamer {
   }
   int GivenStride() const { return kNumParts * params_.num_heads * params_.head_dim; }
 
-  // Calls a store for MultiplyBlock with one part of up to four tokens.
-  template <typename Store>
-  void ForEach(int head, Part part, int first, int rows, Store store) const {
+  // Stores one part of the tokens from `first` on: store_at(token) is a store for MultiplyBlock
+  // that counts from there.
+  template <typename StoreAt>
+  void ForEach(int head, Part part, int first, int tokens, StoreAt store_at) const {
     if (Projects()) {
-      MultiplyBlock(LowRank() ? scores_ : block_, rows, params_.width, params_.head_dim,
-                    PartOf(head, part), store);
+      MultiplyTokenBlocks(LowRank() ? ranks_ : blocks_, tokens, params_.width, params_.head_dim,
+                          PartOf(head, part), stage_, store_at);
       return;
     }
+    const auto store = store_at(0);
     const int8_t* from = Given(head, part, first);
-    for (int row = 0; row < rows; ++row, from += GivenStride()) {
+    for (int row = 0; row < tokens; ++row, from += GivenStride()) {
       for (int channel = 0; channel < params_.head_dim; ++channel) {
         store(row, channel, from[channel], Unscaled());
       }
     }
   }
 
-  // Keys and values of up to four tokens; their queries wait where their context will be, so that
-  // tokens are normalised once a head.
-  void Project(int head, int first, int8_t* context) {
-    const int rows = Rows(first);
+  // Keys and values of some tokens; their queries wait where their context will be, so that tokens
+  // are normalised once a head.
+  void Project(int head, int first, int tokens, int8_t* context) {
     if (Projects()) {
-      Load(first, rows);
-      ForEach(head, kQuery, first, rows, ToRows{context, params_.num_heads * params_.head_dim, 0});
+      Load(first, tokens);
+      const int stride = params_.num_heads * params_.head_dim;
+      ForEach(head, kQuery, first, tokens, [=](int token) {
+        return ToRows{context + token * stride, stride, 0};
+      });
     }
-    ForEach(head, kKey, first, rows, ToKeys{keys_, first, params_.head_dim});
-    ForEach(head, kValue, first, rows, ToValues{values_, first, params_.tokens});
+    ForEach(head, kKey, first, tokens, [=](int token) {
+      return ToKeys{keys_, first + token, params_.head_dim};
+    });
+    ForEach(head, kValue, first, tokens, [=](int token) {
+      return ToValues{values_, first + token, params_.tokens};
+    });
   }
 
   void WidenQueries(int head, int first, int rows, const int8_t* context) {
@@ -283,11 +307,15 @@ class HeadStreamer {
   const AttentionParams& params_;
   const AttentionWeights& weights_;
   const T* input_;
+  int at_once_;
+  bool loaded_ = false;
   int8_t* keys_;
   int8_t* values_;
   int16_t* scores_;
   int16_t* queries_;
-  int16_t* block_;
+  int16_t* blocks_;
+  int16_t* ranks_;
+  int8_t* stage_;
 };
 
 }  // namespace

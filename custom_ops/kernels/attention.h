@@ -9,6 +9,7 @@
 
 #include "kernels/layer_norm.h"
 #include "kernels/packed_layer.h"
+#include "kernels/token_blocks.h"
 
 namespace mcuformer {
 
@@ -29,6 +30,9 @@ struct AttentionParams {
   int grid_columns;
   int32_t rank_zero_point;  // between the layers of a low-rank pair
   LayerNormParams norm;     // of a token's width
+  // Tokens that one pass over qkv serves, a multiple of 4. Where that is all of them, they are
+  // normalised once for all heads.
+  int block_tokens = kBlockTokens;
 };
 
 struct AttentionWeights {

@@ -5,25 +5,30 @@
 namespace mcuformer {
 namespace {
 
-// Calls store(first, token, unit, sum, rescale) with the last layer's sums, four tokens, counted
-// from `first`, at a time.
+// Calls a store with the last layer's sums: store(first) gives that which counts tokens from
+// `first` on.
 template <typename Store>
 void Walk(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
           const int8_t* input, int8_t* scratch, bool backwards, Store store) {
-  auto* block = reinterpret_cast<int16_t*>(scratch);
-  auto* ranks = reinterpret_cast<int16_t*>(scratch + TokenBlockBytes(params.width));
-  const int last = (params.tokens - 1) / kBlockTokens * kBlockTokens;
-  for (int step = 0; step <= last; step += kBlockTokens) {
+  const int width = params.width, rank = params.rank;
+  const int at_once = TokensAtOnce(params.tokens, params.block_tokens);
+  auto* blocks = reinterpret_cast<int16_t*>(scratch);
+  auto* ranks = reinterpret_cast<int16_t*>(scratch + TokenBlocksBytes(at_once, width));
+  int8_t* stage = scratch + TokenBlocksBytes(at_once, width) + TokenBlocksBytes(at_once, rank);
+  const int last = (params.tokens - 1) / at_once * at_once;
+  for (int step = 0; step <= last; step += at_once) {
     const int first = backwards ? last - step : step;
-    const int tokens = params.tokens - first < kBlockTokens ? params.tokens - first : kBlockTokens;
-    WidenTokens(input + first * params.width, params.width, tokens, params.width, block);
-    if (params.rank == 0) {
-      MultiplyBlock(block, tokens, params.width, params.units, weights.layer, store(first));
+    const int tokens = params.tokens - first < at_once ? params.tokens - first : at_once;
+    const auto store_at = [&](int offset) { return store(first + offset); };
+    WidenTokenBlocks(input + first * width, width, tokens, width, blocks);
+    if (rank == 0) {
+      MultiplyTokenBlocks(blocks, tokens, width, params.units, weights.layer, stage, store_at);
       continue;
     }
-    MultiplyBlock(block, tokens, params.width, params.rank, weights.layer,
-                  ToBlock{ranks, params.rank_zero_point});
-    MultiplyBlock(ranks, tokens, params.rank, params.units, weights.second, store(first));
+    MultiplyTokenBlocks(blocks, tokens, width, rank, weights.layer, stage, [&](int offset) {
+      return ToBlock{TokenBlockAt(ranks, offset, rank), params.rank_zero_point};
+    });
+    MultiplyTokenBlocks(ranks, tokens, rank, params.units, weights.second, stage, store_at);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/packed_layer.h"
+#include "kernels/token_blocks.h"
 
 namespace mcuformer {
 
@@ -17,6 +18,7 @@ struct FullyConnectedParams {
   int rank;   // between the two layers of a low-rank pair, or 0 for one layer
   int32_t rank_zero_point;
   int32_t output_zero_point;
+  int block_tokens = kBlockTokens;  // that one pass over the weights serves; a multiple of 4
 };
 
 struct FullyConnectedWeights {
@@ -25,15 +27,17 @@ struct FullyConnectedWeights {
   const int8_t* gelu_table;  // int8[256] applied to the output (kernels/gelu.h), or null
 };
 
-// Four tokens widened to 16 bits, and between the layers of a pair four more.
-constexpr size_t FullyConnectedScratchBytes(int width, int rank) {
-  return TokenBlockBytes(width) + TokenBlockBytes(rank);
+// Tokens widened to 16 bits, between the layers of a pair as many more, and staged weights.
+constexpr size_t FullyConnectedScratchBytes(const FullyConnectedParams& params) {
+  const int at_once = TokensAtOnce(params.tokens, params.block_tokens);
+  return TokenBlocksBytes(at_once, params.width) + TokenBlocksBytes(at_once, params.rank) +
+         StageBytes(at_once, params.width > params.rank ? params.width : params.rank);
 }
 
 // input: int8[tokens, width]. output: int8[tokens, units], apart from the input or starting
-// where it starts. scratch: FullyConnectedScratchBytes, 4-byte aligned. Four tokens are copied
-// out before their outputs are written; growing rows are walked last to first, shrinking rows
-// first to last: so no row is overwritten before it was read.
+// where it starts. scratch: FullyConnectedScratchBytes, 4-byte aligned. `block_tokens` tokens are
+// copied out before their outputs are written; growing rows are walked last to first, shrinking
+// rows first to last: so no row is overwritten before it was read.
 void FullyConnected(const FullyConnectedParams& params, const FullyConnectedWeights& weights,
                     const int8_t* input, int8_t* scratch, int8_t* output);
 

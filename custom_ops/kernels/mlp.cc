@@ -7,19 +7,23 @@ namespace {
 
 size_t Greater(size_t a, size_t b) { return a > b ? a : b; }
 
-// Layers read one block and write the other in turn. The wide one holds the hidden layer, the
-// narrow one ranks; the input is widened into the one that the first layer does not write, and
-// is normalised in the other.
-size_t NormalisedBytes(int width) { return RoundUp(kBlockTokens * width, 4); }
-
-size_t NarrowBytes(int width, int rank) {
-  return rank > 0 ? Greater(TokenBlockBytes(rank), NormalisedBytes(width)) : TokenBlockBytes(width);
-}
-
-size_t WideBytes(int width, int hidden, int rank) {
-  return Greater(TokenBlockBytes(hidden),
-                 rank > 0 ? TokenBlockBytes(width) : NormalisedBytes(width));
-}
+// Layers read the blocks of one place and write those of the other in turn. The wide ones hold the
+// hidden layer, the narrow ones ranks; the input is widened into those that the first layer does
+// not write, and is normalised, four tokens at a time, in the other. Staged weights lie behind.
+struct Layout {
+  explicit Layout(const MlpParams& params)
+      : at_once(TokensAtOnce(params.tokens, params.block_tokens)) {
+    const int width = params.width, hidden = params.hidden, rank = params.rank;
+    const size_t normalised = RoundUp(kBlockTokens * width, 4);
+    const size_t input = TokenBlocksBytes(at_once, width);
+    wide = rank > 0 ? Greater(TokenBlocksBytes(at_once, rank), normalised) : input;
+    stage = wide + Greater(TokenBlocksBytes(at_once, hidden), rank > 0 ? input : normalised);
+    const int widest = width > hidden ? width : hidden;
+    size = stage + StageBytes(at_once, widest > rank ? widest : rank);
+  }
+  int at_once;
+  size_t wide, stage, size;
+};
 
 // A store for MultiplyBlock: the hidden layer.
 struct GeluToBlock {
@@ -34,43 +38,51 @@ struct GeluToBlock {
 
 }  // namespace
 
-size_t MlpScratchBytes(int width, int hidden, int rank) {
-  return NarrowBytes(width, rank) + WideBytes(width, hidden, rank);
-}
+size_t MlpScratchBytes(const MlpParams& params) { return Layout(params).size; }
 
 template <typename T>
 void Mlp(const MlpParams& params, const MlpWeights& weights, const T* input, int8_t* scratch,
          T* output) {
   const int width = params.width, hidden = params.hidden, rank = params.rank;
+  const Layout layout(params);
   auto* narrow = reinterpret_cast<int16_t*>(scratch);
-  auto* wide = reinterpret_cast<int16_t*>(scratch + NarrowBytes(width, rank));
+  auto* wide = reinterpret_cast<int16_t*>(scratch + layout.wide);
+  int8_t* stage = scratch + layout.stage;
   int16_t* start = rank > 0 ? wide : narrow;  // where the input is widened
   auto* normalised = reinterpret_cast<int8_t*>(rank > 0 ? narrow : wide);
-  const int last_width = rank > 0 ? rank : hidden;
-  const int16_t* last_block = rank > 0 ? narrow : wide;
+  const int inner = rank > 0 ? rank : width;
   const ResidualAdd add(params.residual);
-  for (int first = 0; first < params.tokens; first += kBlockTokens) {
-    const int rows = params.tokens - first < kBlockTokens ? params.tokens - first : kBlockTokens;
+  const auto to_ranks = [=](int32_t zero_point) {
+    return [=](int first) { return ToBlock{TokenBlockAt(narrow, first, rank), zero_point}; };
+  };
+  for (int first = 0; first < params.tokens; first += layout.at_once) {
+    const int tokens =
+        params.tokens - first < layout.at_once ? params.tokens - first : layout.at_once;
     const T* residual = input + first * width;
     T* target = output + first * width;
-    LayerNorm(params.norm, rows, residual, weights.gamma, weights.beta, normalised);
-    WidenTokens(normalised, width, rows, width, start);
-    const int16_t* block = start;
-    int block_width = width;
-    if (rank > 0) {
-      MultiplyBlock(start, rows, width, rank, weights.fc1_u,
-                    ToBlock{narrow, params.fc1_rank_zero_point});
-      block = narrow;
-      block_width = rank;
+    for (int token = 0; token < tokens; token += kBlockTokens) {
+      const int rows = tokens - token < kBlockTokens ? tokens - token : kBlockTokens;
+      LayerNorm(params.norm, rows, residual + token * width, weights.gamma, weights.beta,
+                normalised);
+      WidenTokens(normalised, width, rows, width, TokenBlockAt(start, token, width));
     }
-    MultiplyBlock(block, rows, block_width, hidden, weights.fc1_v,
-                  GeluToBlock{wide, params.hidden_zero_point, GeluFromZero(weights.gelu_table)});
     if (rank > 0) {
-      MultiplyBlock(wide, rows, hidden, rank, weights.fc2_u,
-                    ToBlock{narrow, params.fc2_rank_zero_point});
+      MultiplyTokenBlocks(start, tokens, width, rank, weights.fc1_u, stage,
+                          to_ranks(params.fc1_rank_zero_point));
     }
-    MultiplyBlock(last_block, rows, last_width, width, weights.fc2_v,
-                  ToResidual<T>{residual, target, width, add, params.output_zero_point});
+    MultiplyTokenBlocks(narrow, tokens, inner, hidden, weights.fc1_v, stage, [&](int token) {
+      return GeluToBlock{TokenBlockAt(wide, token, hidden), params.hidden_zero_point,
+                         GeluFromZero(weights.gelu_table)};
+    });
+    if (rank > 0) {
+      MultiplyTokenBlocks(wide, tokens, hidden, rank, weights.fc2_u, stage,
+                          to_ranks(params.fc2_rank_zero_point));
+    }
+    MultiplyTokenBlocks(rank > 0 ? narrow : wide, tokens, rank > 0 ? rank : hidden, width,
+                        weights.fc2_v, stage, [&](int token) {
+                          return ToResidual<T>{residual + token * width, target + token * width,
+                                               width, add, params.output_zero_point};
+                        });
   }
 }
 

@@ -1,5 +1,5 @@
 // A transformer block's whole MLP in one pass: normalise, expand, GELU, contract, add the
-// residual, for four tokens at a time, so that the hidden layer is never held.
+// residual, for a few tokens at a time, so that the hidden layer is never held whole.
 // Twin: custom_ops/reference/mlp.py.
 #ifndef MCUFORMER_KERNELS_MLP_H_
 #define MCUFORMER_KERNELS_MLP_H_
@@ -9,6 +9,7 @@
 
 #include "kernels/layer_norm.h"
 #include "kernels/packed_layer.h"
+#include "kernels/token_blocks.h"
 
 namespace mcuformer {
 
@@ -22,7 +23,8 @@ struct MlpParams {
   int32_t fc2_rank_zero_point;
   int32_t output_zero_point;
   ResidualScale residual;
-  LayerNormParams norm;  // of the same width
+  LayerNormParams norm;             // of the same width
+  int block_tokens = kBlockTokens;  // that one pass over the weights serves; a multiple of 4
 };
 
 struct MlpWeights {
@@ -35,7 +37,7 @@ struct MlpWeights {
   PackedLayer fc2_v;         // [width, rank or hidden]; multipliers with 2^kResidualFractionBits
 };
 
-size_t MlpScratchBytes(int width, int hidden, int rank);
+size_t MlpScratchBytes(const MlpParams& params);
 
 // input, output: T[tokens, width], int8 or int16; may be the same. scratch: MlpScratchBytes,
 // 4-byte aligned.

@@ -1,4 +1,4 @@
-// One layer's packed constants, and their product with a token block.
+// One layer's packed constants, and their product with token blocks.
 #ifndef MCUFORMER_KERNELS_PACKED_LAYER_H_
 #define MCUFORMER_KERNELS_PACKED_LAYER_H_
 
@@ -76,11 +76,13 @@ struct ToResidual {
 
 namespace packed_layer {
 
-// Packed weights and the constants of their units, `next` apart: 0 where all share them.
+// Packed weights and the constants of their units, `next` apart: 0 where all share them. A store
+// counts units from `first` on.
 struct Units {
   const int8_t* weights;
   const UnitConstants* constants;
   int next;
+  int first;
 };
 
 // The inner loop, and what 4-bit weights, held as nibbles, add to the sums of each token: null
@@ -116,8 +118,9 @@ template <typename Store>
       for (int token = 0; token < kBlockTokens; ++token) store(token, unit, sums[token], rescale);
     }
   };
-  for (int unit = 0; unit < units; unit += 2) {
-    const bool both = unit + 1 < units;
+  const int end = layer.first + units;
+  for (int unit = layer.first; unit < end; unit += 2) {
+    const bool both = unit + 1 < end;
     const UnitConstants* second = both ? constants + next : constants;
     const int32_t bias[2] = {constants->bias, second->bias};
     int32_t sums[2 * kBlockTokens];
@@ -142,28 +145,32 @@ template <typename Store>
     loop.dot(block + 2 * token, weights, steps, sums);
     for (int i = 0; i < 2 && unit + i < units; ++i) {
       const UnitConstants& constants = layer.constants[(unit + i) * layer.next];
-      store(token, unit + i, sums[i] + constants.bias,
+      store(token, layer.first + unit + i, sums[i] + constants.bias,
             AnyRescale(constants.multiplier, constants.shift));
     }
   }
 }
 
-template <typename Store>
-inline void Multiply(const int16_t* block, int tokens, int width, int units, const Units& layer,
-                     int weight_bits, Store store) {
-  const bool int4 = kHasInt4 && weight_bits == 4;
-  const int step = int4 ? kStepOfInt4 : kStepOfInt8;
-  const int steps = RoundUp(width, step) / step;
-  int32_t offset[kBlockTokens];
-  for (int token = 0; int4 && token < tokens; ++token) {
+// What 4-bit weights add to the sums of each of the block's tokens.
+inline void Int4Offsets(const int16_t* block, int tokens, int width, int32_t* offset) {
+  for (int token = 0; token < tokens; ++token) {
     offset[token] = -kInt4Offset * SumToken(block + 2 * token, width);
   }
-  InnerLoop loop = {int4 ? McuformerDot4x2Int4 : McuformerDot4x2, int4 ? offset : nullptr};
+}
+
+// offset: of 4-bit weights, else null.
+template <typename Store>
+inline void Multiply(const int16_t* block, int tokens, int width, int units, const Units& layer,
+                     const int32_t* offset, Store store) {
+  const bool int4 = kHasInt4 && offset != nullptr;
+  const int step = int4 ? kStepOfInt4 : kStepOfInt8;
+  const int steps = RoundUp(width, step) / step;
   if (tokens == kBlockTokens) {
+    const InnerLoop loop = {int4 ? McuformerDot4x2Int4 : McuformerDot4x2, offset};
     MultiplyFour(block, steps, units, layer, loop, store);
     return;
   }
-  loop.dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
+  const InnerLoop loop = {int4 ? McuformerDot1x2Int4 : McuformerDot1x2, offset};
   for (int token = 0; token < tokens; ++token) {
     MultiplyOne(block, token, steps, units, layer, loop, store);
   }
@@ -176,15 +183,18 @@ inline void Multiply(const int16_t* block, int tokens, int width, int units, con
 template <typename Store>
 inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
                           const PackedLayer& layer, Store store) {
-  packed_layer::Multiply(block, tokens, width, units, {layer.weights, layer.constants, 1},
-                         layer.weight_bits, store);
+  const bool int4 = kHasInt4 && layer.weight_bits == 4;
+  int32_t offset[kBlockTokens];
+  if (int4) packed_layer::Int4Offsets(block, tokens, width, offset);
+  packed_layer::Multiply(block, tokens, width, units, {layer.weights, layer.constants, 1, 0},
+                         int4 ? offset : nullptr, store);
 }
 
 // The same for packed weights of 8 bits whose units share their constants.
 template <typename Store>
 inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
                           const int8_t* weights, const UnitConstants& constants, Store store) {
-  packed_layer::Multiply(block, tokens, width, units, {weights, &constants, 0}, 8, store);
+  packed_layer::Multiply(block, tokens, width, units, {weights, &constants, 0, 0}, nullptr, store);
 }
 
 }  // namespace mcuformer

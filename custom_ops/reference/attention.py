@@ -15,6 +15,11 @@ from mcuformer_tflm.custom_ops.reference.fixed_point import (
     multiply_by_quantized_multiplier,
     saturate,
 )
+from mcuformer_tflm.custom_ops.reference.token_blocks import (
+    stage_bytes,
+    token_blocks_bytes,
+    tokens_at_once,
+)
 
 MAX_TOKENS = 2048
 MAX_HEADS = 512
@@ -152,19 +157,34 @@ def pack_qkv(
     return np.concatenate(packed), np.ascontiguousarray(ordered.reshape(-1, 3))
 
 
-def scratch_bytes(tokens: int, head_dim: int, width: int = 0, rank: int = 0) -> int:
+def scratch_bytes(
+    tokens: int, head_dim: int, width: int = 0, rank: int = 0, *, block_tokens: int = BLOCK_TOKENS
+) -> int:
     """Returns the kernel's scratch (``AttentionScratchBytes``).
 
-    Keys and values of one head, scores of four tokens, their queries; and four tokens of
-    ``width``, normalised, where the operator projects them itself. What a low-rank pair has
-    between its layers lies where the scores will be.
+    Keys and values of one head, scores of four tokens and their queries; and ``block_tokens``
+    tokens of ``width``, normalised, where the operator projects them itself. What a low-rank pair
+    has between its layers lies where the scores will be, if that is one block.
+
+    Args:
+        tokens: Of the input.
+        head_dim: Width of a head.
+        width: Of a token, where the operator projects it; otherwise 0.
+        rank: Between the layers of a low-rank pair, or 0.
+        block_tokens: Tokens that one pass over the projection's weights serves.
     """
+    at_once = tokens_at_once(tokens, block_tokens) if width else BLOCK_TOKENS
+    ranks = token_blocks_bytes(at_once, rank)
+    apart = at_once > BLOCK_TOKENS
+    scores = max(
+        token_block_bytes(tokens), 0 if apart else ranks, round_up(BLOCK_TOKENS * width, 16)
+    )
     return (
         packed_weight_bytes(tokens, head_dim)
         + packed_weight_bytes(head_dim, tokens)
-        + max(
-            token_block_bytes(tokens), token_block_bytes(rank), round_up(BLOCK_TOKENS * width, 16)
-        )
+        + scores
         + token_block_bytes(head_dim)
-        + token_block_bytes(width)
+        + token_blocks_bytes(at_once, width)
+        + (ranks if apart else 0)
+        + stage_bytes(at_once, max(width, rank))
     )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcuformer_tflm.custom_ops.reference.dot import token_block_bytes
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.custom_ops.reference.fixed_point import (
     multiply_by_quantized_multiplier,
     residual_add,
     saturate,
 )
 from mcuformer_tflm.custom_ops.reference.gelu import gelu
+from mcuformer_tflm.custom_ops.reference.token_blocks import (
+    stage_bytes,
+    token_blocks_bytes,
+    tokens_at_once,
+)
 
 # Of inputs and of units: up to here no sum of int8 products leaves 32 bits.
 MAX_WIDTH = 1 << 16
@@ -64,6 +69,17 @@ def fully_connected(
     return saturate(output + output_zero_point, residual.dtype.type)
 
 
-def scratch_bytes(width: int, rank: int = 0) -> int:
-    """Returns the kernel's scratch (``FullyConnectedScratchBytes``)."""
-    return token_block_bytes(width) + token_block_bytes(rank)
+def scratch_bytes(
+    width: int, rank: int = 0, *, tokens: int = BLOCK_TOKENS, block_tokens: int = BLOCK_TOKENS
+) -> int:
+    """Returns the kernel's scratch (``FullyConnectedScratchBytes``).
+
+    Args:
+        width: Of the input.
+        rank: Between the layers of a low-rank pair.
+        tokens: Of the input; they count where ``block_tokens`` is not 4.
+        block_tokens: Tokens that one pass over the weights serves.
+    """
+    at_once = tokens_at_once(tokens, block_tokens)
+    blocks = token_blocks_bytes(at_once, width) + token_blocks_bytes(at_once, rank)
+    return blocks + stage_bytes(at_once, max(width, rank))

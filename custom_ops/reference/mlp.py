@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS, token_block_bytes
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
+from mcuformer_tflm.custom_ops.reference.token_blocks import (
+    stage_bytes,
+    token_blocks_bytes,
+    tokens_at_once,
+)
 
 Layer = tuple[np.ndarray, np.ndarray]
 
@@ -64,11 +69,27 @@ def mlp(
     )  # fmt: skip
 
 
-def scratch_bytes(width: int, hidden: int, rank: int = 0) -> int:
-    """Returns the kernel's scratch (``MlpScratchBytes``)."""
-    normalised = BLOCK_TOKENS * width
+def scratch_bytes(
+    width: int,
+    hidden: int,
+    rank: int = 0,
+    *,
+    tokens: int = BLOCK_TOKENS,
+    block_tokens: int = BLOCK_TOKENS,
+) -> int:
+    """Returns the kernel's scratch (``MlpScratchBytes``).
+
+    Args:
+        width: Of a token.
+        hidden: Of the hidden layer.
+        rank: Of both low-rank pairs.
+        tokens: Of the input; they count where ``block_tokens`` is not 4.
+        block_tokens: Tokens that one pass over the weights serves.
+    """
+    at_once, normalised = tokens_at_once(tokens, block_tokens), BLOCK_TOKENS * width
+    source, wide = (token_blocks_bytes(at_once, size) for size in (width, hidden))
     if rank == 0:
-        return token_block_bytes(width) + max(token_block_bytes(hidden), normalised)
-    return max(token_block_bytes(rank), normalised) + max(
-        token_block_bytes(hidden), token_block_bytes(width)
-    )
+        blocks = source + max(wide, normalised)
+    else:
+        blocks = max(token_blocks_bytes(at_once, rank), normalised) + max(wide, source)
+    return blocks + stage_bytes(at_once, max(width, hidden, rank))

@@ -15,8 +15,8 @@ enum { kInput, kExpTable, kGamma, kBeta, kLayer, kPositionBias = kLayer + 2, kLo
 
 struct AttentionData {
   AttentionParams params;
-  int32_t weight_bits;
-  int scratch;
+  int8_t weight_bits;
+  int16_t scratch;
 };
 using Data = NodeData<AttentionData>;
 
@@ -105,6 +105,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
                       &params.output_zero_point) ||
       !CheckMultiplier(kName, options, "score_multiplier", "score_shift", &params.score) ||
       !CheckMultiplier(kName, options, "context_multiplier", "context_shift", &params.context) ||
+      !CheckBlockTokens(kName, options, &params.block_tokens) ||
       !CheckPositionBias(context, node, options, &params)) {
     return kTfLiteError;
   }
@@ -113,8 +114,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
     return kTfLiteError;
   }
   const bool low_rank = projects && Input(context, node, kLowRank) != nullptr;
-  return tflm::RequestScratchBuffer(context, AttentionScratchBytes(params, projects, low_rank),
-                                    &data.scratch);
+  return RequestScratch(kName, context, AttentionScratchBytes(params, projects, low_rank),
+                        &data.scratch);
 }
 
 template <typename T>

@@ -14,7 +14,7 @@ enum { kInput, kResidual, kGeluTable, kLayer, kSecond = kLayer + 2 };
 struct FullyConnectedData {
   FullyConnectedParams params;
   ResidualScale residual;
-  int32_t weight_bits;
+  int8_t weight_bits;
   bool in_place;
   int scratch;
 };
@@ -73,6 +73,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
       !CheckMatrix(kName, "output", output, kInt8 | kInt16, &rows, &params.units) ||
       !CheckSize(kName, "output", "rows", rows, params.tokens, params.tokens) ||
       !CheckWeightBits(kName, options, &data.weight_bits) ||
+      !CheckBlockTokens(kName, options, &params.block_tokens) ||
       !CheckOption(kName, options, "in_place", 0, 1, &in_place) ||
       !CheckZeroPoint(kName, options, "output_zero_point", output->type,
                       &params.output_zero_point) ||
@@ -84,8 +85,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   if (residual ? !CheckResidual(context, node, options, &data) : !CheckPlain(context, node)) {
     return kTfLiteError;
   }
-  return tflm::RequestScratchBuffer(context, FullyConnectedScratchBytes(params.width, params.rank),
-                                    &data.scratch);
+  return tflm::RequestScratchBuffer(context, FullyConnectedScratchBytes(params), &data.scratch);
 }
 
 template <typename T>

@@ -16,8 +16,8 @@ constexpr int kInputsWithoutRank = kFirstLayer + 2 * kInputsOfLayer;
 
 struct MlpData {
   MlpParams params;
-  int32_t weight_bits;
-  int scratch;
+  int8_t weight_bits;
+  int16_t scratch;
 };
 using Data = NodeData<MlpData>;
 
@@ -71,6 +71,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
       !CheckNorm(kName, context, node, kGamma, options, width, &params.norm) ||
       !CheckConstant(kName, "gelu table", Input(context, node, kGeluTable), kTfLiteInt8, 256) ||
       !CheckWeightBits(kName, options, &data.weight_bits) ||
+      !CheckBlockTokens(kName, options, &params.block_tokens) ||
       !CheckZeroPoint(kName, options, "hidden_zero_point", kTfLiteInt8,
                       &params.hidden_zero_point) ||
       !CheckZeroPoint(kName, options, "output_zero_point", input->type,
@@ -79,8 +80,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
       !CheckLayers(context, node, options, &data)) {
     return kTfLiteError;
   }
-  return tflm::RequestScratchBuffer(
-      context, MlpScratchBytes(params.width, params.hidden, params.rank), &data.scratch);
+  return RequestScratch(kName, context, MlpScratchBytes(params), &data.scratch);
 }
 
 template <typename T>

@@ -121,11 +121,25 @@ bool CheckResidualScale(const char* name, const Options& options, TfLiteType typ
          CheckMultiplier(name, options, "residual_multiplier", "residual_shift", &scale->rescale);
 }
 
-bool CheckWeightBits(const char* name, const Options& options, int32_t* weight_bits) {
+bool CheckWeightBits(const char* name, const Options& options, int8_t* weight_bits) {
   if (!CheckOption(name, options, "weight_bits", 4, 8, weight_bits)) return false;
   if (*weight_bits == 4 || *weight_bits == 8) return true;
   MCUFORMER_LOG("%s: option weight_bits is %d; allowed: 4, 8", name,
                 static_cast<int>(*weight_bits));
+  return false;
+}
+
+bool CheckBlockTokens(const char* name, const Options& options, int* block_tokens) {
+  *block_tokens = kBlockTokens;
+  int32_t found = 0;
+  if (!options.Get("block_tokens", &found)) return true;
+  if (!CheckOption(name, options, "block_tokens", kBlockTokens, kMaxBlockTokens, &found)) {
+    return false;
+  }
+  *block_tokens = static_cast<int>(found);
+  if (found % kBlockTokens == 0) return true;
+  MCUFORMER_LOG("%s: option block_tokens is %d; allowed: multiples of %d", name,
+                static_cast<int>(found), kBlockTokens);
   return false;
 }
 
@@ -192,6 +206,15 @@ bool CheckAliasing(const char* name, const char* which, const void* input, int64
   MCUFORMER_LOG("%s: the memory plan lays the output over %s; allowed: %s", name, which,
                 may_start ? "apart, or the same start" : "apart");
   return false;
+}
+
+TfLiteStatus RequestScratch(const char* name, TfLiteContext* context, size_t bytes,
+                            int16_t* index) {
+  int found = 0;
+  if (tflm::RequestScratchBuffer(context, bytes, &found) != kTfLiteOk) return kTfLiteError;
+  MCUFORMER_ENSURE(found <= INT16_MAX, name, "the model has too many scratch buffers");
+  *index = static_cast<int16_t>(found);
+  return kTfLiteOk;
 }
 
 bool MatrixShape(const TfLiteEvalTensor* tensor, int* rows, int* width) {

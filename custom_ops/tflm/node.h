@@ -4,6 +4,7 @@
 
 #include "kernels/layer_norm.h"
 #include "kernels/packed_layer.h"
+#include "kernels/token_blocks.h"
 #include "tflm/options.h"
 #include "tflm/tflm.h"
 
@@ -49,7 +50,7 @@ bool CheckConstant(const char* name, const char* which, TfLiteEvalTensor* tensor
 // Whether there is such an option within [low, high]; gives its value.
 bool CheckOption(const char* name, const Options& options, const char* option, int32_t low,
                  int32_t high, int32_t* value);
-// The same where int and int32_t are two types, as in newlib.
+// The same for another type; int and int32_t are two in newlib.
 template <typename Integer>
 bool CheckOption(const char* name, const Options& options, const char* option, int32_t low,
                  int32_t high, Integer* value) {
@@ -67,7 +68,10 @@ bool CheckMultiplier(const char* name, const Options& options, const char* multi
 bool CheckResidualScale(const char* name, const Options& options, TfLiteType type,
                         ResidualScale* scale);
 // Whether the option weight_bits is 8 or 4.
-bool CheckWeightBits(const char* name, const Options& options, int32_t* weight_bits);
+bool CheckWeightBits(const char* name, const Options& options, int8_t* weight_bits);
+// Whether the option block_tokens, of tokens that one pass over the weights serves, is a positive
+// multiple of 4; without the option they are 4.
+bool CheckBlockTokens(const char* name, const Options& options, int* block_tokens);
 // Whether gamma and, behind it, beta and the options are those of a layer normalisation.
 bool CheckNorm(const char* name, TfLiteContext* context, const TfLiteNode* node, int position,
                const Options& options, int width, LayerNormParams* params);
@@ -82,6 +86,8 @@ bool CheckAliasing(const char* name, const char* which, const void* input, int64
 
 // Widths at which no sum of int8 products leaves 32 bits.
 constexpr int kMaxLayerWidth = 1 << 16;
+// At which no size of scratch leaves 32 bits.
+constexpr int kMaxBlockTokens = 1 << 12;
 
 // Units of the layer at that position, or 0 where it has no constants of that shape.
 int UnitsOf(TfLiteContext* context, const TfLiteNode* node, int position);
@@ -93,6 +99,9 @@ T* DataAt(TfLiteContext* context, const TfLiteNode* node, int position) {
   TfLiteEvalTensor* tensor = Input(context, node, position);
   return tensor == nullptr ? nullptr : static_cast<T*>(tflm::Data(tensor));
 }
+
+// Asks for scratch. Its index is kept in 16 bits: TFLM's arena holds what a node remembers.
+TfLiteStatus RequestScratch(const char* name, TfLiteContext* context, size_t bytes, int16_t* index);
 
 // Rows and width of a tensor seen as a matrix: the last dimension and all before it. False if
 // a dimension is not positive or the whole exceeds 2^30 elements.

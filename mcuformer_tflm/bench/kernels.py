@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcuformer_tflm.bench.rows import Row
+from mcuformer_tflm.custom_ops.reference import fully_connected
 from mcuformer_tflm.custom_ops.reference.attention import exp_table
 from mcuformer_tflm.custom_ops.reference.conv_stem import (
     KERNEL_SIZE,
@@ -18,7 +19,7 @@ from mcuformer_tflm.custom_ops.reference.conv_stem import (
     scratch_bytes,
     stem_channels,
 )
-from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS, pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
 from mcuformer_tflm.emulator.machine import Buffer, Machine, Struct, emulated_machine
 from mcuformer_tflm.search.progress import Report
@@ -27,6 +28,8 @@ CORES = ("cortex-m4", "cortex-m7")
 TOKENS = 225
 # Width and units of the paper's layers at embed_dim 192.
 LAYERS = ((192, 768), (768, 192), (192, 576))
+# That one pass over weights serves where they are staged.
+STAGED_TOKENS = 32
 # Of a convolutional stem of that width: the image's side and channels, the patch size.
 STEM = (96, 3, 16, 192)
 _PORTABLE = "portable C++, compiled for this core"
@@ -93,6 +96,7 @@ def cases() -> list[Case]:
             ("fully_connected", {}),
             ("fully_connected_in_place", {"in_place": True}),
             ("fully_connected_int4", {"weight_bits": 4}),
+            ("fully_connected_staged", {"block_tokens": STAGED_TOKENS}),
         ):
             layer = FullyConnectedCall(width, units, **options)
             result.append(Case(f"{name}/{shape}", "instructions_per_mac", macs, layer.run))
@@ -118,6 +122,7 @@ class FullyConnectedCall:
     weight_bits: int = 8
     in_place: bool = False
     gelu: bool = False
+    block_tokens: int = BLOCK_TOKENS
 
     def run(self, machine: Machine) -> int:
         """Returns the instructions of the layer on ``TOKENS`` tokens."""
@@ -134,7 +139,10 @@ class FullyConnectedCall:
         packed = Struct((pack_weights(weights, self.weight_bits), constants, self.weight_bits))
         none = Struct((0, 0, 8))
         table = _int8(rng, 256) if self.gelu else None
-        scratch = Buffer(np.zeros(4 * 2 * self.width, np.int8))
+        scratch_size = fully_connected.scratch_bytes(
+            self.width, tokens=TOKENS, block_tokens=self.block_tokens
+        )
+        scratch = Buffer(np.zeros(scratch_size, np.int8))
         size = TOKENS * max(self.width, self.units) if self.in_place else TOKENS * self.units
         output = Buffer(np.zeros(size, np.int8))
         source: np.ndarray | Buffer = x
@@ -143,7 +151,7 @@ class FullyConnectedCall:
             source = output
         return machine.call(
             "mcuformer::FullyConnected",
-            Struct((TOKENS, self.width, self.units, 0, 0, -3)),
+            Struct((TOKENS, self.width, self.units, 0, 0, -3, self.block_tokens)),
             Struct((*packed.fields, *none.fields, table)),
             source, scratch, output,
         )  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mcuformer_tflm.custom_ops.reference.conv_stem import stage_channels
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.firmware.step import Step, braces
+from mcuformer_tflm.plan.operator_memory import block_tokens_of
 
 
 def emit_add(step: Step) -> str:
@@ -51,6 +52,7 @@ def emit_attention(step: Step) -> str:
         grid_columns=step.operator.options.get("grid_columns", rows),
         rank_zero_point=step.option("rank_zero_point") if low_rank else 0,
         norm=_norm(step) if step.has(2) else "{}",
+        block_tokens=block_tokens_of(step.operator),
     )
     weights = braces(
         qkv=step.layer(4),
@@ -85,6 +87,7 @@ def emit_fully_connected(step: Step) -> str:
         rank=step.shape(4)[0] if pair else 0,
         rank_zero_point=step.option("rank_zero_point") if pair else 0,
         output_zero_point=step.option("output_zero_point"),
+        block_tokens=block_tokens_of(step.operator),
     )
     weights = braces(layer=step.layer(3), second=step.layer(5), gelu_table=step.constant(2))
     if not step.has(1):
@@ -140,6 +143,7 @@ def emit_mlp(step: Step) -> str:
         output_zero_point=step.option("output_zero_point"),
         residual=_residual(step),
         norm=_norm(step),
+        block_tokens=block_tokens_of(step.operator),
     )
     weights = braces(
         gamma=step.constant(1), beta=step.constant(2), gelu_table=step.constant(3),

@@ -21,6 +21,7 @@ from mcuformer_tflm.custom_ops.reference import (
 )
 from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
+from mcuformer_tflm.custom_ops.reference.token_blocks import tokens_at_once
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 Order = Literal["ascending", "descending"]
@@ -84,6 +85,7 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
     tensors = [graph.tensors[i] if i >= 0 else None for i in operator.inputs]
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]
     width = source.shape[-1]
+    tokens, block_tokens = math.prod(source.shape[:-1]), block_tokens_of(operator)
     match operator.code:
         case "McuformerFullyConnected":
             rank = tensors[4].shape[0] if len(tensors) > 5 and tensors[4] else 0
@@ -94,7 +96,10 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
                     in_place = _by_tokens(graph, operator, 1)
             elif operator.options.get("in_place"):
                 in_place = _by_tokens(graph, operator, 0)
-            return OperatorMemory((fully_connected.scratch_bytes(width, rank),), in_place)
+            scratch = fully_connected.scratch_bytes(
+                width, rank, tokens=tokens, block_tokens=block_tokens
+            )
+            return OperatorMemory((scratch,), in_place)
         case "McuformerGelu" | "McuformerLayerNorm" | "McuformerSoftmax":
             return OperatorMemory((), _by_tokens(graph, operator, 0))
         case "McuformerAdd":
@@ -114,17 +119,27 @@ def operator_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
             band = Walk("ascending", bands, source.size // bands, output.size // bands)
             return OperatorMemory((), InPlace(operator.inputs[0], band))
         case "McuformerAttention":
-            tokens, head_dim = source.shape[-2], operator.options.get("head_dim", 1)
+            head_dim = operator.options.get("head_dim", 1)
             projected = width if len(tensors) > 4 and tensors[4] else 0
             rank = tensors[8].shape[0] if len(tensors) > 8 and tensors[8] else 0
-            return OperatorMemory((attention.scratch_bytes(tokens, head_dim, projected, rank),))
+            scratch = attention.scratch_bytes(
+                source.shape[-2], head_dim, projected, rank, block_tokens=block_tokens
+            )
+            return OperatorMemory((scratch,))
         case "McuformerMlp":
             layers = [tensor.shape[0] for tensor in tensors[5::2] if tensor]
             hidden, rank = (layers[1], layers[0]) if len(layers) == 4 else (layers[0], 0)
-            scratch = mlp.scratch_bytes(width, hidden, rank)
+            scratch = mlp.scratch_bytes(
+                width, hidden, rank, tokens=tokens, block_tokens=block_tokens
+            )
             return OperatorMemory((scratch,), _by_tokens(graph, operator, 0))
         case _:
             return OperatorMemory()
+
+
+def block_tokens_of(operator: Operator) -> int:
+    """Returns how many tokens one pass over an operator's weights serves at the most."""
+    return operator.options.get("block_tokens", BLOCK_TOKENS)
 
 
 def _patch_embed_memory(graph: ModelGraph, operator: Operator) -> OperatorMemory:
@@ -171,16 +186,16 @@ def _class_token_bytes(graph: ModelGraph, operator: Operator) -> int:
 
 
 def _by_tokens(graph: ModelGraph, operator: Operator, position: int) -> InPlace:
-    # Token overwriting (paper, section 3.2), four tokens at a time: rows that grow are walked
-    # last to first.
+    # Token overwriting (paper, section 3.2), a block of tokens at a time: rows that grow are
+    # walked last to first.
     index = operator.inputs[position]
     source, output = graph.tensors[index], graph.tensors[operator.outputs[0]]
     # An output of fewer rows takes the leading ones of the input.
     rows = math.prod(output.shape[:-1])
     read, written = source.size // math.prod(source.shape[:-1]), output.size // rows
     order: Order = "descending" if written > read else "ascending"
-    steps = -(-rows // BLOCK_TOKENS)
-    return InPlace(index, Walk(order, steps, BLOCK_TOKENS * read, BLOCK_TOKENS * written))
+    step = tokens_at_once(rows, block_tokens_of(operator))
+    return InPlace(index, Walk(order, -(-rows // step), step * read, step * written))
 
 
 def _last_read(graph: ModelGraph, operator: Operator) -> int:

@@ -2,7 +2,19 @@ import numpy as np
 import one_op_model
 import padded_sizes
 import pytest
-from drawn import channel_constants, int4, int8, int16, norm, seeds, zero_points
+from drawn import (
+    BLOCK_TOKENS_MET,
+    TOKENS_MET,
+    block_option,
+    block_tokens,
+    channel_constants,
+    int4,
+    int8,
+    int16,
+    norm,
+    seeds,
+    zero_points,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from on_cortex_m import assert_equals_twin, scratch
@@ -42,7 +54,7 @@ def _options(heads, head_dim, zero_point, score, context):
     }
 
 
-def params(options, tokens, width=0, norm=(0, 0, 0, 0)):
+def params(options, tokens, width=0, norm=(0, 0, 0, 0), *, at_a_time=4):
     """Returns AttentionParams for the emulator."""
     names = ("num_heads", "head_dim", "output_zero_point", "score_multiplier", "score_shift",
              "context_multiplier", "context_shift")  # fmt: skip
@@ -50,7 +62,7 @@ def params(options, tokens, width=0, norm=(0, 0, 0, 0)):
     rows = options.get("grid", 0)
     grid = rows, options.get("grid_columns", rows)
     zero_point = options.get("rank_zero_point", 0)
-    return Struct((tokens, width, *fields, *grid, zero_point, *norm))
+    return Struct((tokens, width, *fields, *grid, zero_point, *norm, at_a_time))
 
 
 def weights_of(
@@ -91,12 +103,12 @@ def check_given(rng, tokens, heads, head_dim, zero_point=3, score=0.004):
 @given(
     seeds, st.integers(1, 30), st.integers(1, 40), st.integers(1, 4), st.integers(1, 17),
     zero_points, scores, st.sampled_from(["normalised", "int8", "int16"]),
-    st.sampled_from([8, 4]),
+    st.sampled_from([8, 4]), block_tokens,
 )  # fmt: skip
 def test_heads_streamed_from_tokens_equal_norm_layer_and_attention_of_the_twins(
-    rng, tokens, width, heads, head_dim, zero_point, score, source, bits
+    rng, tokens, width, heads, head_dim, zero_point, score, source, bits, at_a_time
 ):
-    check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point, score)
+    check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point, score, at_a_time)
 
 
 @pytest.mark.parametrize(
@@ -104,10 +116,23 @@ def test_heads_streamed_from_tokens_equal_norm_layer_and_attention_of_the_twins(
 )
 def test_streamed_heads_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     check_streamed(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.heads,
-                   sizes.head_dim, sizes.source, sizes.bits)  # fmt: skip
+                   sizes.head_dim, sizes.source, sizes.bits,
+                   at_a_time=sizes.block_tokens)  # fmt: skip
 
 
-def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point=3, score=0.004):
+@pytest.mark.parametrize("at_a_time", BLOCK_TOKENS_MET)
+def test_blocks_of_any_size_give_the_twins_bytes_for_tokens_of_every_remainder(at_a_time):
+    for tokens in TOKENS_MET:
+        source, bits = "int16" if tokens % 4 else "int8", 4 if tokens % 3 else 8
+        rng = np.random.default_rng(0)
+        if tokens % 2:
+            check_low_rank(rng, tokens, 9, 5, 2, 11, source, bits, at_a_time=at_a_time)
+        else:
+            check_streamed(rng, tokens, 9, 2, 11, source, bits, at_a_time=at_a_time)
+
+
+def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point=3, score=0.004,
+                   at_a_time=4):  # fmt: skip
     """Asserts that TFLM and the emulated cores give what the twins do one after the other."""
     x = (int16 if source == "int16" else int8)(rng, 1, tokens, width)
     units = 3 * heads * head_dim
@@ -121,7 +146,8 @@ def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point
     inputs = [table, gamma if normalises else None, beta if normalises else None, *packed]
     model = one_op_model.build(
         NAME, [x], inputs, (1, tokens, heads * head_dim),
-        options | {"weight_bits": bits} | (norm_options if normalises else {}),
+        options | {"weight_bits": bits} | (norm_options if normalises else {})
+        | block_option(at_a_time),
     )  # fmt: skip
     found = one_op_model.run_in_used_arena(model, [x])
     y = layer_norm(x[0], gamma, beta, **norm_options) if normalises else x[0]
@@ -129,20 +155,23 @@ def check_streamed(rng, tokens, width, heads, head_dim, source, bits, zero_point
     np.testing.assert_array_equal(found[0], wanted)
     normalisation = (width, *(norm_options[name] for name in NORM_FIELDS))
     assert_equals_twin(
-        wanted, KERNELS[str(x.dtype)], params(options, tokens, width, normalisation),
+        wanted, KERNELS[str(x.dtype)],
+        params(options, tokens, width, normalisation, at_a_time=at_a_time),
         weights_of(table, packed, bits, inputs[1:3]), x,
-        scratch(scratch_bytes(tokens, head_dim, width)), Buffer(np.zeros_like(wanted)),
+        scratch(scratch_bytes(tokens, head_dim, width, block_tokens=at_a_time)),
+        Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 
 @given(
     seeds, st.integers(1, 30), st.integers(1, 40), st.integers(1, 40), st.integers(1, 4),
     st.integers(1, 17), st.sampled_from(["int8", "int16"]), st.sampled_from([8, 4]), zero_points,
+    block_tokens,
 )  # fmt: skip
 def test_heads_of_a_low_rank_pair_equal_norm_both_layers_and_attention_of_the_twins(
-    rng, tokens, width, rank, heads, head_dim, source, bits, zero_point
+    rng, tokens, width, rank, heads, head_dim, source, bits, zero_point, at_a_time
 ):
-    check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero_point)
+    check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero_point, at_a_time)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +179,12 @@ def test_heads_of_a_low_rank_pair_equal_norm_both_layers_and_attention_of_the_tw
 )
 def test_low_rank_heads_equal_the_twins_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     check_low_rank(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.rank, sizes.heads,
-                   sizes.head_dim, sizes.source, sizes.bits)  # fmt: skip
+                   sizes.head_dim, sizes.source, sizes.bits,
+                   at_a_time=sizes.block_tokens)  # fmt: skip
 
 
-def check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero_point=-7):
+def check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero_point=-7,
+                   at_a_time=4):  # fmt: skip
     """Asserts that TFLM and the emulated cores give what the twins do one after the other."""
     x = (int16 if source == "int16" else int8)(rng, 1, tokens, width)
     units, draw = 3 * heads * head_dim, int4 if bits == 4 else int8
@@ -163,7 +194,7 @@ def check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero
     options = _options(heads, head_dim, 3, 0.004, 0.8 / PROBABILITY_ONE)
     table, packed = exp_table(0.05), pack_qkv(*second, heads, head_dim, bits)
     low_rank = pack_weights(first[0], bits), first[1]
-    further = {"weight_bits": bits, "rank_zero_point": zero_point}
+    further = {"weight_bits": bits, "rank_zero_point": zero_point} | block_option(at_a_time)
     model = one_op_model.build(
         NAME, [x], [table, gamma, beta, *packed, None, *low_rank], (1, tokens, heads * head_dim),
         options | further | norm_options,
@@ -174,9 +205,11 @@ def check_low_rank(rng, tokens, width, rank, heads, head_dim, source, bits, zero
     np.testing.assert_array_equal(found[0], wanted)
     normalisation = (width, *(norm_options[name] for name in NORM_FIELDS))
     assert_equals_twin(
-        wanted, KERNELS[str(x.dtype)], params(options | further, tokens, rank, normalisation),
+        wanted, KERNELS[str(x.dtype)],
+        params(options | further, tokens, rank, normalisation, at_a_time=at_a_time),
         weights_of(table, packed, bits, (gamma, beta), low_rank=low_rank), x,
-        scratch(scratch_bytes(tokens, head_dim, width, rank)), Buffer(np.zeros_like(wanted)),
+        scratch(scratch_bytes(tokens, head_dim, width, rank, block_tokens=at_a_time)),
+        Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
 

@@ -6,6 +6,10 @@ import padded_sizes
 import pytest
 import tensorflow as tf
 from drawn import (
+    BLOCK_TOKENS_MET,
+    TOKENS_MET,
+    block_option,
+    block_tokens,
     channel_constants,
     gelu_table,
     int4,
@@ -44,9 +48,14 @@ def layer(rng, units, width, bits=8, extra_bits=0):
     return weights, constants, [pack_weights(weights, bits), constants]
 
 
-def params(tokens, width, units, zero_point, rank=0, rank_zero_point=0):
+def params(tokens, width, units, zero_point, rank=0, rank_zero_point=0, *, at_a_time=4):
     """Returns FullyConnectedParams for the emulator."""
-    return Struct((tokens, width, units, rank, rank_zero_point, zero_point))
+    return Struct((tokens, width, units, rank, rank_zero_point, zero_point, at_a_time))
+
+
+def scratch_of(tokens, width, rank=0, at_a_time=4):
+    """Returns the kernel's scratch for the emulator."""
+    return scratch(scratch_bytes(width, rank, tokens=tokens, block_tokens=at_a_time))
 
 
 def layers(packed, bits, table=None, second=(None, None)):
@@ -54,36 +63,46 @@ def layers(packed, bits, table=None, second=(None, None)):
     return Struct((*packed, bits, *second, bits, table))
 
 
-@given(seeds, sizes, sizes, sizes, zero_points, st.booleans(), weight_bits, st.booleans())
+@given(
+    seeds, sizes, sizes, sizes, zero_points, st.booleans(), weight_bits, st.booleans(), block_tokens
+)
 def test_tflm_equals_twin_for_any_shape(
-    rng, tokens, width, units, zero_point, in_place, bits, gelu
+    rng, tokens, width, units, zero_point, in_place, bits, gelu, at_a_time
 ):
-    check_layer(rng, tokens, width, units, bits, gelu, zero_point, in_place)
+    check_layer(rng, tokens, width, units, bits, gelu, zero_point, in_place, at_a_time)
 
 
 @pytest.mark.parametrize("sizes", padded_sizes.cases("fully connected"), ids=padded_sizes.label)
 def test_layer_equals_twin_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     check_layer(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.units, sizes.bits,
-                sizes.gelu)  # fmt: skip
+                sizes.gelu, at_a_time=sizes.block_tokens)  # fmt: skip
 
 
-def check_layer(rng, tokens, width, units, bits, gelu, zero_point=3, in_place=True):
+def check_layer(rng, tokens, width, units, bits, gelu, zero_point=3, in_place=True, at_a_time=4):
     """Asserts that TFLM and the emulated cores give what the twin does."""
     x = int8(rng, 1, tokens, width)
     weights, constants, packed = layer(rng, units, width, bits)
     table = gelu_table(rng) if gelu else None
     options = {
         "output_zero_point": zero_point, "in_place": int(in_place), "weight_bits": bits,
+        **block_option(at_a_time),
     }  # fmt: skip
     model = one_op_model.build(NAME, [x], [None, table, *packed], (1, tokens, units), options)
     found = one_op_model.run_in_used_arena(model, [x])
     wanted = fully_connected(x[0], weights, constants, zero_point, table)
     np.testing.assert_array_equal(found[0], wanted)
     assert_equals_twin(
-        wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point),
-        layers(packed, bits, table), x, scratch(scratch_bytes(width)),
+        wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point, at_a_time=at_a_time),
+        layers(packed, bits, table), x, scratch_of(tokens, width, at_a_time=at_a_time),
         Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("at_a_time", BLOCK_TOKENS_MET)
+def test_blocks_of_any_size_give_the_twins_bytes_for_tokens_of_every_remainder(at_a_time):
+    for tokens in TOKENS_MET:
+        check_residual(np.random.default_rng(0), tokens, 9, 19, 5 * (tokens % 2), int8,
+                       4 if tokens % 3 else 8, at_a_time=at_a_time)  # fmt: skip
 
 
 @given(seeds, sizes, sizes, sizes, sizes, zero_points, zero_points, st.booleans(), weight_bits)
@@ -98,10 +117,11 @@ def test_low_rank_pair_equals_its_two_layers(
 )
 def test_pair_equals_its_layers_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     check_pair(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.rank, sizes.units,
-               sizes.gelu, sizes.bits)  # fmt: skip
+               sizes.gelu, sizes.bits, at_a_time=sizes.block_tokens)  # fmt: skip
 
 
-def check_pair(rng, tokens, width, rank, units, gelu, bits, rank_zero_point=-7, zero_point=3):
+def check_pair(rng, tokens, width, rank, units, gelu, bits, rank_zero_point=-7, zero_point=3,
+               at_a_time=4):  # fmt: skip
     """Asserts that TFLM and the emulated cores give what the twin's two layers do."""
     x = int8(rng, 1, tokens, width)
     u, u_constants, packed_u = layer(rng, rank, width, bits)
@@ -109,7 +129,7 @@ def check_pair(rng, tokens, width, rank, units, gelu, bits, rank_zero_point=-7, 
     table = gelu_table(rng) if gelu else None
     options = {
         "output_zero_point": zero_point, "rank_zero_point": rank_zero_point, "in_place": 1,
-        "weight_bits": bits,
+        "weight_bits": bits, **block_option(at_a_time),
     }  # fmt: skip
     model = one_op_model.build(
         NAME, [x], [None, table, *packed_u, *packed_v], (1, tokens, units), options
@@ -119,8 +139,9 @@ def check_pair(rng, tokens, width, rank, units, gelu, bits, rank_zero_point=-7, 
     wanted = fully_connected(between, v, v_constants, zero_point, table)
     np.testing.assert_array_equal(found[0], wanted)
     assert_equals_twin(
-        wanted, FULLY_CONNECTED, params(tokens, width, units, zero_point, rank, rank_zero_point),
-        layers(packed_u, bits, table, packed_v), x, scratch(scratch_bytes(width, rank)),
+        wanted, FULLY_CONNECTED,
+        params(tokens, width, units, zero_point, rank, rank_zero_point, at_a_time=at_a_time),
+        layers(packed_u, bits, table, packed_v), x, scratch_of(tokens, width, rank, at_a_time),
         Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
 
@@ -142,11 +163,11 @@ def test_residual_of_8_or_16_bits_in_tflm_equals_twin(
 def test_residual_equals_twin_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     check_residual(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.units,
                    sizes.rank if sizes.low_rank else 0, int16 if sizes.dtype == "int16" else int8,
-                   sizes.bits)  # fmt: skip
+                   sizes.bits, at_a_time=sizes.block_tokens)  # fmt: skip
 
 
 def check_residual(rng, tokens, width, units, rank, draw, bits, zero_point=3,
-                   residual_zero_point=-5, multiplier=2**30, shift=8):  # fmt: skip
+                   residual_zero_point=-5, multiplier=2**30, shift=8, at_a_time=4):  # fmt: skip
     """Asserts that TFLM and the emulated cores give what the twin does; rank 0: one layer."""
     x = int8(rng, 1, tokens, width)
     between, rank_zero_point, pairs = x[0], -7, []
@@ -165,7 +186,8 @@ def check_residual(rng, tokens, width, units, rank, draw, bits, zero_point=3,
     pairs.append(packed)
     model = one_op_model.build(
         NAME, [x, residual], [1, None, *itertools.chain(*pairs)], (1, tokens, units),
-        options | {"in_place": 0, "weight_bits": bits, "rank_zero_point": rank_zero_point},
+        options | {"in_place": 0, "weight_bits": bits, "rank_zero_point": rank_zero_point}
+        | block_option(at_a_time),
         str(residual.dtype),
     )  # fmt: skip
     found = one_op_model.run_in_used_arena(model, [x, residual])
@@ -175,22 +197,22 @@ def check_residual(rng, tokens, width, units, rank, draw, bits, zero_point=3,
     stream = Buffer(residual[0])
     assert_equals_twin(
         wanted, RESIDUAL[str(residual.dtype)],
-        params(tokens, width, units, zero_point, rank, rank_zero_point),
+        params(tokens, width, units, zero_point, rank, rank_zero_point, at_a_time=at_a_time),
         layers(pairs[0], bits, second=pairs[1] if rank > 0 else (None, None)),
         Struct((residual_zero_point, multiplier, shift)), x, stream,
-        scratch(scratch_bytes(width, rank)), stream,
+        scratch_of(tokens, width, rank, at_a_time), stream,
     )  # fmt: skip
 
 
-@given(seeds, sizes, sizes, sizes)
+@given(seeds, sizes, sizes, sizes, block_tokens)
 def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
-    rng, tokens, width, units
+    rng, tokens, width, units, at_a_time
 ):
     x = int8(rng, 1, tokens, width)
     weights, constants, packed = layer(rng, units, width)
     model = one_op_model.build(
         NAME, [x], [None, None, *packed], (1, tokens, units),
-        {"output_zero_point": 3, "in_place": 1, "weight_bits": 8},
+        {"output_zero_point": 3, "in_place": 1, "weight_bits": 8, **block_option(at_a_time)},
     )  # fmt: skip
     plan = plan_memory(model)
     placed = {b.tensor: b.offset for b in plan.buffers if b.tensor is not None}
@@ -203,10 +225,27 @@ def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
     shared = Buffer(arena)
     for build in BUILDS:
         left = run(
-            build, FULLY_CONNECTED, params(tokens, width, units, 3), layers(packed, 8), shared,
-            scratch(scratch_bytes(width)), shared,
+            build, FULLY_CONNECTED, params(tokens, width, units, 3, at_a_time=at_a_time),
+            layers(packed, 8), shared, scratch_of(tokens, width, at_a_time=at_a_time), shared,
         )  # fmt: skip
         np.testing.assert_array_equal(left[: wanted.size], wanted.reshape(-1), err_msg=build)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (6, "option block_tokens is 6; allowed: multiples of 4"),
+        (0, "option block_tokens is 0; allowed: 4 to 4096"),
+        (-4, "option block_tokens is -4; allowed: 4 to 4096"),
+        (4100, "option block_tokens is 4100; allowed: 4 to 4096"),
+    ],
+)
+def test_block_tokens_that_are_no_blocks_are_refused_by_name(value, reason):
+    packed = layer(np.random.default_rng(0), 8, 8)[2]
+    options = {"output_zero_point": 0, "in_place": 1, "weight_bits": 8, "block_tokens": value}
+    x = np.zeros((1, 5, 8), np.int8)
+    said = one_op_model.rejection(NAME, [x], [None, None, *packed], (1, 5, 8), options)
+    assert f"{NAME}: {reason}" in said
 
 
 def test_operator_that_may_not_overwrite_refuses_a_plan_that_makes_it():

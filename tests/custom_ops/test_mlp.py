@@ -3,6 +3,10 @@ import one_op_model
 import padded_sizes
 import pytest
 from drawn import (
+    BLOCK_TOKENS_MET,
+    TOKENS_MET,
+    block_option,
+    block_tokens,
     channel_constants,
     gelu_table,
     int4,
@@ -27,13 +31,24 @@ sizes = st.integers(1, 40)
 
 @given(
     seeds, st.integers(1, 20), sizes, sizes, sizes, st.booleans(), st.sampled_from([8, 4]),
-    st.sampled_from([int8, int16]), zero_points, multipliers, st.booleans(),
+    st.sampled_from([int8, int16]), zero_points, multipliers, st.booleans(), block_tokens,
 )  # fmt: skip
 def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
-    rng, tokens, width, hidden, rank, low_rank, bits, draw, zero_point, multiplier, overwrites
+    rng,
+    tokens,
+    width,
+    hidden,
+    rank,
+    low_rank,
+    bits,
+    draw,
+    zero_point,
+    multiplier,
+    overwrites,
+    at_a_time,
 ):
     check(rng, tokens, width, hidden, rank if low_rank else 0, bits, draw, zero_point, multiplier,
-          run_overwriting if overwrites else one_op_model.run_model)  # fmt: skip
+          run_overwriting if overwrites else one_op_model.run_model, at_a_time)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -43,7 +58,14 @@ def test_one_pass_in_tflm_equals_the_layers_of_the_twin(
 def test_one_pass_equals_the_layers_however_blocks_are_padded_and_whatever_scratch_held(sizes):
     draw = int16 if sizes.dtype == "int16" else int8
     check(np.random.default_rng(0), sizes.tokens, sizes.width, sizes.hidden,
-          getattr(sizes, "rank", 0), sizes.bits, draw)  # fmt: skip
+          getattr(sizes, "rank", 0), sizes.bits, draw, block_tokens=sizes.block_tokens)  # fmt: skip
+
+
+@pytest.mark.parametrize("at_a_time", BLOCK_TOKENS_MET)
+def test_blocks_of_any_size_give_the_layers_bytes_for_tokens_of_every_remainder(at_a_time):
+    for tokens in TOKENS_MET:
+        check(np.random.default_rng(0), tokens, 9, 19, 5 * (tokens % 2), 4 if tokens % 3 else 8,
+              int16 if tokens % 4 else int8, block_tokens=at_a_time)  # fmt: skip
 
 
 def run_overwriting(model, activations):
@@ -54,7 +76,7 @@ def run_overwriting(model, activations):
 
 
 def check(rng, tokens, width, hidden, rank, bits, draw, zero_point=3, multiplier=2**30,
-          run_model=one_op_model.run_in_used_arena):  # fmt: skip
+          run_model=one_op_model.run_in_used_arena, block_tokens=4):  # fmt: skip
     """Asserts that TFLM and the emulated cores give what the twin's layers do; rank 0: whole."""
     shapes = [(rank, width), (hidden, rank), (rank, hidden), (width, rank)]
     if rank == 0:
@@ -80,7 +102,7 @@ def check(rng, tokens, width, hidden, rank, bits, draw, zero_point=3, multiplier
               for part in (pack_weights(weights, bits), constants)]  # fmt: skip
     model = one_op_model.build(
         "McuformerMlp", [x], [gamma, beta, table, *packed], x.shape,
-        options | norm_options | {"weight_bits": bits}, str(x.dtype),
+        options | norm_options | {"weight_bits": bits} | block_option(block_tokens), str(x.dtype),
     )  # fmt: skip
     found = run_model(model, [x])
     wanted = mlp(x[0], gamma, beta, table, layers, norm_options, **options)
@@ -97,7 +119,10 @@ def check(rng, tokens, width, hidden, rank, bits, draw, zero_point=3, multiplier
     stream = Buffer(x[0])
     assert_equals_twin(
         wanted, f"mcuformer::Mlp<{'signed char' if x.dtype == np.int8 else 'short'}>",
-        Struct((tokens, width, hidden, rank, *fields, width, *normalisation)),
+        Struct((tokens, width, hidden, rank, *fields, width, *normalisation,
+                block_tokens)),
         Struct((gamma, beta, table, *(part for pair in pairs for part in (*pair, bits)))),
-        stream, scratch(scratch_bytes(width, hidden, rank)), stream,
+        stream,
+        scratch(scratch_bytes(width, hidden, rank, tokens=tokens, block_tokens=block_tokens)),
+        stream,
     )  # fmt: skip

@@ -8,6 +8,11 @@ from mcuformer_tflm.custom_ops.reference.dot import unit_constants
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 zero_points = st.integers(-128, 127)
 multipliers = st.integers(2**30, 2**31 - 1)
+# Tokens that one pass over an operator's weights serves.
+block_tokens = st.integers(1, 12).map(lambda blocks: 4 * blocks)
+# A block, several, all tokens; and tokens of each remainder of those.
+BLOCK_TOKENS_MET = (4, 8, 12, 24)
+TOKENS_MET = range(9, 21)
 
 
 def int8(rng, *shape):
@@ -45,3 +50,8 @@ def norm(rng, width):
 def gelu_table(rng):
     """Returns any table: kernels do not care what is in it."""
     return int8(rng, 256)
+
+
+def block_option(block_tokens):
+    """Returns the option that says so; the least goes without saying."""
+    return {} if block_tokens == 4 else {"block_tokens": block_tokens}

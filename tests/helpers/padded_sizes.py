@@ -20,7 +20,9 @@ from mcuformer_tflm.custom_ops.reference.patch_embed import MODES, tokens_may_ov
 
 _STEP = 8
 _MOST_DRAWS = 20_000
-_TOKENS = range(1, 13)  # up to three blocks
+_TOKENS = range(1, 21)  # up to five blocks
+# Tokens that one pass over the weights serves: one block, several of them, all.
+_BLOCK_TOKENS = (4, 8, 12, 64)
 _SIZES = range(1, 33)
 _BITS = (8, 4)
 
@@ -102,7 +104,7 @@ def _stem_differences(sizes):
 OPERATORS = {
     "mlp of low rank": FusedOperator(
         {"tokens": _TOKENS, "width": _SIZES, "hidden": _SIZES, "rank": _SIZES, "bits": _BITS,
-         "dtype": ("int8", "int16")},
+         "dtype": ("int8", "int16"), "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "hidden", "rank"),
         lambda s: (token_block_bytes(s.rank) - _normalised(s),
                    token_block_bytes(s.hidden) - token_block_bytes(s.width)),
@@ -110,21 +112,23 @@ OPERATORS = {
     ),
     "mlp": FusedOperator(
         {"tokens": _TOKENS, "width": _SIZES, "hidden": _SIZES, "bits": _BITS,
-         "dtype": ("int8", "int16")},
+         "dtype": ("int8", "int16"), "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "hidden"),
         lambda s: (token_block_bytes(s.hidden) - _normalised(s),),
         ("bits",),
     ),
     "attention with projections": FusedOperator(
         {"tokens": range(1, 25), "width": _SIZES, "heads": (1, 2, 3), "head_dim": range(1, 17),
-         "bits": _BITS, "source": ("normalised", "int8", "int16")},
+         "bits": _BITS, "source": ("normalised", "int8", "int16"),
+         "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "head_dim"),
         lambda s: (token_block_bytes(s.tokens) - round_up(_normalised(s), 16),),
         ("bits", "source"),
     ),
     "attention of low rank": FusedOperator(
         {"tokens": range(1, 33), "width": range(1, 65), "rank": range(1, 33), "heads": (1, 2, 3),
-         "head_dim": range(1, 17), "bits": _BITS, "source": ("int8", "int16")},
+         "head_dim": range(1, 17), "bits": _BITS, "source": ("int8", "int16"),
+         "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "rank", "head_dim"),
         # Which of three is the largest.
         lambda s: (token_block_bytes(s.tokens) - round_up(_normalised(s), 16),
@@ -138,21 +142,22 @@ OPERATORS = {
     ),
     "fully connected": FusedOperator(
         {"tokens": _TOKENS, "width": _SIZES, "units": _SIZES, "bits": _BITS,
-         "gelu": (False, True)},
+         "gelu": (False, True), "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "units"),
         lambda s: (s.units - s.width,),
         ("bits",),
     ),
     "fully connected of low rank": FusedOperator(
         {"tokens": _TOKENS, "width": _SIZES, "rank": _SIZES, "units": _SIZES, "bits": _BITS,
-         "gelu": (False, True)},
+         "gelu": (False, True), "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "rank", "units"),
         lambda s: (s.units - s.width,),
         ("bits",),
     ),
     "fully connected with residual": FusedOperator(
         {"tokens": _TOKENS, "width": _SIZES, "rank": range(1, 17), "units": _SIZES,
-         "bits": _BITS, "low_rank": (False, True), "dtype": ("int8", "int16")},
+         "bits": _BITS, "low_rank": (False, True), "dtype": ("int8", "int16"),
+         "block_tokens": _BLOCK_TOKENS},
         _sizes("tokens", "width", "rank", "units"),
         options=("bits", "low_rank"),
     ),

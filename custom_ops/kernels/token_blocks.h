@@ -1,0 +1,110 @@
+// A layer's product with several token blocks, one behind the other, that reads the layer once:
+// the weights of a few units are staged in scratch and serve all blocks, since flash outside the
+// chip is slower than SRAM by far. Twin of the sizes: custom_ops/reference/token_blocks.py.
+#ifndef MCUFORMER_KERNELS_TOKEN_BLOCKS_H_
+#define MCUFORMER_KERNELS_TOKEN_BLOCKS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/packed_layer.h"
+
+namespace mcuformer {
+
+// Units that are staged together: more of them share the cost of a call, and take more scratch.
+constexpr int kStagedUnits = 8;
+
+// How many of its tokens an operator holds as blocks at once: `block_tokens`, a multiple of
+// kBlockTokens, or as many as there are.
+constexpr int TokensAtOnce(int tokens, int block_tokens) {
+  const int all = RoundUp(tokens, kBlockTokens);
+  return block_tokens < all ? block_tokens : all;
+}
+
+// Of blocks that hold so many tokens.
+constexpr size_t TokenBlocksBytes(int tokens, int width) {
+  return TokenBlockBytes(width) * (RoundUp(tokens, kBlockTokens) / kBlockTokens);
+}
+
+// The block that holds token `first`, a multiple of kBlockTokens.
+template <typename T>
+constexpr T* TokenBlockAt(T* blocks, int first, int width) {
+  return blocks + static_cast<size_t>(first) * RoundUp(width, kStepOfInt4);
+}
+
+// For layers of up to that width: staged weights, their constants, and what 4-bit weights add to
+// the sums of each token. A single block stages nothing.
+constexpr size_t StageBytes(int tokens_at_once, int width) {
+  return tokens_at_once <= kBlockTokens
+             ? 0
+             : PackedWeightBytes(kStagedUnits, width, 8) + kStagedUnits * sizeof(UnitConstants) +
+                   sizeof(int32_t) * tokens_at_once;
+}
+
+// Widens rows of int8, `stride` bytes apart, into token blocks.
+inline void WidenTokenBlocks(const int8_t* rows, int stride, int tokens, int width,
+                             int16_t* blocks) {
+  for (int first = 0; first < tokens; first += kBlockTokens) {
+    const int count = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
+    WidenTokens(rows + first * stride, stride, count, width, TokenBlockAt(blocks, first, width));
+  }
+}
+
+namespace packed_layer {
+
+// Copies aligned words, eight at a time: newlib's memcpy for small programs goes byte by byte.
+[[gnu::noinline]] inline void CopyWords(const void* from, size_t bytes, void* to) {
+  constexpr size_t kWord = sizeof(int32_t), kWords = 8 * kWord;
+  const auto* source = static_cast<const char*>(from);
+  auto* target = static_cast<char*>(to);
+  const char* end = source + bytes / kWords * kWords;
+  for (; source != end; source += kWords, target += kWords) {
+    std::memcpy(__builtin_assume_aligned(target, kWord), __builtin_assume_aligned(source, kWord),
+                kWords);
+  }
+  for (end += bytes % kWords; source != end; source += kWord, target += kWord) {
+    std::memcpy(__builtin_assume_aligned(target, kWord), __builtin_assume_aligned(source, kWord),
+                kWord);
+  }
+}
+
+// Copies the layer's units from `first` on, up to kStagedUnits.
+inline Units StageUnits(const PackedLayer& layer, int width, int first, int units, int8_t* stage) {
+  const size_t bytes = PackedWeightBytes(units, width, layer.weight_bits);
+  auto* constants = stage + PackedWeightBytes(kStagedUnits, width, 8);
+  CopyWords(layer.weights + PackedWeightBytes(first, width, layer.weight_bits), bytes, stage);
+  CopyWords(layer.constants + first, units * sizeof(UnitConstants), constants);
+  return {stage, reinterpret_cast<const UnitConstants*>(constants), 1, first};
+}
+
+}  // namespace packed_layer
+
+// MultiplyBlock for all tokens of the blocks: store_at(first) gives the store that counts tokens
+// from `first` on. stage: StageBytes, 4-byte aligned.
+template <typename StoreAt>
+inline void MultiplyTokenBlocks(const int16_t* blocks, int tokens, int width, int units,
+                                const PackedLayer& layer, int8_t* stage, StoreAt store_at) {
+  if (tokens <= kBlockTokens) {
+    MultiplyBlock(blocks, tokens, width, units, layer, store_at(0));
+    return;
+  }
+  const bool int4 = kHasInt4 && layer.weight_bits == 4;
+  auto* offsets = reinterpret_cast<int32_t*>(stage + PackedWeightBytes(kStagedUnits, width, 8) +
+                                             kStagedUnits * sizeof(UnitConstants));
+  for (int unit = 0; unit < units; unit += kStagedUnits) {
+    const int count = units - unit < kStagedUnits ? units - unit : kStagedUnits;
+    const packed_layer::Units staged = packed_layer::StageUnits(layer, width, unit, count, stage);
+    for (int first = 0; first < tokens; first += kBlockTokens) {
+      const int rows = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
+      const int16_t* block = TokenBlockAt(blocks, first, width);
+      int32_t* offset = int4 ? offsets + first : nullptr;
+      if (int4 && unit == 0) packed_layer::Int4Offsets(block, rows, width, offset);
+      packed_layer::Multiply(block, rows, width, count, staged, offset, store_at(first));
+    }
+  }
+}
+
+}  // namespace mcuformer
+
+#endif  // MCUFORMER_KERNELS_TOKEN_BLOCKS_H_
