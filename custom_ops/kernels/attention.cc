@@ -288,10 +288,10 @@ class HeadStreamer {
         return ToRows{context + token * stride, stride, 0};
       });
     }
-    ForEach(head, kKey, first, tokens, [=](int token) {
+    ForEach(head, kKey, first, tokens, [this, first](int token) {
       return ToKeys{keys_, first + token, params_.head_dim};
     });
-    ForEach(head, kValue, first, tokens, [=](int token) {
+    ForEach(head, kValue, first, tokens, [this, first](int token) {
       return ToValues{values_, first + token, params_.tokens};
     });
   }
