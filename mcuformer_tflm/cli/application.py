@@ -13,6 +13,7 @@ from mcuformer_tflm.cli.demo import demo
 from mcuformer_tflm.cli.emulate import emulate
 from mcuformer_tflm.cli.firmware import firmware
 from mcuformer_tflm.cli.plan import plan
+from mcuformer_tflm.cli.profile import profile
 from mcuformer_tflm.cli.quiet_tensorflow import quieten_tensorflow
 from mcuformer_tflm.cli.verify import verify
 from mcuformer_tflm.cli.zoo import zoo
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, plan, verify, firmware, emulate, bench):
+for command in (demo, plan, verify, firmware, emulate, profile, bench):
     app.command()(command)
 app.add_typer(zoo, name="zoo")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mcuformer_tflm.cli.options import Board, Data, DataFolder, Model
+from mcuformer_tflm.cli.outputs import check_writable, writing
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.task.terminal import results
 
@@ -17,6 +19,13 @@ def emulate(
     data: Data = "fashion-mnist",
     data_folder: DataFolder = None,
     limit: Annotated[int, typer.Option(min=1, help="Use so many test images.")] = 50,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the log of firmware that counts cycles to this file, for `mcuformer "
+            "profile`. An emulator has no cycles: it counts instructions, 1.6 each."
+        ),
+    ] = None,
 ) -> None:
     """Run a model's firmware on an emulated Cortex-M and compare it with TFLM, byte for byte.
 
@@ -26,20 +35,26 @@ def emulate(
     """
     from mcuformer_tflm.data.image_data import quantize_images
     from mcuformer_tflm.data.load import load
-    from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
+    from mcuformer_tflm.emulator.qemu import MACHINES
     from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
 
     target = get_board(board)
+    if profile is not None:
+        check_writable(profile.parent)
     pictures = quantize_images(load(data, data_folder).test_images[:limit])
-    found = emulate_firmware(model, target, pictures)
+    found = emulate_firmware(model, target, pictures, profile=profile is not None)
     image, run, total = found.image, found.run, len(found.expected)
     results().print(
-        f"{target.name} emulated ({ARM_BOARDS[target.core].name}, {target.core}): {found.equal} of "
+        f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {found.equal} of "
         f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
         f"{image.constant_bytes:,}, arena of the firmware {image.arena_bytes:,}, stack of the "
         f"whole program {run.stack_bytes:,} bytes.",
         soft_wrap=True,
     )
+    if profile is not None:
+        with writing(profile):
+            profile.write_text(run.log, encoding="utf-8")
+        results().print(f"Cycles, counted by QEMU, written to {profile}", soft_wrap=True)
     if found.equal != total:
         raise EmulatorError("The firmware's answers differ from TFLM's; please report the model.")

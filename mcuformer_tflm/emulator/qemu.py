@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.semihosting import SemihostingServer
-from mcuformer_tflm.keras_models.checked_values import checked_choice
-from mcuformer_tflm.keras_models.exceptions import EmulatorError, ToolchainError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError, ToolchainError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
+
+# Boards of Arm with ample memory at the addresses to which emulated images are linked.
+MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,17 +45,19 @@ class FirmwareRun:
 
 def run_firmware(
     image: Path, core: str, pictures: np.ndarray, output_bytes: int, arguments: str = "",
-    timeout: float = 300,
+    timeout: float = 300, *, counting: bool = False,
 ) -> FirmwareRun:  # fmt: skip
     """Runs an image that was linked for the emulator (``MCUFORMER_EMULATED``).
 
     Args:
         image: The ELF file.
-        core: One of ``ARM_BOARDS``.
+        core: ``cortex-m4`` or ``cortex-m7``.
         pictures: int8[n, height, width, channels] that the program reads as ``input.bin``.
         output_bytes: Bytes of logits a picture.
         arguments: The program's command line.
         timeout: Seconds after which it is stopped.
+        counting: Whether the machine's clocks go by instructions, 64 ns each, the same on every
+            run, instead of by the host's time.
 
     Raises:
         ConfigError: If there is no machine for the core.
@@ -64,7 +67,8 @@ def run_firmware(
         DataError: If the pictures are not int8.
     """
     check_integer_dtype(pictures)
-    machine = ARM_BOARDS[checked_choice("core", core, tuple(ARM_BOARDS))].name
+    if core not in MACHINES:
+        raise ConfigError(f"core is {core!r}; QEMU runs {', '.join(MACHINES)} here.")
     qemu = shutil.which("qemu-system-arm")
     if qemu is None:
         raise ToolchainError(
@@ -75,10 +79,12 @@ def run_firmware(
         f",arg={argument}" for argument in ["firmware", *arguments.split()]
     )
     ours, its = socket.socketpair()
-    command = [qemu, "-M", machine, "-display", "none", "-monitor", "none",
+    command = [qemu, "-M", MACHINES[core], "-display", "none", "-monitor", "none",
                "-serial", "none", "-semihosting-config", semihosting, "-S",
                "-chardev", f"socket,id=debugger,fd={its.fileno()}", "-gdb", "chardev:debugger",
                "-kernel", str(image.resolve())]  # fmt: skip
+    if counting:
+        command += ["-icount", "shift=6"]
     server = SemihostingServer(ours, pictures.tobytes(), time.monotonic() + timeout)
     with ours, its, subprocess.Popen(
         command, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -90,7 +96,7 @@ def run_firmware(
             messages, _ = process.communicate(timeout=timeout)
         except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise EmulatorError(
-                f"{image.name} did not end within {timeout:.0f} seconds on {machine}."
+                f"{image.name} did not end within {timeout:.0f} seconds on {MACHINES[core]}."
             ) from error
         finally:
             process.kill()

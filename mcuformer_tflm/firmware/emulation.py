@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mcuformer_tflm.emulator.arm_boards import emulated
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.qemu import FirmwareRun, run_firmware
 from mcuformer_tflm.firmware.build import FirmwareImage, build_project
 from mcuformer_tflm.firmware.project import export_firmware
-from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
@@ -47,28 +45,33 @@ def expected_bytes(interpreter: MicroInterpreter, pictures: np.ndarray) -> np.nd
     return np.concatenate(rows, axis=1)
 
 
-def emulate_firmware(model: Model, board: Board | AnyPath, pictures: np.ndarray) -> Emulation:
+def emulate_firmware(
+    model: Model, board: Board | str, pictures: np.ndarray, *, profile: bool = False
+) -> Emulation:
     """Exports, builds and runs a model's firmware.
 
     Args:
         model: Path of a ``.tflite``, or its bytes.
-        board: Whose memory it is linked for, its name, or its TOML file.
+        board: Whose memory it is linked for, or its name.
         pictures: int8[n, height, width, channels].
+        profile: Whether the program counts its operators' cycles (``MCUFORMER_PROFILE``) and
+            writes them to ``run.log``. QEMU has no cycles: a counter of its instructions stands in.
 
     Raises:
-        EmulatorError: If the board has more memory than the emulator, or the program fails.
+        EmulatorError: If the program fails.
         ToolchainError: If the compiler, QEMU or the extra ``emulator`` is missing.
     """
     with emulator_extra():  # told before anything is built
         import elftools  # noqa: F401
     target = get_board(board)
-    emulated(target)  # refuses what the emulator has no memory for
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         export_firmware(model, target, project)
         expected = expected_bytes(MicroInterpreter(model), pictures)
-        image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
-        run = run_firmware(image.elf, target.core, pictures, expected.shape[1])
+        image = build_project(
+            project, project / "build", MCUFORMER_EMULATED=True, MCUFORMER_PROFILE=profile
+        )
+        run = run_firmware(image.elf, target.core, pictures, expected.shape[1], counting=profile)
     if run.status != 0 or run.outputs.shape != expected.shape:
         raise EmulatorError(f"The firmware stopped with status {run.status}: {run.log.strip()}")
     return Emulation(image, run, expected)

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mcuformer_tflm.emulator.arm_boards import emulated
 from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.emulation import expected_bytes
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
-from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
 from mcuformer_tflm.plan.macs import graph_macs, most_tokens
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
@@ -39,7 +37,9 @@ class FirmwareFigures:
         constant_bytes: Weights and tables in flash.
         arena_bytes: The firmware's arena: there is no interpreter, and nothing persistent in it.
         stack_bytes: The most stack in use in one inference, the application's not counted.
-        cycles_per_instruction: Of the inner loop, llvm-mca's estimate.
+        cycles_per_instruction: The board's own, where it is calibrated; else of the inner loop,
+            llvm-mca's estimate.
+        external_operators: Which functions read constants from external flash.
         megahertz: The board's clock.
         milliseconds_estimated: The instructions at that clock, no wait for internal flash.
         milliseconds_external_flash_estimated: To add to it: external constants read once every
@@ -56,23 +56,23 @@ class FirmwareFigures:
     arena_bytes: int
     stack_bytes: int
     cycles_per_instruction: float
+    external_operators: frozenset[str]
     megahertz: int
     milliseconds_estimated: float
     milliseconds_external_flash_estimated: float | None
 
 
-def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) -> FirmwareFigures:
+def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> FirmwareFigures:
     """Exports and builds a model's firmware for the emulator, and counts one inference.
 
     Args:
         model: Content of a ``.tflite``.
-        board: Whose memory it is linked for, its name, or its TOML file.
+        board: Whose memory it is linked for, or its name.
         picture: int8[1, height, width, channels].
 
     Raises:
         ConfigError: If the board's clock is not known, or the speed of external flash that is used.
-        EmulatorError: If the board has more memory than the emulator, or the firmware's logits are
-            not TFLM's.
+        EmulatorError: If the firmware's logits are not TFLM's.
         ToolchainError: If the compiler, llvm-mca or the extra ``emulator`` is missing.
     """
     target = get_board(board)
@@ -81,14 +81,13 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
             f"board is {target.name!r}, whose clock is not known; firmware is measured on boards "
             "with megahertz."
         )
-    emulated(target)  # refuses what the emulator has no memory for
     interpreter = MicroInterpreter(model)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         placement = export_firmware(model, target, project)
         image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
         count = _count(interpreter, image.elf, target.core, picture)
-        cpi = cycles_per_instruction(image.elf, target.core)
+        cpi = target.cycles_per_instruction or cycles_per_instruction(image.elf, target.core)
     wait = None
     if placement.external_bytes:
         if not target.external_bytes_per_second:
@@ -108,6 +107,13 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         arena_bytes=placement.arena_bytes,
         stack_bytes=count.stack_bytes,
         cycles_per_instruction=cpi,
+        external_operators=frozenset(
+            function
+            for function, operator in zip(
+                count.by_operator, interpreter.graph.operators, strict=True
+            )
+            if not placement.external.isdisjoint(operator.inputs)
+        ),
         megahertz=target.megahertz,
         milliseconds_estimated=round(count.instructions * cpi / target.megahertz / 1000, 2),
         milliseconds_external_flash_estimated=None if wait is None else round(wait, 1),

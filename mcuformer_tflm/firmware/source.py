@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mcuformer_tflm.firmware.operators import EMITTERS
-from mcuformer_tflm.firmware.step import Step, address, arena_name, comment, unique_identifiers
+from mcuformer_tflm.firmware.step import Step, address, comment, unique_identifiers
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
@@ -16,6 +16,8 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 _ALIGNMENT = 16
 _SECTIONS = {"internal": ".mcuformer.constants", "external": ".mcuformer.external"}
 _ABSENT = "the model's constants are not as they were linked: is the external flash written?"
+# A line of text (support/app/text.h) holds no more beside what else a profile's line has.
+_NAME_BYTES = 150
 _HEADERS = (
     "add", "argmax", "attention", "conv_stem", "fully_connected", "gelu", "layer_norm",
     "mean_pool", "mlp", "patch_embed", "softmax", "token_pool",
@@ -49,6 +51,11 @@ def operator_functions(graph: ModelGraph) -> list[str]:
     """Returns the name of each operator's C++ function, after its output, in order."""
     outputs = [graph.tensors[operator.outputs[0]].name for operator in graph.operators]
     return [f"run_{name}" for name in unique_identifiers(outputs)]
+
+
+def operator_names(graph: ModelGraph) -> list[str]:
+    """Returns the name of each operator in a profile, in order: its function's, shortened."""
+    return [name.removeprefix("run_")[:_NAME_BYTES] for name in operator_functions(graph)]
 
 
 def check_operators(graph: ModelGraph) -> None:
@@ -95,6 +102,7 @@ def write_source(
             *_checksums(graph, [i for i in tensors if i in external], symbols),
             "}  // namespace",
             "",
+            *_profile(graph),
             *_interface(graph, plan, functions, bodies, strips),
         ]
     )
@@ -105,17 +113,23 @@ def _opening(plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool) -
     lines = ["// Written by `mcuformer firmware`; written again, it is replaced.", ""]
     lines += ["#include <cstring>", "", '#include "checksum.h"']
     lines += [f'#include "kernels/{name}.h"' for name in _HEADERS]
-    lines += ['#include "mcuformer.h"', "", "// constants.S", 'extern "C" {']
+    lines += ['#include "mcuformer.h"', "", "#ifdef MCUFORMER_PROFILE"]
+    lines += [
+        '#include "app/readings.h"',
+        "#else",
+        "#define MCUFORMER_READ_COUNTER(operators_done)",
+    ]
+    lines += ["#endif", "", "// constants.S", 'extern "C" {']
     lines += [f"extern const {ctype} {symbol}[];" for ctype, symbol in constants]
     lines += ["}", "", "namespace {", ""]
-    for region in range(plan.num_regions):
-        name = arena_name(region)
-        # Beside the first, the board's script has a place for those between first and last.
-        section = f".bss.mcuformer.{name}" if region else ".mcuformer.arena"
-        lines += [
-            f'alignas({_ALIGNMENT}) __attribute__((section("{section}"))) '
-            f"uint8_t {name}[{max(plan.region_bytes(region), _ALIGNMENT)}];"
-        ]
+    for region, (name, section) in enumerate(
+        (("arena", ".mcuformer.arena"), ("core_arena", ".bss.mcuformer.core_arena"))
+    ):
+        if region < plan.num_regions:
+            lines += [
+                f'alignas({_ALIGNMENT}) __attribute__((section("{section}"))) '
+                f"uint8_t {name}[{max(plan.region_bytes(region), _ALIGNMENT)}];"
+            ]
     if strips:
         lines += ["", "struct {", "  mcuformer_read_rows read;", "  void* context;", "} rows;"]
     return [
@@ -171,6 +185,23 @@ def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) 
     ]
 
 
+def _profile(graph: ModelGraph) -> list[str]:
+    # support/app/readings.h
+    names = operator_names(graph)
+    return [
+        "#ifdef MCUFORMER_PROFILE",
+        "namespace mcuformer {",
+        "const char* const kProfiledOperators[] = {",
+        *(f'    "{name}",' for name in names),
+        "};",
+        f"const int kNumProfiledOperators = {len(names)};",
+        f"uint32_t readings[{len(names) + 1}];",
+        "}  // namespace mcuformer",
+        "#endif",
+        "",
+    ]
+
+
 def checksum(data: bytes) -> int:
     """Returns the sum of ``support/checksum.h``, which ``mcuformer_init`` compares (32 bits)."""
     values = np.frombuffer(data, np.uint8).astype(np.uint64)
@@ -192,8 +223,9 @@ def _interface(
         address(places[image], "int8_t")
     )
     calls = []
-    for name, body in zip(functions, bodies, strict=True):
+    for done, (name, body) in enumerate(zip(functions, bodies, strict=True), 1):
         calls.append(f"  if (!{name}()) return false;" if body[:6] == "return" else f"  {name}();")
+        calls.append(f"  MCUFORMER_READ_COUNTER({done});")
     return [
         'static const char* error = "";',
         'extern "C" const char* mcuformer_error() { return error; }',
@@ -206,6 +238,7 @@ def _interface(
         "",
         'extern "C" bool mcuformer_run_rows(mcuformer_read_rows read, void* context, '
         "int8_t* output) {",
+        "  MCUFORMER_READ_COUNTER(0);",
         "  rows = {read, context};" if strips else read,
         *calls,
         *(

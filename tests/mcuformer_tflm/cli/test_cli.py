@@ -56,7 +56,7 @@ def model_file(model, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("command", ["demo", "emulate", "firmware", "plan", "verify"])
+@pytest.mark.parametrize("command", ["demo", "emulate", "firmware", "plan", "profile", "verify"])
 def test_help_explains_with_an_example(command):
     status, out, _ = _run(command, "--help")
     assert status == 0
@@ -144,7 +144,7 @@ def _functions(commands, path=("mcuformer_tflm", "cli")):
 
 def test_each_command_stands_in_a_file_of_its_name():
     functions = dict(_functions(app))
-    assert len(functions) == 11
+    assert len(functions) == 12
     for path, function in functions.items():
         assert function.__module__ == ".".join(path)
 

@@ -1,5 +1,6 @@
 // Classifies pictures until there are no more, and tells how much stack that took.
 #include "app/io.h"
+#include "app/profile.h"
 #include "app/text.h"
 #include "board/board.h"
 #include "mcuformer.h"
@@ -21,7 +22,9 @@ int main() {
   if (!mcuformer_init()) return Fail("mcuformer_init failed: ", mcuformer_error());
   static int8_t output[MCUFORMER_OUTPUT_BYTES];
   uint32_t pictures = 0;
-  while (mcuformer_run_rows(mcuformer::IoReadRows, nullptr, output)) {
+  mcuformer::BeginProfile();
+  while (mcuformer_run_rows(mcuformer::ReadRowsProfiled, nullptr, output)) {
+    mcuformer::WriteProfile();
     if (!mcuformer::IoWriteOutput(output, MCUFORMER_OUTPUT_BYTES)) {
       return Fail("the output could not be written", "");
     }

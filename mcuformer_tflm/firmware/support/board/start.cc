@@ -3,7 +3,6 @@
 #include <new>
 
 #include "board/board.h"
-#include "board_shape.h"
 
 int main();
 
@@ -42,7 +41,8 @@ void operator delete(void*, size_t) noexcept { mcuformer_fault("delete"); }
 namespace {
 
 constexpr int kSystemExceptions = 16;
-using mcuformer::kInterrupts;
+// The STM32H743 has 150 interrupts, the others fewer.
+constexpr int kInterrupts = 150;
 
 union Vector {
   void (*handler)();
@@ -83,7 +83,7 @@ void EnableFloatingPoint() {
 }
 
 void EnableCaches() {
-#ifdef MCUFORMER_HAS_CACHES
+#if __ARM_ARCH_7EM__ && __ARM_FEATURE_DSP && defined(MCUFORMER_HAS_CACHES)
   constexpr uintptr_t kInvalidateInstructions = 0xE000EF50, kInvalidateSetWay = 0xE000EF60;
   constexpr uintptr_t kCacheSize = 0xE000ED80, kCacheSelect = 0xE000ED84;
   Register(kInvalidateInstructions) = 0;
@@ -107,13 +107,8 @@ void EnableCaches() {
 
 extern "C" [[noreturn]] void mcuformer_reset() {
   Register(kVectorTableOffset) = reinterpret_cast<uintptr_t>(&kVectors);
-  // Memory management, bus, usage and, in ARMv8-M, security faults have vectors of their own, so
-  // that the cause is told.
-#if __ARM_ARCH >= 8
-  Register(kFaultHandlers) = Register(kFaultHandlers) | 15U << 16;
-#else
+  // Memory management, bus and usage faults have vectors of their own, so that the cause is told.
   Register(kFaultHandlers) = Register(kFaultHandlers) | 7U << 16;
-#endif
   EnableFloatingPoint();
   mcuformer_board_init();
   std::memcpy(__data_start, __data_load, static_cast<size_t>(__data_end - __data_start));

@@ -1,0 +1,1 @@
+"""Cycles that a board has told, beside counted instructions and estimates."""
