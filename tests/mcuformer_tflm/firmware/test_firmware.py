@@ -228,6 +228,9 @@ def test_image_links_for_the_real_board_and_is_written_for_st_flash(model, board
     assert int.from_bytes(flat[:4], "little") >> 24 == stack, "F427: CCM; the others: DTCM"
     assert int.from_bytes(flat[4:8], "little") >> 20 == 0x080, "reset lies in flash"
     assert len(flat) >= image.code_bytes + image.constant_bytes - 64
+    with image.elf.open("rb") as file:
+        symbols = ELFFile(file).get_section_by_name(".symtab")
+        assert symbols.get_symbol_by_name("mcuformer_board_init"), "the board's start-up"
 
 
 @pytest.mark.slow

@@ -22,9 +22,10 @@ extern "C" {
 
 // Hooks, each with a default that a program's own definition replaces.
 
-// First thing after reset, before .data and .bss hold anything: clocks, external flash. The
-// default leaves the reset clock (16 MHz, STM32H7: 64 MHz); the Discovery's maps its QSPI flash.
-void mcuformer_board_init();
+// First thing after reset, before .data and .bss hold anything: clocks, external flash. Returns
+// nullptr, or in one line what failed, which is told as a fault once memory holds what it should.
+// The default is the board's start-up (board/start_up); without one the reset clock stays.
+const char* mcuformer_board_init();
 
 // An interrupt of the board. The default is a fault.
 void mcuformer_interrupt(int number);

@@ -18,9 +18,7 @@ extern uint8_t __data_start[], __data_end[], __data_load[], __bss_start[], __bss
 using Constructor = void (*)();
 extern Constructor __init_array_start[], __init_array_end[];
 
-__attribute__((weak)) void mcuformer_board_init() {}
-
-[[noreturn]] void mcuformer_reset();
+void mcuformer_reset();
 void mcuformer_fault_entry();
 void mcuformer_interrupt_entry();
 
@@ -105,12 +103,22 @@ void EnableCaches() {
 
 }  // namespace
 
-extern "C" [[noreturn]] void mcuformer_reset() {
+// Not even the stack may be written to before the board is set up: RAM may be without a valid
+// supply (STM32H7).
+extern "C" __attribute__((naked)) void mcuformer_reset() {
+  asm volatile(
+      ".weak mcuformer_board_init\n"
+      "ldr r0, =mcuformer_board_init\n"
+      "cbz r0, 1f\n"
+      "blx r0\n"
+      "1: b mcuformer_start");
+}
+
+extern "C" [[noreturn]] __attribute__((used)) void mcuformer_start(const char* failure) {
   Register(kVectorTableOffset) = reinterpret_cast<uintptr_t>(&kVectors);
   // Memory management, bus and usage faults have vectors of their own, so that the cause is told.
   Register(kFaultHandlers) = Register(kFaultHandlers) | 7U << 16;
   EnableFloatingPoint();
-  mcuformer_board_init();
   std::memcpy(__data_start, __data_load, static_cast<size_t>(__data_end - __data_start));
   std::memset(__bss_start, 0, static_cast<size_t>(__bss_end - __bss_start));
   mcuformer::PaintStack();
@@ -120,6 +128,7 @@ extern "C" [[noreturn]] void mcuformer_reset() {
        ++constructor) {
     (*constructor)();
   }
+  if (failure != nullptr) mcuformer_fault(failure);
   mcuformer::Stop(main());
 }
 
