@@ -30,6 +30,8 @@ CORES = {
 # Names of memory in every linker script.
 _TAKEN = ("FLASH", "EXTERNAL_FLASH", "ARENA_RAM", "CORE_RAM")
 _END = 1 << 32
+# Of ARMv8-M; an ARMv7-M has up to 240 (496 in the architecture).
+_MOST_INTERRUPTS = 480
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,9 +119,10 @@ class Board:
         for field in ("flash", "external_flash", "flash_address", "external_flash_address",
                       "external_bytes_per_second"):  # fmt: skip
             checked_whole(field, getattr(self, field), least=0)
-        for field in ("megahertz", "interrupts"):
-            if getattr(self, field) is not None:
-                checked_whole(field, getattr(self, field))
+        if self.megahertz is not None:
+            checked_whole("megahertz", self.megahertz)
+        if self.interrupts is not None:
+            checked_whole("interrupts", self.interrupts, most=_MOST_INTERRUPTS)
         if self.cycles_per_instruction is not None:
             checked_real("cycles_per_instruction", self.cycles_per_instruction, open_below=True)
         if self.fpu is not None:

@@ -35,7 +35,7 @@ def emulate(
     """
     from mcuformer_tflm.data.image_data import quantize_images
     from mcuformer_tflm.data.load import load
-    from mcuformer_tflm.emulator.qemu import MACHINES
+    from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
     from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
 
@@ -46,7 +46,7 @@ def emulate(
     found = emulate_firmware(model, target, pictures, profile=profile is not None)
     image, run, total = found.image, found.run, len(found.expected)
     results().print(
-        f"{target.name} emulated ({MACHINES[target.core]}, {target.core}): {found.equal} of "
+        f"{target.name} emulated ({ARM_BOARDS[target.core].name}, {target.core}): {found.equal} of "
         f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
         f"{image.constant_bytes:,}, arena of the firmware {image.arena_bytes:,}, stack of the "
         f"whole program {run.stack_bytes:,} bytes.",

@@ -26,7 +26,7 @@ def cycles_per_instruction(image: Path, core: str, function: str = _LOOP) -> flo
 
     Args:
         image: ELF file that holds the function.
-        core: ``cortex-m4`` or ``cortex-m7``.
+        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
         function: Its symbol.
 
     Raises:
@@ -44,8 +44,10 @@ def cycles_per_instruction(image: Path, core: str, function: str = _LOOP) -> flo
          f"--disassemble={function}", str(image)],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
+    architecture = "thumbv8m.main" if core == "cortex-m33" else "thumbv7em"
+    triple = f"{architecture}-none-eabihf"
     result = subprocess.run(
-        [tool, "-mtriple=thumbv7em-none-eabihf", f"-mcpu={core}", f"-iterations={_ITERATIONS}"],
+        [tool, f"-mtriple={triple}", f"-mcpu={core}", f"-iterations={_ITERATIONS}"],
         input="\n".join(_loop(listing, function)), capture_output=True, text=True, check=False,
     )  # fmt: skip
     found = {
@@ -60,7 +62,7 @@ def cycles_per_instruction(image: Path, core: str, function: str = _LOOP) -> flo
 def _loop(listing: str, function: str) -> list[str]:
     lines = [
         (int(address, 16), text.split("@")[0].strip())
-        for address, text in re.findall(r"^\s+([0-9a-f]+):\t(.*)$", listing, re.M)
+        for address, text in re.findall(r"^\s*([0-9a-f]+):\t(.*)$", listing, re.M)
     ]
     for end, text in lines:
         branch = re.match(r"b(?:lt|ne|cc|hi|gt|lo)(?:\.[nw])?\s+([0-9a-f]+)", text)

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.extra import emulator_extra
-from mcuformer_tflm.emulator.machine import count_instructions
+from mcuformer_tflm.emulator.machine import core_model, count_instructions
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
 
-# Memory of the machines to which emulated images are linked (mcuformer_tflm/emulator/qemu.py).
-_MEMORY = ((0x00000000, 0x400000), (0x20000000, 0x400000), (0x60000000, 0x1000000))
+# In flash, behind every image that fits the machine; nothing runs there.
 _RETURN = 0x3FFF00
 # Beside all memory of a board: the picture and the logits.
 _BUFFERS, _BUFFER_SIZE = 0x70000000, 0x1000000
@@ -47,7 +47,7 @@ def count_inference(
 
     Args:
         image: ELF file that was linked for the emulator.
-        core: ``cortex-m4`` or ``cortex-m7``.
+        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
         picture: int8 pixels.
         output_bytes: Bytes of logits.
         operators: Names of the operators' functions, in order.
@@ -63,11 +63,12 @@ def count_inference(
         from unicorn import arm_const as registers
 
     machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-    model = {"cortex-m4": "UC_CPU_ARM_CORTEX_M4", "cortex-m7": "UC_CPU_ARM_CORTEX_M7"}[core]
-    machine.ctl_set_cpu_model(getattr(registers, model))
+    machine.ctl_set_cpu_model(core_model(core))
+    board = ARM_BOARDS[core]
     readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-    for start, size in _MEMORY:
-        machine.mem_map(start, size, unicorn.UC_PROT_ALL if start == 0x20000000 else readable)
+    machine.mem_map(board.flash.address, board.flash.size, readable)
+    machine.mem_map(board.external.address, board.external.size, readable)
+    machine.mem_map(board.sram.address, board.sram.size)
     machine.mem_map(_BUFFERS, _BUFFER_SIZE)
     with image.open("rb") as file:
         elf = ELFFile(file)
@@ -87,10 +88,11 @@ def count_inference(
     pixels = picture.tobytes()
     output = _BUFFERS + (len(pixels) + 63 & ~63)
     machine.mem_write(_BUFFERS, pixels)
-    for register, value in (("R0", _BUFFERS), ("R1", output), ("SP", top), ("LR", _RETURN | 1)):
+    end = board.flash.address + _RETURN
+    for register, value in (("R0", _BUFFERS), ("R1", output), ("SP", top), ("LR", end | 1)):
         machine.reg_write(getattr(registers, f"UC_ARM_REG_{register}"), value)
     try:
-        machine.emu_start(symbols["mcuformer_run"] | 1, _RETURN)
+        machine.emu_start(symbols["mcuformer_run"] | 1, end)
     except unicorn.UcError as error:
         pc = machine.reg_read(registers.UC_ARM_REG_PC)
         raise EmulatorError(f"{image.name} failed at 0x{pc:x} on {core}: {error}.") from None

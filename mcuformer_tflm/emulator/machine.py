@@ -11,6 +11,7 @@ import numpy as np
 
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.toolchain import KernelImage, build_kernels
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
 _FLASH, _FLASH_SIZE = 0x0, 0x400000
@@ -62,7 +63,7 @@ def emulated_machine(core: str, portable: bool = False) -> Machine:
     """Returns the machine of a core, with the kernels compiled once a process.
 
     Args:
-        core: ``cortex-m4`` or ``cortex-m7``.
+        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
         portable: Without the code that is tuned for the core.
     """
     return Machine(core, build_kernels(core, portable))
@@ -72,7 +73,7 @@ class Machine:
     """An emulated core with the kernels in its flash.
 
     Args:
-        core: ``cortex-m4`` or ``cortex-m7``.
+        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
         image: The compiled kernels.
     """
 
@@ -85,11 +86,7 @@ class Machine:
         self.core, self.image = core, image
         self._registers = arm_const
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        model = {
-            "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
-            "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
-        }[core]
-        self._uc.ctl_set_cpu_model(model)
+        self._uc.ctl_set_cpu_model(core_model(core))
         read, execute = unicorn.UC_PROT_READ, unicorn.UC_PROT_EXEC
         self._uc.mem_map(_FLASH, _FLASH_SIZE, read | execute)
         self._uc.mem_map(_RAM, _RAM_SIZE)
@@ -209,6 +206,24 @@ class Machine:
             count = count_instructions(bytes(uc.mem_read(address, size)))
             self._block_sizes[(address << 16) | size] = count
         self._instructions += count
+
+
+def core_model(core: str) -> int:
+    """Returns Unicorn's number of a core.
+
+    Raises:
+        ConfigError: If it has none.
+        ToolchainError: If the extra ``emulator`` is missing.
+    """
+    with emulator_extra():
+        from unicorn import arm_const
+
+    models = {
+        "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
+        "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
+        "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
+    }
+    return int(models[checked_choice("core", core, tuple(models))])
 
 
 def count_instructions(code: bytes) -> int:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.semihosting import SemihostingServer
-from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError, ToolchainError
+from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.exceptions import EmulatorError, ToolchainError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
-
-# Boards of Arm with ample memory at the addresses to which emulated images are linked.
-MACHINES = {"cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ def run_firmware(
 
     Args:
         image: The ELF file.
-        core: ``cortex-m4`` or ``cortex-m7``.
+        core: One of ``ARM_BOARDS``.
         pictures: int8[n, height, width, channels] that the program reads as ``input.bin``.
         output_bytes: Bytes of logits a picture.
         arguments: The program's command line.
@@ -67,8 +66,7 @@ def run_firmware(
         DataError: If the pictures are not int8.
     """
     check_integer_dtype(pictures)
-    if core not in MACHINES:
-        raise ConfigError(f"core is {core!r}; QEMU runs {', '.join(MACHINES)} here.")
+    machine = ARM_BOARDS[checked_choice("core", core, tuple(ARM_BOARDS))].name
     qemu = shutil.which("qemu-system-arm")
     if qemu is None:
         raise ToolchainError(
@@ -79,7 +77,7 @@ def run_firmware(
         f",arg={argument}" for argument in ["firmware", *arguments.split()]
     )
     ours, its = socket.socketpair()
-    command = [qemu, "-M", MACHINES[core], "-display", "none", "-monitor", "none",
+    command = [qemu, "-M", machine, "-display", "none", "-monitor", "none",
                "-serial", "none", "-semihosting-config", semihosting, "-S",
                "-chardev", f"socket,id=debugger,fd={its.fileno()}", "-gdb", "chardev:debugger",
                "-kernel", str(image.resolve())]  # fmt: skip
@@ -96,7 +94,7 @@ def run_firmware(
             messages, _ = process.communicate(timeout=timeout)
         except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise EmulatorError(
-                f"{image.name} did not end within {timeout:.0f} seconds on {MACHINES[core]}."
+                f"{image.name} did not end within {timeout:.0f} seconds on {machine}."
             ) from error
         finally:
             process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
 _CONSTANTS = (".constants", ".external")
-# As model.cc and model_tflm.cc name it; the second is there where the plan has two regions.
-_ARENA, _CORE_ARENA = "_ZN12_GLOBAL__N_15arenaE", "_ZN12_GLOBAL__N_110core_arenaE"
+# As model.cc and model_tflm.cc name its part in each region of SRAM.
+_ARENA = re.compile(r"_ZN12_GLOBAL__N_1\d+arena(_\d+)?E")
 _CODE = (".vectors", ".text", ".rodata", ".ARM.exidx", ".init_array")
 
 
@@ -74,18 +75,21 @@ def read_image(elf: AnyPath) -> FirmwareImage:
         from elftools.elf.elffile import ELFFile
 
     with elf.open("rb") as file:
-        sections = {section.name: section["sh_size"] for section in ELFFile(file).iter_sections()}
-        sizes = {
-            symbol.name: symbol["st_size"]
+        file_sections = list(ELFFile(file).iter_sections())
+        sections = {section.name: section["sh_size"] for section in file_sections}
+        arenas = [
+            (file_sections[symbol["st_shndx"]].name, symbol["st_size"])
             for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols()
-        }
-    core_arena = sizes.get(_CORE_ARENA, 0)
+            if _ARENA.fullmatch(symbol.name)
+        ]
     return FirmwareImage(
         elf,
         sum(sections.get(name, 0) for name in (*_CODE, ".data")),
         sum(sections.get(name, 0) for name in _CONSTANTS),
-        sizes[_ARENA] + core_arena,
-        sections.get(".data", 0) + sections.get(".bss", 0) - core_arena,
+        sum(size for _, size in arenas),
+        sections.get(".data", 0)
+        + sections.get(".bss", 0)
+        - sum(size for name, size in arenas if name == ".bss"),
     )
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.emulator.arm_boards import emulated
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.qemu import FirmwareRun, run_firmware
 from mcuformer_tflm.firmware.build import FirmwareImage, build_project
 from mcuformer_tflm.firmware.project import export_firmware
+from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
@@ -46,24 +48,25 @@ def expected_bytes(interpreter: MicroInterpreter, pictures: np.ndarray) -> np.nd
 
 
 def emulate_firmware(
-    model: Model, board: Board | str, pictures: np.ndarray, *, profile: bool = False
+    model: Model, board: Board | AnyPath, pictures: np.ndarray, *, profile: bool = False
 ) -> Emulation:
     """Exports, builds and runs a model's firmware.
 
     Args:
         model: Path of a ``.tflite``, or its bytes.
-        board: Whose memory it is linked for, or its name.
+        board: Whose memory it is linked for, its name, or its TOML file.
         pictures: int8[n, height, width, channels].
         profile: Whether the program counts its operators' cycles (``MCUFORMER_PROFILE``) and
             writes them to ``run.log``. QEMU has no cycles: a counter of its instructions stands in.
 
     Raises:
-        EmulatorError: If the program fails.
+        EmulatorError: If the board has more memory than the emulator, or the program fails.
         ToolchainError: If the compiler, QEMU or the extra ``emulator`` is missing.
     """
     with emulator_extra():  # told before anything is built
         import elftools  # noqa: F401
     target = get_board(board)
+    emulated(target)  # refuses what the emulator has no memory for
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
         export_firmware(model, target, project)

@@ -19,6 +19,8 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 CODE_RESERVE = 32 * 1024
 STACK_BYTES = 4096
 RAM_RESERVE = STACK_BYTES + 4096
+# Around the arena, where it has a region of SRAM to itself.
+_GUARDS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +70,8 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
         hint = (
             f"It fits {' and '.join(able)}."
             if able
-            else "It fits no known board; make the model smaller, or add a board with "
-            "mcuformer_tflm.search.board.register_board."
+            else "It fits no known board; make the model smaller, or describe a board of yours "
+            "in a .toml (docs/own-board.md)."
         )
         problems = " ".join(filter(None, (over_ram, over_flash)))
         raise BudgetError(f"The model does not fit {board.name}. {problems} {hint}")
@@ -79,11 +81,23 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
 
 def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
     plan = read_plan(graph)
-    capacity = board.sram_regions[0].size - (RAM_RESERVE if len(board.sram_regions) == 1 else 1024)
-    if plan.num_regions == 1 and plan.head_bytes <= capacity:
+    usable = [region.size for region in board.sram_regions]
+    usable[0] -= _GUARDS
+    usable[-1] -= RAM_RESERVE - (_GUARDS if len(usable) == 1 else 0)
+    if usable[-1] < 0:
+        region = board.sram_regions[-1]
+        return plan, (
+            f"SRAM: stack and variables lie in the last region, {region.name}; it has "
+            f"{region.size:,} bytes, and {RAM_RESERVE:,} are kept for them."
+        )
+    if plan.num_regions == 1 and plan.head_bytes <= usable[0]:
         return plan, ""
     try:
-        return plan_memory(graph, board, reserve=RAM_RESERVE), ""
+        free = tuple(
+            dataclasses.replace(region, size=max(1, size))
+            for region, size in zip(board.sram_regions, usable, strict=True)
+        )
+        return plan_memory(graph, dataclasses.replace(board, sram_regions=free)), ""
     except BudgetError:
         over = plan.lower_bound - sum(r.size for r in board.sram_regions) + RAM_RESERVE
         least = f"at least {over:,} bytes over" if over > 0 else "no division over them holds it"

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.emulator.arm_boards import emulated
 from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.emulation import expected_bytes
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
+from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
 from mcuformer_tflm.plan.macs import graph_macs, most_tokens
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
@@ -62,17 +64,18 @@ class FirmwareFigures:
     milliseconds_external_flash_estimated: float | None
 
 
-def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> FirmwareFigures:
+def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) -> FirmwareFigures:
     """Exports and builds a model's firmware for the emulator, and counts one inference.
 
     Args:
         model: Content of a ``.tflite``.
-        board: Whose memory it is linked for, or its name.
+        board: Whose memory it is linked for, its name, or its TOML file.
         picture: int8[1, height, width, channels].
 
     Raises:
         ConfigError: If the board's clock is not known, or the speed of external flash that is used.
-        EmulatorError: If the firmware's logits are not TFLM's.
+        EmulatorError: If the board has more memory than the emulator, or the firmware's logits are
+            not TFLM's.
         ToolchainError: If the compiler, llvm-mca or the extra ``emulator`` is missing.
     """
     target = get_board(board)
@@ -81,6 +84,7 @@ def measure_firmware(model: bytes, board: Board | str, picture: np.ndarray) -> F
             f"board is {target.name!r}, whose clock is not known; firmware is measured on boards "
             "with megahertz."
         )
+    emulated(target)  # refuses what the emulator has no memory for
     interpreter = MicroInterpreter(model)
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"

@@ -7,7 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.toolchain import kernel_folder
+from mcuformer_tflm.firmware.board_files import board_files, find_start_up
 from mcuformer_tflm.firmware.fit import Placement, place_model
 from mcuformer_tflm.firmware.source import check_operators, write_source
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
@@ -19,19 +21,21 @@ from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 SUPPORT_FOLDER = Path(__file__).parent / "support"
+_START_UP = Path("board/start_up")
 _MARK = ".mcuformer-firmware"
 
 
-def export_firmware(model: Model, board: Board | str, out: AnyPath) -> Placement:
+def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Placement:
     """Writes a converted model as a C++ project without an interpreter.
 
     The project holds the model's constants, an arena of exactly the planned size, straight-line
-    calls of the kernels, start-up code, linker scripts and an application; nothing else is
-    needed to build it but Debian's arm-none-eabi compiler and CMake (docs/firmware.md).
+    calls of the kernels, start-up code, the board's linker script and memory protection, and an
+    application; nothing else is needed to build it but Debian's arm-none-eabi compiler and CMake
+    (docs/firmware.md).
 
     Args:
         model: Path of a ``.tflite``, or its bytes.
-        board: The board, or its name: one that has a linker script here.
+        board: The board, its name, or its TOML file (docs/own-board.md).
         out: Folder of the project. What an earlier export wrote there is replaced; other files
             in it stay.
 
@@ -40,18 +44,15 @@ def export_firmware(model: Model, board: Board | str, out: AnyPath) -> Placement
 
     Raises:
         BudgetError: If the board cannot hold it; nothing is written.
-        ConfigError: If the board has no linker script, or ``out`` is a folder of something else.
+        ConfigError: If firmware cannot be written for the board: its core, its memories or its
+            start-up; or ``out`` is a folder of something else.
         ModelError: If the model is damaged or foreign; names foreign operators.
         PlanError: If its memory plan does not hold.
     """
     out = checked_path("out", out)
     target = get_board(board)
-    if not (SUPPORT_FOLDER / "board" / f"{target.name}.ld").exists():
-        known = ", ".join(sorted(path.stem for path in SUPPORT_FOLDER.glob("board/stm32*.ld")))
-        raise ConfigError(
-            f"There is no linker script for {target.name}; there are {known}. Write one beside "
-            f"{SUPPORT_FOLDER / 'board'}/stm32f746.ld."
-        )
+    start_up = find_start_up(target, SUPPORT_FOLDER / _START_UP)
+    generated = board_files(target, None if start_up is None else _START_UP / start_up.name)
     content = model_content(model)
     graph = read_graph(content)
     check_operators(graph)
@@ -65,12 +66,16 @@ def export_firmware(model: Model, board: Board | str, out: AnyPath) -> Placement
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         project = Path(folder)
-        shutil.copytree(SUPPORT_FOLDER, project, dirs_exist_ok=True)
+        shutil.copytree(SUPPORT_FOLDER, project, ignore=_no_start_ups, dirs_exist_ok=True)
+        if start_up is not None:
+            shutil.copy(start_up, project / _START_UP)
         shutil.copytree(kernel_folder(), project / "kernels", ignore=_no_build_files)
         (project / "model.cc").write_text(source.model, encoding="utf-8")
         (project / "model_shape.h").write_text(source.shape, encoding="utf-8")
         (project / "constants.S").write_text(source.assembly, encoding="utf-8")
         (project / "constants.bin").write_bytes(source.constants)
+        for name, text in generated.items():
+            (project / name).write_text(text, encoding="utf-8")
         values = _values(graph, target, placement)
         for path in project.glob("*.in"):
             path.with_suffix("").write_text(
@@ -86,7 +91,8 @@ def _values(graph: ModelGraph, board: Board, placement: Placement) -> dict[str, 
     int8_only = all(op.options.get("weight_bits", 8) == 8 for op in graph.operators)
     return {
         "BOARD": board.name,
-        "MEGAHERTZ": str(board.megahertz or 0),
+        "MACHINE": ARM_BOARDS[board.core].name,
+        "FLASH_ADDRESS": f"0x{board.flash_address:08x}",
         "ARENA_BYTES": f"{placement.arena_bytes:,}",
         "INTERNAL_BYTES": f"{placement.internal_bytes:,}",
         "EXTERNAL_BYTES": f"{placement.external_bytes:,}",
@@ -99,6 +105,12 @@ def _fill(template: str, values: dict[str, str]) -> str:
     for name, value in values.items():
         template = template.replace(f"@{name}@", value)
     return template
+
+
+def _no_start_ups(folder: str, names: list[str]) -> set[str]:
+    # Of the boards' sources the project has its own alone, and the headers that they share.
+    start_ups = Path(folder) == SUPPORT_FOLDER / _START_UP
+    return {name for name in names if start_ups and name.endswith(".cc")}
 
 
 def _no_build_files(_: str, names: list[str]) -> set[str]:

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mcuformer_tflm.firmware.operators import EMITTERS
-from mcuformer_tflm.firmware.step import Step, address, comment, unique_identifiers
+from mcuformer_tflm.firmware.step import Step, address, arena_name, comment, unique_identifiers
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
@@ -122,14 +122,14 @@ def _opening(plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool) -
     lines += ["#endif", "", "// constants.S", 'extern "C" {']
     lines += [f"extern const {ctype} {symbol}[];" for ctype, symbol in constants]
     lines += ["}", "", "namespace {", ""]
-    for region, (name, section) in enumerate(
-        (("arena", ".mcuformer.arena"), ("core_arena", ".bss.mcuformer.core_arena"))
-    ):
-        if region < plan.num_regions:
-            lines += [
-                f'alignas({_ALIGNMENT}) __attribute__((section("{section}"))) '
-                f"uint8_t {name}[{max(plan.region_bytes(region), _ALIGNMENT)}];"
-            ]
+    for region in range(plan.num_regions):
+        name = arena_name(region)
+        # Beside the first, the board's script has a place for those between first and last.
+        section = f".bss.mcuformer.{name}" if region else ".mcuformer.arena"
+        lines += [
+            f'alignas({_ALIGNMENT}) __attribute__((section("{section}"))) '
+            f"uint8_t {name}[{max(plan.region_bytes(region), _ALIGNMENT)}];"
+        ]
     if strips:
         lines += ["", "struct {", "  mcuformer_read_rows read;", "  void* context;", "} rows;"]
     return [

@@ -12,7 +12,6 @@ from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
 _TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint16": "uint16_t"}
-_ARENAS = ("arena", "core_arena")
 _LONGEST_NAME = 200
 
 
@@ -48,9 +47,14 @@ def comment(text: str) -> str:
     return re.sub(r"[^\w ./:;=,\[\]-]", "_", text[:_LONGEST_NAME], flags=re.ASCII)
 
 
+def arena_name(region: int) -> str:
+    """Returns the C++ name of the arena's part in a region of SRAM."""
+    return f"arena_{region}" if region else "arena"
+
+
 def address(buffer: PlannedBuffer, ctype: str) -> str:
     """Returns the expression of a pointer to a planned buffer."""
-    return f"At<{ctype}>({_ARENAS[buffer.region]}, {buffer.offset})"
+    return f"At<{ctype}>({arena_name(buffer.region)}, {buffer.offset})"
 
 
 @dataclasses.dataclass

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
     checked_seed,
     checked_type,
     checked_whole,
@@ -32,7 +33,7 @@ _LARGEST_OPERATORS = 3
 
 def plan_memory(
     model: Model | ModelGraph,
-    board: Board | str | None = None,
+    board: Board | AnyPath | None = None,
     *,
     reserve: int = 0,
     seed: int = 0,
@@ -187,7 +188,7 @@ def _no_room(graph: ModelGraph, plan: MemoryPlan, board: Board, reserve: int, se
     hint = (
         f"The smallest known board that holds it is {smallest.name} ({smallest.sram:,} bytes)."
         if smallest
-        else "No known board holds it; add one with mcuformer_tflm.search.board.register_board."
+        else "No known board holds it; describe one of yours in a .toml (docs/own-board.md)."
     )
     return (
         f"{board.name} has {regions} bytes of SRAM for activations, and the model needs at "

@@ -5,7 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole, entries, shown
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_type,
+    checked_whole,
+    entries,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
 from mcuformer_tflm.search.board import Board, get_board
@@ -60,7 +66,7 @@ class Budget:
     @classmethod
     def of_board(
         cls,
-        board: Board | str,
+        board: Board | AnyPath,
         arena: int | None = None,
         *,
         quantization: QuantizationConfig = INT8,
@@ -68,7 +74,7 @@ class Budget:
         """Returns a board's budget: all its SRAM, and its flash less our operators' code.
 
         Args:
-            board: The board, or its name.
+            board: The board, its name, or its TOML file (docs/own-board.md).
             arena: Limits the SRAM further, its regions in order, in bytes.
             quantization: How networks will be quantized.
 

@@ -40,6 +40,14 @@ void GoAstray(const char* where) {
     static uint16_t code[] = {0x4770, 0x4770};  // bx lr
     reinterpret_cast<void (*)()>(reinterpret_cast<uintptr_t>(code) | 1)();
   }
+  if (is("code_in_external_flash")) {
+    reinterpret_cast<void (*)()>(Value(__external_flash_origin) | 1)();
+  }
+  if (is("pended_security_fault")) {
+    // System handler control and state of ARMv8-M: SECUREFAULTPENDED.
+    auto& handlers = *reinterpret_cast<volatile uint32_t*>(0xE000ED24);
+    handlers = handlers | 1U << 20;
+  }
   if (is("byte_below_stack")) *Opaque(Value(__stack_bottom) - 1) = 1;
   if (is("deep_recursion")) Recurse(1000);
 }

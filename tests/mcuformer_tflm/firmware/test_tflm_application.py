@@ -215,7 +215,7 @@ def test_the_application_compiles_for_a_core_and_is_told_its_board_and_arena(mod
     assert result.returncode == 0, result.stderr
     graph = read_graph(model)
     told = (project / "project" / "model.cmake").read_text()
-    assert "set(MCUFORMER_BOARD stm32f746)" in told
+    assert "set(MCUFORMER_BOARD stm32f746)" in (project / "project" / "board.cmake").read_text()
     arena = cortex_m_arena_bytes(graph, read_plan(graph))
     assert f"set(MCUFORMER_TFLM_ARENA_BYTES {arena})" in told
 

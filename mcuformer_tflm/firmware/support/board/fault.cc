@@ -71,10 +71,11 @@ __attribute__((used)) void mcuformer_tell_fault(const uint32_t* frame) {
   const uint32_t status = Register(kStatus);
   uint32_t exception;
   asm volatile("mrs %0, ipsr" : "=r"(exception));
-  static const char* const kNames[] = {"memory management", "bus", "usage"};
+  // The last is ARMv8-M's.
+  static const char* const kNames[] = {"memory management", "bus", "usage", "security"};
   Text line;
   line.Add("fault: ");
-  line.Add(exception >= 4 && exception <= 6 ? kNames[exception - 4] : "hard");
+  line.Add(exception >= 4 && exception <= 7 ? kNames[exception - 4] : "hard");
   // The frame was pushed unless that itself failed (MSTKERR, STKERR).
   if ((status & (1U << 4 | 1U << 12)) == 0) {
     line.Add(", at pc ");

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "board/board.h"
+#include "board_shape.h"
 
 int main();
 
@@ -39,8 +40,7 @@ void operator delete(void*, size_t) noexcept { mcuformer_fault("delete"); }
 namespace {
 
 constexpr int kSystemExceptions = 16;
-// The STM32H743 has 150 interrupts, the others fewer.
-constexpr int kInterrupts = 150;
+using mcuformer::kInterrupts;
 
 union Vector {
   void (*handler)();
@@ -81,7 +81,7 @@ void EnableFloatingPoint() {
 }
 
 void EnableCaches() {
-#if __ARM_ARCH_7EM__ && __ARM_FEATURE_DSP && defined(MCUFORMER_HAS_CACHES)
+#ifdef MCUFORMER_HAS_CACHES
   constexpr uintptr_t kInvalidateInstructions = 0xE000EF50, kInvalidateSetWay = 0xE000EF60;
   constexpr uintptr_t kCacheSize = 0xE000ED80, kCacheSelect = 0xE000ED84;
   Register(kInvalidateInstructions) = 0;
@@ -116,8 +116,13 @@ extern "C" __attribute__((naked)) void mcuformer_reset() {
 
 extern "C" [[noreturn]] __attribute__((used)) void mcuformer_start(const char* failure) {
   Register(kVectorTableOffset) = reinterpret_cast<uintptr_t>(&kVectors);
-  // Memory management, bus and usage faults have vectors of their own, so that the cause is told.
+  // Memory management, bus, usage and, in ARMv8-M, security faults have vectors of their own, so
+  // that the cause is told.
+#if __ARM_ARCH >= 8
+  Register(kFaultHandlers) = Register(kFaultHandlers) | 15U << 16;
+#else
   Register(kFaultHandlers) = Register(kFaultHandlers) | 7U << 16;
+#endif
   EnableFloatingPoint();
   std::memcpy(__data_start, __data_load, static_cast<size_t>(__data_end - __data_start));
   std::memset(__bss_start, 0, static_cast<size_t>(__bss_end - __bss_start));
