@@ -55,14 +55,16 @@ def build(folder, core, *sources):
         f"MEMORY {{ FLASH (rx) : ORIGIN = {_FLASH}, LENGTH = {_MEMORY}\n"
         f"RAM (rw) : ORIGIN = {_RAM}, LENGTH = {_MEMORY} }}\n"
         'REGION_ALIAS("EXTERNAL_FLASH", FLASH) REGION_ALIAS("ARENA_RAM", RAM)\n'
-        'REGION_ALIAS("CORE_RAM", RAM) INCLUDE sections.ld\n'
+        'REGION_ALIAS("CORE_RAM", RAM) ARENA_ALIGNMENT = 32; INCLUDE sections.ld\n'
     )
+    (folder / "board_shape.h").write_text("namespace mcuformer { constexpr int kInterrupts = 16; }")
     rest.write_text(_REST)
     board = SUPPORT_FOLDER / "board"
     subprocess.run(
         [find_tool(COMPILER), *core_flags(core), "-mthumb", "-std=c++20", "-Os", "-fno-rtti",
          "-fno-exceptions", "-fno-threadsafe-statics", "-Wall", "-Wextra", "-Werror",
-         "-DMCUFORMER_HAS_CACHES", f"-I{SUPPORT_FOLDER}", "-nostartfiles", "--specs=nosys.specs",
+         "-DMCUFORMER_HAS_CACHES", f"-I{SUPPORT_FOLDER}", f"-I{folder}",
+         "-nostartfiles", "--specs=nosys.specs",
          "-Wl,--defsym=STACK_BYTES=2048,--no-warn-rwx-segments", f"-L{board}", f"-T{script}",
          str(board / "start.cc"), *map(str, sources), str(rest), "-o", str(elf)],
         check=True, stdin=subprocess.DEVNULL,
