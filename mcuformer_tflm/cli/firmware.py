@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mcuformer_tflm.cli.options import Board, Model
 from mcuformer_tflm.cli.outputs import writing
 from mcuformer_tflm.task.terminal import results
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.firmware.fit import Placement
+    from mcuformer_tflm.search.board import Board as Memories
 
 
 def firmware(
@@ -22,8 +26,10 @@ def firmware(
 
     Example: `mcuformer firmware build/demo/model.tflite --board stm32f746 --out build/firmware`
     """
+    from mcuformer_tflm.firmware.fit import RAM_RESERVE
     from mcuformer_tflm.firmware.project import export_firmware
     from mcuformer_tflm.search.board import get_board
+    from mcuformer_tflm.tflite.model_graph import read_graph
 
     target = get_board(board)
     with writing(out):
@@ -45,3 +51,17 @@ def firmware(
         console.print(f"  {shlex.join(map(str, command))}", soft_wrap=True)
     if placement.external_bytes:
         console.print("External flash is written by OpenOCD: docs/firmware.md, Flash and run.")
+        console.print(_reading(placement, target), soft_wrap=True)
+        if not any("block_tokens" in operator.options for operator in read_graph(model).operators):
+            budget = target.arena_budget - RAM_RESERVE
+            console.print(
+                "Each pass over weights serves four tokens. With more arena it serves more, and "
+                f"less is read: convert(..., arena_budget={budget}).",
+                soft_wrap=True,
+            )
+
+
+def _reading(placement: Placement, board: Memories) -> str:
+    speed, read = board.external_bytes_per_second, placement.external_bytes_read
+    text = f"An inference reads about {read / 1e6:,.1f} MB of external flash, an estimate"
+    return text + (f": {read / speed * 1000:,.0f} ms at {speed / 1e6:g} MB/s." if speed else ".")

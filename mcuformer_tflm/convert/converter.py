@@ -12,12 +12,15 @@ from mcuformer_tflm.convert.fusion import attention_layers, group_layers
 from mcuformer_tflm.convert.labels import Labels, output_labels
 from mcuformer_tflm.convert.metadata import write_metadata
 from mcuformer_tflm.convert.writer import write_graph
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
+from mcuformer_tflm.custom_ops.reference.token_blocks import MAX_BLOCK_TOKENS
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.network import Network, as_network
 from mcuformer_tflm.keras_models.network_graph import NetworkGraph
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.plan import plan_memory, write_plan
+from mcuformer_tflm.plan.block_tokens import choose_block_tokens, same_block_tokens
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.cost.activation_memory import Image
 from mcuformer_tflm.search.cost.schedule import choose_kept
@@ -34,6 +37,7 @@ def convert(
     image: Image = "whole",
     arena_budget: int | None = None,
     tile: int = 4,
+    block_tokens: int | None = None,
 ) -> bytes:
     """Converts a quantized network to an int8 ``.tflite``.
 
@@ -61,6 +65,9 @@ def convert(
         arena_budget: Bytes of Cortex-M arena that the model may take, which ``"auto"`` uses up
             for speed; without it the arena is as small as the schedule permits.
         tile: Side of the patch embedding's partial convolutions, in pixels.
+        block_tokens: Tokens that one pass over weights serves, a multiple of 4, which counts where
+            constants lie in external flash. None: with ``"auto"`` as many in each operator as
+            ``arena_budget`` then has room for (``plan.block_tokens``), otherwise 4.
 
     Returns:
         Bytes of the model: int8[1, height, width, channels] (byte - 128) to
@@ -86,6 +93,10 @@ def convert(
     # A tile is no larger than a patch; a patch of less than the default is one tile.
     largest = max(stem.layer.patch_size for stem in graph.stems())
     tile = checked_whole("tile", tile, most=max(4, largest))
+    if block_tokens is not None:
+        block_tokens = checked_whole("block_tokens", block_tokens, least=4, most=MAX_BLOCK_TOKENS)
+        if block_tokens % BLOCK_TOKENS:
+            raise ConfigError(f"block_tokens is {block_tokens}; it must be a multiple of 4.")
     kept: Sequence[str] = ()
     if schedule == "kept":
         kept = attention_layers(graph)
@@ -93,6 +104,13 @@ def convert(
         kept = _affordable(network, graph, image, arena_budget or 0, tile)
     groups = group_layers(graph, kept, one_by_one=schedule == "paper")
     content = write_graph(graph, groups, image, tile)
+    blocks: dict[str, int] = {}
+    if block_tokens is not None:
+        blocks = same_block_tokens(read_graph(content), block_tokens)
+    elif arena_budget is not None and schedule == "auto":
+        blocks = choose_block_tokens(read_graph(content), int(arena_budget))
+    if blocks:
+        content = write_graph(graph, groups, image, tile, block_tokens=blocks)
     plan = plan_memory(content)
     if arena_budget is not None:
         needed = cortex_m_arena_bytes(read_graph(content), plan)

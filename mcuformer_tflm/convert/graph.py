@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flatbuffers import flexbuffers
@@ -43,8 +43,14 @@ class Activation:
 class Graph:
     """Collects tensors and custom operators in execution order."""
 
-    def __init__(self) -> None:
-        """Starts an empty graph."""
+    def __init__(self, block_tokens: Mapping[str, int] | None = None) -> None:
+        """Starts an empty graph.
+
+        Args:
+            block_tokens: That option of operators, by the names of their outputs; the others have
+                none.
+        """
+        self._block_tokens = dict(block_tokens or {})
         self._subgraph = schema.SubGraphT()
         self._subgraph.name = b"main"
         self._subgraph.tensors = []
@@ -103,6 +109,9 @@ class Graph:
         operator.opcodeIndex = self._codes.setdefault(custom_code, len(self._codes))
         operator.inputs = list(inputs)
         operator.outputs = [output.index]
+        name = self._subgraph.tensors[output.index].name.decode()
+        if name in self._block_tokens:
+            options = {**options, "block_tokens": self._block_tokens[name]}
         builder = flexbuffers.Builder()
         with builder.Map():
             for name, value in options.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mcuformer_tflm.convert.add import export_add
 from mcuformer_tflm.convert.attention import export_attention, export_attention_on_qkv
@@ -35,7 +35,12 @@ _DESCRIPTION = "vision transformer by mcuformer_tflm"
 
 
 def write_graph(
-    network: NetworkGraph, groups: Sequence[Group], image: Image = "whole", tile: int = 4
+    network: NetworkGraph,
+    groups: Sequence[Group],
+    image: Image = "whole",
+    tile: int = 4,
+    *,
+    block_tokens: Mapping[str, int] | None = None,
 ) -> bytes:
     """Writes a network.
 
@@ -44,6 +49,8 @@ def write_graph(
         groups: Its layers, an operator each (``group_layers``).
         image: Whether the input is the image, or a strip of its first stem's ``strip_rows``.
         tile: Side of the patch embedding's partial convolutions, in pixels.
+        block_tokens: Tokens that one pass over the weights of some operators serves, by the names
+            of their last layers.
 
     Raises:
         ConfigError: If several stems would ask for strips, each row of which comes once, or a
@@ -56,7 +63,7 @@ def write_graph(
             f"image is 'strips', and {names} read the image, each row of which comes once; use "
             "image='whole'."
         )
-    graph = Graph()
+    graph = Graph(block_tokens)
     height, width, channels = network.image_shape
     rows = height if image == "whole" else stems[0].layer.strip_rows
     source = graph.add_activation("image", (1, rows, width, channels), Quantization(IMAGE_SCALE))

@@ -30,12 +30,17 @@ class FirmwareCount:
         by_operator: Instructions of each operator's function, in order of execution.
         stack_bytes: The most bytes of stack in use.
         output: int8 logits.
+        external_bytes_read: Bytes that instructions loaded from external flash, each time anew: no
+            cache is modelled.
+        external_by_operator: Those of each operator's function, in order of execution.
     """
 
     instructions: int
     by_operator: dict[str, int]
     stack_bytes: int
     output: np.ndarray
+    external_bytes_read: int
+    external_by_operator: dict[str, int]
 
 
 def count_inference(
@@ -70,11 +75,14 @@ def count_inference(
     machine.mem_map(board.external.address, board.external.size, readable)
     machine.mem_map(board.sram.address, board.sram.size)
     machine.mem_map(_BUFFERS, _BUFFER_SIZE)
+    outside = range(board.external.address, board.external.address + board.external.size)
+    reads_external = False
     with image.open("rb") as file:
         elf = ELFFile(file)
         for segment in elf.iter_segments("PT_LOAD"):
             if segment["p_filesz"]:
                 machine.mem_write(segment["p_vaddr"], segment.data())
+                reads_external |= segment["p_vaddr"] in outside
         symbols = {
             symbol.name: symbol["st_value"]
             for symbol in elf.get_section_by_name(".symtab").iter_symbols()
@@ -83,6 +91,10 @@ def count_inference(
     run = symbols["mcuformer_run_rows"] & ~1
     counter = _Counter(machine, starts, run)
     machine.hook_add(unicorn.UC_HOOK_BLOCK, counter.count)
+    if reads_external:  # such a hook makes every load slower
+        machine.hook_add(
+            unicorn.UC_HOOK_MEM_READ, counter.load, begin=outside.start, end=outside.stop - 1
+        )
     bottom, top = symbols["__stack_bottom"], symbols["__stack_top"]
     machine.mem_write(bottom, _PAINT * (top - bottom))
     pixels = picture.tobytes()
@@ -104,6 +116,8 @@ def count_inference(
         {name: counter.by_start[start] for start, name in starts.items()},
         len(left.lstrip(_PAINT)),
         np.frombuffer(bytes(machine.mem_read(output, output_bytes)), np.int8).copy(),
+        sum(counter.loaded.values()),
+        {name: counter.loaded[start] for start, name in starts.items()},
     )
 
 
@@ -111,6 +125,7 @@ class _Counter:
     def __init__(self, machine: Any, starts: dict[int, str], run: int) -> None:
         self.total = 0
         self.by_start = dict.fromkeys([*starts, run], 0)
+        self.loaded = dict(self.by_start)
         self._machine, self._run, self._current = machine, run, run
         self._sizes: dict[tuple[int, int], int] = {}
 
@@ -124,6 +139,9 @@ class _Counter:
             self._current = address
         self.by_start[self._current] += instructions
         self.total += instructions
+
+    def load(self, machine: Any, access: int, address: int, size: int, value: int, _: Any) -> None:
+        self.loaded[self._current] += size
 
 
 def _mangled(name: str) -> str:

@@ -6,17 +6,20 @@ The linker has the last word; this is asked before anything is written.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from mcuformer_tflm.firmware.source import constant_tensors
 from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.plan.constant_reads import times_read
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import plan_memory, read_plan
 from mcuformer_tflm.search.board import Board, all_boards
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
-# Kept free of flash for the program, and of RAM for stack, guards and variables. The build
-# says what they really take; a test holds it below.
+# Kept free of flash for the program and the calls of its operators, and of RAM for stack, guards
+# and variables. The build says what they really take; a test holds it below.
 CODE_RESERVE = 32 * 1024
+OPERATOR_RESERVE = 192
 STACK_BYTES = 4096
 RAM_RESERVE = STACK_BYTES + 4096
 # Around the arena, where it has a region of SRAM to itself.
@@ -32,12 +35,14 @@ class Placement:
         external: Constants, by tensor, in external flash.
         internal_bytes: Bytes of constants in internal flash.
         external_bytes: Bytes of constants in external flash.
+        external_bytes_read: Bytes that an inference reads of them, estimated (``times_read``).
     """
 
     plan: MemoryPlan
     external: frozenset[int]
     internal_bytes: int
     external_bytes: int
+    external_bytes_read: int
 
     @property
     def arena_bytes(self) -> int:
@@ -49,8 +54,8 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
     """Places a model on a board.
 
     The plan that the model carries is used where the board's first region of SRAM holds it;
-    otherwise the arena is planned anew over all regions. Constants go to internal flash,
-    smallest first, as far as it reaches.
+    otherwise the arena is planned anew over all regions. Constants go to internal flash, as far as
+    it reaches: those first that are read most often (``times_read``), of equal ones the smallest.
 
     Raises:
         BudgetError: If the board cannot hold the model: says what is over and by how much, and
@@ -60,12 +65,15 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
     """
     plan, over_ram = _plan(graph, board)
     sizes = {i: -(-len(graph.tensors[i].data) // 16) * 16 for i in constant_tensors(graph)}
-    external, over_flash = _spread(sizes, board)
+    times = times_read(graph)
+    order = sorted(sizes, key=lambda i: (-times[i], sizes[i]))
+    code = CODE_RESERVE + OPERATOR_RESERVE * len(graph.operators)
+    external, over_flash = _spread(sizes, order, code, board)
     if over_ram or over_flash:
         able = [
             other.name
             for other in all_boards()
-            if not _plan(graph, other)[1] and not _spread(sizes, other)[1]
+            if not _plan(graph, other)[1] and not _spread(sizes, order, code, other)[1]
         ]
         hint = (
             f"It fits {' and '.join(able)}."
@@ -76,7 +84,8 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
         problems = " ".join(filter(None, (over_ram, over_flash)))
         raise BudgetError(f"The model does not fit {board.name}. {problems} {hint}")
     outside = sum(sizes[i] for i in external)
-    return Placement(plan, external, sum(sizes.values()) - outside, outside)
+    read = sum(sizes[i] * times[i] for i in external)
+    return Placement(plan, external, sum(sizes.values()) - outside, outside, read)
 
 
 def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
@@ -108,18 +117,21 @@ def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
         )
 
 
-def _spread(sizes: dict[int, int], board: Board) -> tuple[frozenset[int], str]:
-    room = board.flash - CODE_RESERVE
+def _spread(
+    sizes: dict[int, int], order: Sequence[int], code: int, board: Board
+) -> tuple[frozenset[int], str]:
+    room = board.flash - code
     external = set()
-    for index in sorted(sizes, key=lambda i: sizes[i]):
-        room -= sizes[index]
-        if room < 0:
+    for index in order:
+        if sizes[index] <= room:
+            room -= sizes[index]
+        else:
             external.add(index)
     outside = sum(sizes[i] for i in external)
     if outside <= board.external_flash:
         return frozenset(external), ""
-    total = sum(sizes.values()) + CODE_RESERVE
+    total = sum(sizes.values()) + code
     return frozenset(external), (
-        f"Flash: {total:,} bytes ({sum(sizes.values()):,} of constants, {CODE_RESERVE:,} kept "
+        f"Flash: {total:,} bytes ({sum(sizes.values()):,} of constants, {code:,} kept "
         f"for the program) of {board.flash_budget:,}: {total - board.flash_budget:,} bytes over."
     )

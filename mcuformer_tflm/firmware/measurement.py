@@ -18,12 +18,9 @@ from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
 from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
-from mcuformer_tflm.plan.macs import graph_macs, most_tokens
+from mcuformer_tflm.plan.macs import graph_macs
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
-
-# Tokens that one pass over a layer's weights serves (kernels/dot.h).
-BLOCK_TOKENS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +41,10 @@ class FirmwareFigures:
         external_operators: Which functions read constants from external flash.
         megahertz: The board's clock.
         milliseconds_estimated: The instructions at that clock, no wait for internal flash.
-        milliseconds_external_flash_estimated: To add to it: external constants read once every
-            ``BLOCK_TOKENS`` tokens, nothing cached, nothing overlapped. None where no constant
-            lies there.
+        external_bytes_read: Bytes that instructions loaded from external flash, counted.
+        external_by_operator: Those of each operator's function, in order of execution.
+        milliseconds_external_flash_estimated: To add to it: those bytes at the flash's speed,
+            nothing cached, nothing overlapped. None where no constant lies there.
     """
 
     core: str
@@ -61,6 +59,8 @@ class FirmwareFigures:
     external_operators: frozenset[str]
     megahertz: int
     milliseconds_estimated: float
+    external_bytes_read: int
+    external_by_operator: Mapping[str, int]
     milliseconds_external_flash_estimated: float | None
 
 
@@ -99,8 +99,7 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
                 f"board is {target.name!r}, whose external flash holds constants and is of unknown "
                 "speed; give external_bytes_per_second (in a file, bytes_per_second)."
             )
-        passes = -(-most_tokens(interpreter.graph) // BLOCK_TOKENS)
-        wait = placement.external_bytes * passes / target.external_bytes_per_second * 1000
+        wait = count.external_bytes_read / target.external_bytes_per_second * 1000
     return FirmwareFigures(
         core=target.core,
         macs=graph_macs(interpreter.graph),
@@ -120,6 +119,8 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         ),
         megahertz=target.megahertz,
         milliseconds_estimated=round(count.instructions * cpi / target.megahertz / 1000, 2),
+        external_bytes_read=count.external_bytes_read,
+        external_by_operator=count.external_by_operator,
         milliseconds_external_flash_estimated=None if wait is None else round(wait, 1),
     )
 

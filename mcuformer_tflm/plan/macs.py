@@ -14,12 +14,6 @@ def graph_macs(graph: ModelGraph) -> int:
     return sum(_macs(graph, operator) for operator in graph.operators)
 
 
-def most_tokens(graph: ModelGraph) -> int:
-    """Returns the greatest number of tokens that a tensor of the arena has."""
-    shapes = [tensor.shape for tensor in graph.tensors if not tensor.constant]
-    return max([math.prod(shape[:-1]) for shape in shapes if len(shape) < 4], default=1)
-
-
 def _macs(graph: ModelGraph, operator: Operator) -> int:
     tensors = [graph.tensors[index] if index >= 0 else None for index in operator.inputs]
     source, output = graph.tensors[operator.inputs[0]], graph.tensors[operator.outputs[0]]

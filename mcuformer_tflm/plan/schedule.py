@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
+from mcuformer_tflm.plan.block_tokens import num_tokens, reads_weights, tokens_of_pass
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 
@@ -12,8 +14,20 @@ def describe_schedule(graph: ModelGraph) -> str:
         f"{kind} in {kinds.count(kind)} of {len(kinds)} blocks" for kind in dict.fromkeys(kinds)
     ]
     streamed = any(op.code == "McuformerMlp" for op in graph.operators)
-    mlp = "four tokens at a time" if streamed else "layer by layer"
-    return f"Attention: {'; '.join(parts) or 'none'}. MLP: {mlp}."
+    mlp = "a few tokens at a time" if streamed else "layer by layer"
+    return f"Attention: {'; '.join(parts) or 'none'}. MLP: {mlp}. {_describe_weights(graph)}"
+
+
+def _describe_weights(graph: ModelGraph) -> str:
+    tokens = [
+        tokens_of_pass(graph, operator)
+        for operator in graph.operators
+        if reads_weights(operator) and num_tokens(graph, operator) > BLOCK_TOKENS
+    ]
+    if not tokens:
+        return "Weights are read once."
+    least, most = min(tokens), max(tokens)
+    return f"A pass over weights serves {least if least == most else f'{least} to {most}'} tokens."
 
 
 def _kind(operator: Operator) -> str:

@@ -11,6 +11,7 @@ import tf_keras
 
 from mcuformer_tflm.convert.builtin import MIN_CALIBRATION_IMAGES
 from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import BudgetError
@@ -160,7 +161,8 @@ def _train_transformer(
 ) -> _Trained:
     subnet = train_float(recipe, data, teacher, folder, progress)
     quantized = train_quantized(recipe, data, subnet, teacher, folder, progress)
-    model = convert(quantized, labels, arena_budget=recipe.arena_budget)
+    # Constants lie in the microcontroller's own flash: what arena is left is left free.
+    model = convert(quantized, labels, arena_budget=recipe.arena_budget, block_tokens=BLOCK_TOKENS)
     return _Trained(subnet, recipe.float_training.epochs, quantized, model)
 
 

@@ -211,7 +211,7 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
         },
         "convert": {
             "subnet": quantized, "labels": fashion_mnist.labels, "schedule": "auto",
-            "image": "whole", "arena_budget": None, "tile": 4,
+            "image": "whole", "arena_budget": None, "tile": 4, "block_tokens": 4,
         },
         "factorise": {
             "subnet": mcuformer_tflm.build_subnet(one_block), "rank_ratio": 0.5,

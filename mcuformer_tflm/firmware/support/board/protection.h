@@ -6,7 +6,7 @@
 
 namespace mcuformer {
 
-enum Access { kCode, kConstants, kData, kDevices };
+enum Access { kCode, kConstants, kData };
 
 #if __ARM_ARCH >= 8
 // From the first byte to the last.
