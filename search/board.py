@@ -34,9 +34,14 @@ _END = 1 << 32
 _MOST_INTERRUPTS = 480
 
 
+def _check_name(field: str, value: object, pattern: str, allowed: str) -> None:
+    if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
+        raise ConfigError(f"{field} is {shown(value)}; allowed are {allowed}.")
+
+
 @dataclasses.dataclass(frozen=True)
 class SramRegion:
-    """One contiguous block of SRAM: its name, start address and size in bytes."""
+    """One contiguous block of memory, SRAM mostly: its name, start address and size in bytes."""
 
     name: str
     address: int
@@ -63,6 +68,10 @@ def check_core(core: object) -> None:
         raise ConfigError(f"core is {core!r}; it must be a Cortex-M, such as 'cortex-m4'.")
 
 
+# Where the architecture has them (Architecture Reference Manuals, "The system address map").
+PERIPHERALS = (SramRegion("peripherals", 0x40000000, 1 << 29),)
+
+
 @dataclasses.dataclass(frozen=True)
 class Board:
     """A microcontroller, alone or with the memory of a board; all sizes in bytes.
@@ -81,6 +90,7 @@ class Board:
         interrupts: Interrupts that have a vector, at least as many as the chip has; None for as
             many as 240, the most that most Cortex-M can have.
         fpu: Floating-point unit, ``-mfpu`` of the compiler; None for the core's usual one.
+        peripherals: Blocks of registers that a program may reach.
         start_up: What runs first after reset: the name of a source that the firmware has, or the
             path of a ``.cc``. None leaves clocks and caches of flash as reset does.
     """
@@ -98,6 +108,7 @@ class Board:
     cycles_per_instruction: float | None = None
     interrupts: int | None = None
     fpu: str | None = None
+    peripherals: tuple[SramRegion, ...] = PERIPHERALS
     start_up: str | None = None
 
     def __post_init__(self) -> None:
@@ -108,14 +119,13 @@ class Board:
         """
         _check_name("name", self.name, r"[A-Za-z0-9][\w.-]*", "letters, digits, '.', '_' and '-'")
         check_core(self.core)
-        regions = entries(self.sram_regions)
-        if not regions:
-            raise ConfigError(
-                f"sram_regions is {shown(self.sram_regions)}; a board has a tuple of one or more."
-            )
-        for region in regions:
-            checked_type("sram_regions", region, SramRegion)
-        object.__setattr__(self, "sram_regions", regions)
+        for field in ("sram_regions", "peripherals"):
+            regions = entries(value := getattr(self, field))
+            if not regions:
+                raise ConfigError(f"{field} is {shown(value)}; a board has a tuple of one or more.")
+            for region in regions:
+                checked_type(field, region, SramRegion)
+            object.__setattr__(self, field, regions)
         for field in ("flash", "external_flash", "flash_address", "external_flash_address",
                       "external_bytes_per_second"):  # fmt: skip
             checked_whole(field, getattr(self, field), least=0)
@@ -149,6 +159,7 @@ class Board:
 
     def _memories(self) -> Iterator[SramRegion]:
         yield from self.sram_regions
+        yield from self.peripherals
         if self.flash:
             yield SramRegion("flash", self.flash_address, self.flash)
         if self.external_flash:
@@ -170,11 +181,6 @@ class Board:
         return self.flash + self.external_flash
 
 
-def _check_name(field: str, value: object, pattern: str, allowed: str) -> None:
-    if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
-        raise ConfigError(f"{field} is {shown(value)}; allowed are {allowed}.")
-
-
 def _extent(memory: SramRegion) -> str:
     end = memory.address + memory.size - 1
     return f"{memory.name} (0x{memory.address:08x} to 0x{end:08x})"
@@ -189,8 +195,10 @@ def read_board(path: AnyPath) -> Board:
     fields = read_fields(path)
     try:
         checked_choice("core", fields["core"], tuple(CORES))
-        regions = tuple(SramRegion(**region) for region in fields.pop("sram_regions"))
-        return Board(sram_regions=regions, **fields)
+        for field in ("sram_regions", "peripherals"):
+            if field in fields:
+                fields[field] = tuple(SramRegion(**region) for region in fields[field])
+        return Board(**fields)
     except ConfigError as error:
         raise ConfigError(f"{os.fspath(path)}: {error}") from None
 

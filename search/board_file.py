@@ -85,7 +85,7 @@ def read_fields(path: AnyPath) -> dict[str, Any]:
         path: A ``.toml``; docs/own-board.md tells its fields.
 
     Returns:
-        Arguments of ``Board``; of each region of SRAM, those of ``SramRegion``.
+        Arguments of ``Board``; of each region of memory, those of ``SramRegion``.
 
     Raises:
         ConfigError: If it is no file, no TOML, or has an unknown, missing or wrong field; names
@@ -125,7 +125,15 @@ def _parse(file: Path) -> dict[str, Any]:
 def _fields(top: _Table, folder: Path) -> dict[str, Any]:
     top.check(
         ("name", "core", "flash", "sram"),
-        ("megahertz", "external_flash", "interrupts", "fpu", "start_up", "calibration"),
+        (
+            "megahertz",
+            "external_flash",
+            "interrupts",
+            "fpu",
+            "peripherals",
+            "start_up",
+            "calibration",
+        ),
     )
     flash = top.table("flash")
     flash.check(("address", "kib"))
@@ -146,6 +154,8 @@ def _fields(top: _Table, folder: Path) -> dict[str, Any]:
     for key in ("megahertz", "interrupts"):
         if key in top.values:
             fields[key] = top.whole(key)
+    if "peripherals" in top.values:
+        fields["peripherals"] = [_region(table) for table in top.tables("peripherals")]
     if "fpu" in top.values:
         fields["fpu"] = top.text("fpu")
     if "start_up" in top.values:

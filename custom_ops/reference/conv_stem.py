@@ -59,10 +59,14 @@ def stage_options(channels: Sequence[int]) -> dict[str, int]:
     return {f"channels_{i}": count for i, count in enumerate(channels, 1)}
 
 
+def channel_options(patch_size: int) -> tuple[str, ...]:
+    """Returns the names of the operator's options that hold the channels of each stage."""
+    return tuple(f"channels_{stage}" for stage in range(1, num_stages(patch_size) + 1))
+
+
 def stage_channels(options: Mapping[str, int]) -> tuple[int, ...]:
     """Returns the channels of each stage from the operator's options."""
-    stages = num_stages(options["patch_size"])
-    return tuple(options[f"channels_{i}"] for i in range(1, stages + 1))
+    return tuple(options[name] for name in channel_options(options["patch_size"]))
 
 
 # A row that a later row of tokens needs as well is kept in scratch.

@@ -124,7 +124,7 @@ def _random_image(architecture: Architecture) -> np.ndarray:
 def _answers(model: bytes, image: np.ndarray, mode: Image) -> Iterator[np.ndarray]:
     (arena,) = allocate(_HOST_ARENA)
     for interpreter in (ArenaInterpreter(model, arena), open_interpreter(model, _HOST_ARENA)):
-        with input_source(lambda row, rows: image[row : row + rows]):
+        with input_source(lambda row, rows: image[row : row + rows], image[0].size):
             if mode == "whole":
                 interpreter.set_input(image[None], 0)
             interpreter.invoke()

@@ -23,7 +23,7 @@ def emulate(
         Path | None,
         typer.Option(
             help="Write the log of firmware that counts cycles to this file, for `mcuformer "
-            "profile`. An emulator has no cycles: it counts instructions, 1.6 each."
+            "profile`. An emulator has no cycles: its clock goes by instructions."
         ),
     ] = None,
 ) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
 from mcuformer_tflm.plan.memory_plan import RECORD_NAME
 from mcuformer_tflm.tflite.file import Model, add_metadata, model_content, pack, read_files, unpack
+from mcuformer_tflm.tflite.image_input import image_shape
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 ARCHITECTURE_NAME = "McuformerArchitecture"
@@ -193,7 +194,8 @@ def read_architecture(graph: ModelGraph) -> Architecture:
     """Returns the architecture that a model was converted from.
 
     Raises:
-        ModelError: If the model was not written by this package.
+        ModelError: If the model was not written by this package, or its architecture is that of
+            another.
     """
     if ARCHITECTURE_NAME not in graph.metadata:
         raise ModelError(
@@ -201,4 +203,17 @@ def read_architecture(graph: ModelGraph) -> Architecture:
             "mcuformer, or is no subnet. Convert one with mcuformer_tflm.convert, or run "
             "`make demo` for an example."
         )
-    return Architecture.from_json(graph.metadata[ARCHITECTURE_NAME].decode(errors="replace"))
+    try:
+        text = graph.metadata[ARCHITECTURE_NAME].decode(errors="replace")
+        architecture = Architecture.from_json(text)
+    except (ConfigError, RecursionError) as error:
+        raise ModelError(f"The model's metadata {ARCHITECTURE_NAME} is damaged: {error}") from error
+    classes = [graph.tensors[index].shape[-1] for index in graph.outputs]
+    found = (image_shape(graph), classes)
+    if found != (architecture.image_shape, [architecture.num_classes]):
+        raise ModelError(
+            f"The model's metadata {ARCHITECTURE_NAME} is another model's: it has images of "
+            f"{architecture.image_shape} and {architecture.num_classes} classes, the model images "
+            f"of {found[0]} and outputs of {classes}."
+        )
+    return architecture

@@ -6,7 +6,7 @@ import dataclasses
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
-from mcuformer_tflm.search.board import Board, SramRegion
+from mcuformer_tflm.search.board import PERIPHERALS, Board, SramRegion
 
 _MIB = 1 << 20
 # Regions begin at multiples of the largest of these with which all find room.
@@ -50,8 +50,8 @@ ARM_BOARDS = {
 def emulated(board: Board) -> Board:
     """Returns a board with the same lengths of memory at addresses where QEMU has some.
 
-    SRAM that the machine has at the same address stays there; the rest is laid out with gaps, so
-    that a stray access beside it shows.
+    Peripherals are the machine's. SRAM that the machine has at the same address stays there; the
+    rest is laid out with gaps, so that a stray access beside it shows.
 
     Raises:
         ConfigError: If no machine has the board's core.
@@ -73,6 +73,7 @@ def emulated(board: Board) -> Board:
         sram_regions=_lay(board, machine),
         flash_address=machine.flash.address,
         external_flash_address=machine.external.address,
+        peripherals=PERIPHERALS,
     )
 
 

@@ -19,7 +19,7 @@ ARMV8M = ("cortex-m33",)
 _REGIONS = 8
 # On ARMv7-M a guard is a region, two where it begins at no multiple of its bytes: before and after
 # the arena, below the stack.
-_PERIPHERALS, _GUARDS = 1, 3
+_GUARDS = 3
 _GUARD_BYTES = 256
 _UNIT = 32
 _LEAST_WITH_EIGHTHS = 8
@@ -60,7 +60,7 @@ class Region:
 
 
 def memories(board: Board) -> list[Memory]:
-    """Returns what a program on a board may touch, peripherals aside."""
+    """Returns what a program on a board may touch."""
     found = [Memory("flash", board.flash_address, board.flash, "kCode")]
     if board.external_flash:
         found.append(
@@ -68,9 +68,12 @@ def memories(board: Board) -> list[Memory]:
                 "external flash", board.external_flash_address, board.external_flash, "kConstants"
             )
         )
-    return found + [
-        Memory(region.name, region.address, region.size, "kData") for region in board.sram_regions
-    ]
+    for regions, access in (
+        (board.sram_regions, "kData"),
+        (board.peripherals, "kDevices"),
+    ):
+        found += [Memory(region.name, region.address, region.size, access) for region in regions]
+    return found
 
 
 def cover(start: int, size: int) -> Iterator[Region]:
@@ -116,15 +119,15 @@ def arena_alignment(board: Board) -> int:
                 f"0x{memory.address:08x}; memory protection needs multiples of {_UNIT}."
             )
     needed = {memory.name: _count(board, memory) for memory in memories(board)}
-    others = _PERIPHERALS + (0 if board.core in ARMV8M else _GUARDS)
-    free = _REGIONS - others - sum(needed.values())
+    if board.core not in ARMV8M:
+        needed["guards"] = _GUARDS
+    free = _REGIONS - sum(needed.values())
     if free < 0:
         told = ", ".join(f"{name} {count}" for name, count in needed.items())
         raise ConfigError(
             f"{board.name} needs {_REGIONS - free} regions of memory protection, and a "
-            f"{board.core} may have no more than {_REGIONS}: {told}, peripherals and guards "
-            f"{others}. Leave out a region of SRAM; memory of a power of two bytes at a multiple "
-            "of them takes one."
+            f"{board.core} may have no more than {_REGIONS}: {told}. Leave out a region of SRAM; "
+            "memory of a power of two bytes at a multiple of them takes one."
         )
     return _GUARD_BYTES if board.core not in ARMV8M and free == 0 else _UNIT
 

@@ -10,7 +10,7 @@ from mcuformer_tflm.firmware.operators import EMITTERS
 from mcuformer_tflm.firmware.step import Step, address, arena_name, comment, unique_identifiers
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
-from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
+from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 _ALIGNMENT = 16

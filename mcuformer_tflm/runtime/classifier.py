@@ -59,7 +59,7 @@ class Classifier:
     def _invoke(self, image: np.ndarray) -> None:
         try:
             if self._strips:
-                with input_source(lambda row, rows: image[row : row + rows]):
+                with input_source(lambda row, rows: image[row : row + rows], image[0].size):
                     self._interpreter.invoke()
             else:
                 self._interpreter.set_input(image[None], 0)

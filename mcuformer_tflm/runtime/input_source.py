@@ -9,37 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
+from mcuformer_tflm.keras_models.exceptions import DataError
 from mcuformer_tflm.runtime import library
-from mcuformer_tflm.tflite.model_graph import ModelGraph
-
-
-def reads_strips(graph: ModelGraph) -> bool:
-    """Whether a model asks for its image in strips, instead of taking it whole."""
-    return graph.operators[0].options.get("mode") == MODES.index("strips")
-
-
-def image_shape(graph: ModelGraph) -> tuple[int, int, int]:
-    """Returns height, width and channels of the image that a model takes, whole or in strips."""
-    (source,) = graph.inputs
-    _, height, width, channels = graph.tensors[source].shape
-    readers = [op for op in graph.operators if op.inputs[0] == source]
-    return max([height, *(op.options.get("image_height", 0) for op in readers)]), width, channels
 
 
 @contextmanager
-def input_source(read: Callable[[int, int], np.ndarray]) -> Iterator[None]:
+def input_source(read: Callable[[int, int], np.ndarray], row_bytes: int) -> Iterator[None]:
     """Gives strips to the models that this thread runs meanwhile, under either planner.
 
     Args:
         read: Called with (first row, number of rows); returns int8[rows, width, channels]. What
             it raises is raised again when the invocation has failed.
+        row_bytes: Bytes of a row of the model's image.
+
+    Raises:
+        DataError: If ``read`` returns more or fewer bytes than it is asked for.
     """
     raised: list[Exception] = []
 
     def deliver(_: object, row: int, rows: int, pixels: Any) -> bool:
         try:
             strip = np.ascontiguousarray(read(row, rows), np.int8)
+            if strip.nbytes != rows * row_bytes:
+                raise DataError(
+                    f"Rows {row} to {row + rows - 1} of the image have {strip.nbytes} bytes; the "
+                    f"model takes {rows * row_bytes}."
+                )
         except Exception as error:  # it must not pass through TFLM's frames
             raised.append(error)
             return False

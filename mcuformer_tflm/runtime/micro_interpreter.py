@@ -18,11 +18,11 @@ from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
-from mcuformer_tflm.runtime.input_source import image_shape, reads_strips
 from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned
 from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName, tflm_arena
 from mcuformer_tflm.tflite.file import Model, model_content
+from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
 from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 OPERATORS = (

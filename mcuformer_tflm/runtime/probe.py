@@ -115,20 +115,18 @@ def main() -> None:
 
 
 def _try(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, int]:
-    # Allocates and runs once on zeros.
+    # Allocates and runs on an even image and on noise.
     from mcuformer_tflm.plan.planner import read_plan
-    from mcuformer_tflm.runtime.input_source import input_source, reads_strips
+    from mcuformer_tflm.runtime.classifier import Classifier
     from mcuformer_tflm.runtime.tflm import open_planned
+    from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
     from mcuformer_tflm.tflite.model_graph import read_graph
 
     interpreter = open_planned(model, arena_size, planner)
     graph = read_graph(model)
-    source = graph.tensors[graph.inputs[0]]
-    _, _, width, channels = source.shape
-    with input_source(lambda row, rows: np.zeros((rows, width, channels))):
-        if not reads_strips(graph):
-            interpreter.set_input(np.zeros(source.shape, source.dtype), 0)
-        interpreter.invoke()
+    noise = np.random.default_rng(0).integers(-128, 128, image_shape(graph), np.int8)
+    outputs = [graph.tensors[index] for index in graph.outputs]
+    Classifier(interpreter, outputs, reads_strips(graph)).run(np.stack([noise * 0, noise]))
     use = measure(interpreter, planner)
     least = read_plan(graph).head_bytes
     use["smallest_arena"] = _smallest_arena(model, least, arena_size, planner)

@@ -18,6 +18,7 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
 Model = AnyPath | bytes | bytearray | memoryview
 
 _ALIGNMENT = 16
+_MOST_FILE_BYTES = 1 << 24
 
 
 def model_content(model: Model) -> bytes:
@@ -63,11 +64,22 @@ def unpack(content: bytes) -> schema.ModelT:
 
 
 def read_files(model: Model) -> dict[str, bytes]:
-    """Returns the files that tflite-support's metadata has appended to a model, by name."""
+    """Returns the files that tflite-support's metadata has appended to a model, by name.
+
+    Raises:
+        ModelError: If they unpack to more than texts of a model take.
+    """
     try:
         with zipfile.ZipFile(BytesIO(model_content(model))) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+            if total > _MOST_FILE_BYTES:
+                raise ModelError(
+                    f"The model carries files of {total:,} bytes, unpacked; labels take "
+                    f"{_MOST_FILE_BYTES:,} at most."
+                )
             return {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError, RuntimeError, ValueError):
+        # RuntimeError: it wants a password.
         return {}
 
 

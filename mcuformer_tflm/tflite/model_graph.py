@@ -12,7 +12,9 @@ from flatbuffers import flexbuffers
 from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.tflite.extent import check_extent
 from mcuformer_tflm.tflite.file import Model, model_content
+from mcuformer_tflm.tflite.operator_forms import check_form
 
 _DTYPES = {
     schema.TensorType.INT8: "int8",
@@ -25,6 +27,7 @@ _DTYPES = {
 
 # TFLM counts bytes in 32 bits with a sign.
 _MAX_BYTES = 2**31 - 16
+_LONGEST_NAME = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,13 +143,15 @@ def read_graph(model: Model) -> ModelGraph:
             "Give a .tflite file that mcuformer has written."
         )
     try:
-        graph = _read(schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0)))
+        root = schema.Model.GetRootAsModel(content, 0)
+        check_extent(root, len(content))
+        graph = _read(schema.ModelT.InitFromObj(root))
         check_graph(graph)
         return graph
     except ModelError:
         raise
     except (struct.error, ValueError, TypeError, IndexError, AttributeError, KeyError,
-            OverflowError, MemoryError) as error:  # fmt: skip
+            OverflowError, MemoryError, RecursionError) as error:  # fmt: skip
         raise ModelError(
             f"The model file is damaged or cut short ({len(content)} bytes; {error}). Convert "
             "or copy it again."
@@ -161,25 +166,50 @@ def _read(model: Any) -> ModelGraph:
     tensors = tuple(_read_tensor(tensor, buffers) for tensor in graph.tensors)
     operators = []
     for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        name = (code.customCode or b"").decode() or f"builtin {builtin}"
-        options = {}
-        if code.customCode and operator.customOptions is not None:
-            options = flexbuffers.Loads(bytearray(_bytes(operator.customOptions)))
-            if not isinstance(options, dict):
-                raise ModelError(f"The options of {name} are no flexbuffer map.")
-        inputs, outputs = _indices(operator.inputs), _indices(operator.outputs)
-        operators.append(Operator(name, inputs, outputs, options))
-    for index in [i for op in operators for i in (*op.inputs, *op.outputs)]:
-        if not -1 <= index < len(tensors):
-            raise ModelError(f"An operator names tensor {index} of {len(tensors)}.")
+        if not 0 <= operator.opcodeIndex < len(model.operatorCodes):
+            raise ModelError(f"An operator has the code {operator.opcodeIndex}, which is none.")
+        read = _read_operator(operator, model.operatorCodes[operator.opcodeIndex])
+        for index in (*read.inputs, *read.outputs):
+            if not -1 <= index < len(tensors):
+                raise ModelError(f"An operator names tensor {index} of {len(tensors)}.")
+        if -1 in read.outputs:
+            raise ModelError(f"{read.code} writes no tensor.")
+        check_form(
+            read.code,
+            [tensors[index] if index >= 0 else None for index in read.inputs],
+            [tensors[index] for index in read.outputs],
+            read.options,
+        )
+        operators.append(read)
     metadata = {
         (entry.name or b"").decode(): buffers[entry.buffer] for entry in model.metadata or []
     }
     return ModelGraph(
         tensors, tuple(operators), _indices(graph.inputs), _indices(graph.outputs), metadata
     )
+
+
+def _read_operator(operator: Any, code: Any) -> Operator:
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    name, options = f"builtin {builtin}", {}
+    if builtin == schema.BuiltinOperator.CUSTOM:
+        name = (code.customCode or b"").decode()
+        if operator.customOptions is not None:
+            options = _read_options(name, _bytes(operator.customOptions))
+    elif code.customCode:
+        # TFLM goes by the builtin code, and would run another operator than we take it for.
+        raise ModelError(f"An operator is both {code.customCode.decode()} and {name}.")
+    return Operator(name, _indices(operator.inputs), _indices(operator.outputs), options)
+
+
+def _read_options(code: str, content: bytes) -> dict[str, int]:
+    options = flexbuffers.Loads(bytearray(content))
+    if not isinstance(options, dict):
+        raise ModelError(f"The options of {code} are no flexbuffer map.")
+    for name, value in options.items():
+        if not isinstance(value, int) or not -(2**31) <= value < 2**31:
+            raise ModelError(f"{code} has the option {name}, which is no number of 32 bits.")
+    return options
 
 
 def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
@@ -196,6 +226,8 @@ def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
             f"Tensor {tensor.name!r} of shape {shape} has {size} bytes; a tensor has 1 to "
             f"{_MAX_BYTES}."
         )
+    if tensor.isVariable:
+        raise ModelError(f"Tensor {tensor.name!r} is a variable; TFLM would set it to zero.")
     data = buffers[tensor.buffer]
     if data and len(data) != size:
         raise ModelError(
@@ -206,7 +238,15 @@ def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
         scale = float(tensor.quantization.scale[0])
         zero_point = int(tensor.quantization.zeroPoint[0])
         num_scales = len(tensor.quantization.scale)
+        if not (math.isfinite(scale) and scale >= 0 and abs(zero_point) < 2**31):
+            raise ModelError(
+                f"Tensor {tensor.name!r} has the scale {scale} and the zero point {zero_point}."
+            )
     name = (tensor.name or b"").decode()
+    if len(name) > _LONGEST_NAME:
+        raise ModelError(
+            f"A tensor's name has {len(name)} characters; {_LONGEST_NAME} are allowed."
+        )
     return Tensor(name, shape, size, dtype, data, scale, zero_point, num_scales)
 
 

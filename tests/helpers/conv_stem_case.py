@@ -87,7 +87,7 @@ class ConvStemCase:
             return self.image[0, row : row + rows]
 
         model = self.model(mode)
-        with input_source(read):
+        with input_source(read, self.image[0, 0].size):
             found = one_op_model.run_in_used_arena(
                 model, [] if mode == "strips" else [self.image]
             )  # fmt: skip

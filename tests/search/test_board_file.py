@@ -29,6 +29,11 @@ name = "dtcm"
 address = 0x20000000
 kib = 128
 
+[[peripherals]]
+name = "io"
+address = 0x40000000
+kib = 1024
+
 [calibration]
 cycles_per_instruction = 1.12
 """
@@ -63,13 +68,14 @@ def test_a_file_makes_the_board_that_it_describes(file, tmp_path):
         cycles_per_instruction=1.12,
         interrupts=163,
         fpu="fpv5-d16",
+        peripherals=(SramRegion("io", 0x40000000, 1 << 20),),
         start_up=str(tmp_path / "wake.cc"),
     )  # fmt: skip
     assert Budget.of_board(str(path)).banks == (128 << 10,)
 
 
 def test_what_a_file_leaves_out_is_unknown(file):
-    text = re.sub(r"(?m)^(fpu|megahertz|interrupts|start_up|external).*\n|\[cal[^$]*", "", WHOLE)
+    text = re.sub(r"(?m)^(fpu|megahertz|interrupts|start_up|external).*\n|\[\[per[^$]*", "", WHOLE)
     board = get_board(file(text=text))
     assert (board.external_flash, board.external_bytes_per_second) == (0, 0)
     assert (board.megahertz, board.cycles_per_instruction, board.start_up) == (None, None, None)
@@ -112,6 +118,7 @@ def test_each_known_board_is_the_file_of_its_name():
         ("0x90000000", "0x08080000", r"flash \(0x08000000 to 0x080fffff\) and external_flash"),
         ("0x90000000", "0xF0000000", None),
         ("0x90000000", "0xFF000000", "external_flash .* ends beyond 32 bits of address"),
+        ("0x40000000", "0x90000000", r"(io|external_flash) \(0x90000000 to .* overlap"),
         ('"dtcm"', '"AXI"', "sram_regions has 'axi' twice"),
         ('"dtcm"', '"Flash"', "sram_regions has 'flash' as a name, which is taken"),
         ('"dtcm"', '"a-b"', "name is 'a-b'; allowed are a letter, then letters, digits and _"),

@@ -34,15 +34,19 @@ _PAGES = {
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """Start-up of a board, linked.
+    """Start-up of a board, linked, alone or with all the rest of its firmware.
 
     Attributes:
         core: Its core.
+        flash: (address, bytes of it).
+        rams: The same of each block of RAM.
         segments: (address, bytes) to load.
         symbols: Addresses.
     """
 
     core: str
+    flash: tuple
+    rams: tuple
     segments: tuple
     symbols: dict
 
@@ -55,18 +59,30 @@ def build(folder, core, *sources):
         f"MEMORY {{ FLASH (rx) : ORIGIN = {_FLASH}, LENGTH = {_MEMORY}\n"
         f"RAM (rw) : ORIGIN = {_RAM}, LENGTH = {_MEMORY} }}\n"
         'REGION_ALIAS("EXTERNAL_FLASH", FLASH) REGION_ALIAS("ARENA_RAM", RAM)\n'
-        'REGION_ALIAS("CORE_RAM", RAM) INCLUDE sections.ld\n'
+        'REGION_ALIAS("CORE_RAM", RAM) ARENA_ALIGNMENT = 32; INCLUDE sections.ld\n'
     )
+    (folder / "board_shape.h").write_text("namespace mcuformer { constexpr int kInterrupts = 16; }")
     rest.write_text(_REST)
     board = SUPPORT_FOLDER / "board"
     subprocess.run(
         [find_tool(COMPILER), *core_flags(core), "-mthumb", "-std=c++20", "-Os", "-fno-rtti",
          "-fno-exceptions", "-fno-threadsafe-statics", "-Wall", "-Wextra", "-Werror",
-         "-DMCUFORMER_HAS_CACHES", f"-I{SUPPORT_FOLDER}", "-nostartfiles", "--specs=nosys.specs",
+         "-DMCUFORMER_HAS_CACHES", f"-I{SUPPORT_FOLDER}", f"-I{folder}",
+         "-nostartfiles", "--specs=nosys.specs",
          "-Wl,--defsym=STACK_BYTES=2048,--no-warn-rwx-segments", f"-L{board}", f"-T{script}",
          str(board / "start.cc"), *map(str, sources), str(rest), "-o", str(elf)],
         check=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
+    return _load(elf, core, (_FLASH, _MEMORY), ((_RAM, _MEMORY),))
+
+
+def load(elf, board):
+    """The firmware of a board, built for the board itself."""
+    rams = tuple((region.address, region.size) for region in board.sram_regions)
+    return _load(elf, board.core, (board.flash_address, board.flash), rams)
+
+
+def _load(elf, core, flash, rams):
     with elf.open("rb") as file:
         image = ELFFile(file)
         segments = tuple(
@@ -78,7 +94,7 @@ def build(folder, core, *sources):
             symbol.name: symbol["st_value"]
             for symbol in image.get_section_by_name(".symtab").iter_symbols()
         }
-    return Image(core, segments, symbols)
+    return Image(core, flash, rams, segments, symbols)
 
 
 class Run:
@@ -95,19 +111,21 @@ class Run:
         uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         model = {"cortex-m4": cpu.UC_CPU_ARM_CORTEX_M4, "cortex-m7": cpu.UC_CPU_ARM_CORTEX_M7}
         uc.ctl_set_cpu_model(model[image.core])
-        uc.mem_map(_FLASH, _MEMORY, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        uc.mem_map(_RAM, _MEMORY)
+        uc.mem_map(*image.flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
+        for start, size in image.rams:
+            uc.mem_map(start, size)
+            uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._guard, begin=start, end=start + size - 1)
         uc.mem_map(_SYSTEM, 0x1000)
         for address, data in image.segments:
             uc.mem_write(address, data)
         for page in _PAGES[image.core]:
             size = 0x1000 if page & 0xFFFFF else 0x30000
             uc.mmio_map(page, size, self._read, page, self._write, page)
-        uc.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._guard, begin=_RAM, end=_RAM + _MEMORY - 1)
         for name in ("main", "mcuformer_start", "mcuformer_fault"):
             place = image.symbols[name] & ~1
             uc.hook_add(unicorn.UC_HOOK_CODE, self._arrive, name, begin=place, end=place)
-        stack, reset = (int.from_bytes(uc.mem_read(_FLASH + i, 4), "little") for i in (0, 4))
+        vectors = bytes(uc.mem_read(image.flash[0], 8))
+        stack, reset = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
         uc.reg_write(cpu.UC_ARM_REG_SP, stack)
         self._in_start_up = True
         uc.emu_start(reset | 1, 0)

@@ -141,7 +141,7 @@ def test_a_start_up_is_the_firmwares_by_name_or_a_file_of_the_users(model, tmp_p
     with pytest.raises(ConfigError, match=r"start_up of mine is .*allowed are .*f746_discovery'"):
         find_start_up(board, folder)
     source = tmp_path / "wake.cc"
-    source.write_text('extern "C" void mcuformer_board_init() {}\n')
+    source.write_text('extern "C" const char* mcuformer_board_init() { return nullptr; }\n')
     board = dataclasses.replace(board, start_up=str(source))
     export_firmware(model, board, out := tmp_path / "project")
     assert [path.name for path in (out / "board/start_up").glob("*.cc")] == ["wake.cc"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conv_stem_case import ConvStemCase
 from elftools.elf.elffile import ELFFile
+from stm32_registers import boards, simulation
 from typer.testing import CliRunner
 
 from mcuformer_tflm import MicroInterpreter, convert
@@ -241,9 +242,10 @@ def test_image_links_for_the_real_board_and_is_written_for_st_flash(model, board
     assert int.from_bytes(flat[:4], "little") >> 24 == stack, "F427: CCM; the others: DTCM"
     assert int.from_bytes(flat[4:8], "little") >> 20 == 0x080, "reset lies in flash"
     assert len(flat) >= image.code_bytes + image.constant_bytes - 64
-    with image.elf.open("rb") as file:
-        symbols = ELFFile(file).get_section_by_name(".symtab")
-        assert symbols.get_symbol_by_name("mcuformer_board_init"), "the board's start-up"
+    chip = getattr(boards, board.replace("-", "_"))()
+    run = simulation.Run(simulation.load(image.elf, get_board(board)), chip)
+    assert (run.fault, run.stack_only) == (None, True), "it wakes the board up, and reaches main"
+    assert boards.outcome(chip).clocks["SYSCLK"] == get_board(board).megahertz * 1e6
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ from mcuformer_tflm.firmware.profile.log import read_profile_log
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
 from mcuformer_tflm.firmware.source import operator_functions
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
-from mcuformer_tflm.search.board import get_board
+from mcuformer_tflm.search.board import Board, SramRegion, get_board
 from mcuformer_tflm.search.board_file import BOARD_FOLDER
 from mcuformer_tflm.tflite.model_graph import read_graph
 
@@ -97,6 +97,17 @@ def test_every_operators_cycles_are_those_of_its_instructions(command, model):
     cycles = [row["cycles"] for row in told["operators"]]
     assert told["total"]["cycles"] == pytest.approx(sum(cycles)) == np.mean(told["totals"])
     assert told["milliseconds"] == pytest.approx(sum(cycles) / 216_000)
+
+
+def test_a_cortex_m33_is_profiled_too(model, pictures, log_text, read):
+    sram = (SramRegion("sram", 0x20000000, 512 * 1024),)
+    board = Board("mine", "cortex-m33", sram, 2048 * 1024, flash_address=0x10000000)
+    log = read(emulate_firmware(model, board, pictures[:1], profile=True).run.log)
+    assert (log.program.core, log.program.megahertz) == ("cortex-m33", 0)
+    # QEMU's board has another clock. The kernels are the M4's, in other registers here and there.
+    instructions = log.cycles[0] / (20 * 0.064)
+    of_m7 = read(log_text).cycles[0] / CYCLES_PER_INSTRUCTION
+    np.testing.assert_allclose(instructions, of_m7, rtol=0.15)
 
 
 def test_the_command_says_that_no_core_has_counted(command):

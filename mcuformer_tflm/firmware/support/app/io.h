@@ -16,7 +16,7 @@ bool IoReadRows(void* context, int row, int rows, int8_t* pixels);
 // Takes the logits of one picture.
 bool IoWriteOutput(const int8_t* output, int size);
 
-// UART: one line of text, without its end. Called from faults too.
+// UART: one line of text, without its end. Faults are told by it, even before IoBegin.
 void IoWrite(const char* text);
 
 // The program has ended: 0 well, 1 the model refused, 2 a fault.

@@ -6,7 +6,7 @@
 
 namespace mcuformer {
 
-enum Access { kCode, kConstants, kData };
+enum Access { kCode, kConstants, kData, kDevices };
 
 #if __ARM_ARCH >= 8
 // From the first byte to the last.

@@ -23,8 +23,10 @@ constexpr uint32_t Attributes(Access access) {
       return kReadOnly | kNormal;
     case kConstants:
       return kNever | kReadOnly | kNormal;
-    default:
+    case kData:
       return kNever | kReadWrite | kNormal;
+    default:
+      return kNever | kReadWrite | kDevice;
   }
 }
 
@@ -60,8 +62,6 @@ void ProtectMemory() {
   for (const Protected& memory : kProtected) {
     SetRegion(memory.base, memory.log2_bytes, Attributes(memory.access), memory.disabled);
   }
-  constexpr uint32_t kPeripherals = 0x40000000, kLog2OfPeripherals = 29;
-  SetRegion(kPeripherals, kLog2OfPeripherals, kNever | kReadWrite | kDevice, 0);
   // Up to eight regions with these: as many as there are (board.ld aligns the arena's end so).
   Close(__arena_guard_before);
   Close(__arena_guard_after);

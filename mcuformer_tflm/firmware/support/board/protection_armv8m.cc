@@ -46,12 +46,13 @@ void Open(uint32_t first, uint32_t last, uint32_t permission, uint32_t type) {
 void OpenBetweenGuards(const Protected& memory, const uint32_t (&guards)[3]) {
   uint32_t first = memory.first;
   const uint32_t permission = Permission(memory.access);
+  const uint32_t type = memory.access == kDevices ? kDevice : kNormal;
   for (const uint32_t guard : guards) {
     if (guard < first || guard > memory.last) continue;
-    if (guard > first) Open(first, guard - 1, permission, kNormal);
+    if (guard > first) Open(first, guard - 1, permission, type);
     first = guard + kGuardBytes;
   }
-  if (first - 1 < memory.last) Open(first, memory.last, permission, kNormal);
+  if (first - 1 < memory.last) Open(first, memory.last, permission, type);
 }
 
 uint32_t Value(const uint8_t* symbol) { return reinterpret_cast<uintptr_t>(symbol); }
@@ -65,7 +66,6 @@ void ProtectMemory() {
   const uint32_t guards[] = {Value(__stack_guard), Value(__arena_guard_before),
                              Value(__arena_guard_after)};
   for (const Protected& memory : kProtected) OpenBetweenGuards(memory, guards);
-  Open(0x40000000, 0x5FFFFFFF, kReadWrite | kNever, kDevice);
   // On, also during faults' handlers off, and no access beside the regions.
   asm volatile("dmb" ::: "memory");
   Register(kControl) = 1;

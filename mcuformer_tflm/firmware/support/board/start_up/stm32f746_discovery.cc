@@ -126,6 +126,7 @@ const char* MapFlash() {
     return "start-up: the QSPI flash does not take its dummy cycles";
   }
   if (!Idle()) return "start-up: QUADSPI stays busy";
+  // No command had an address: QUADSPI_AR is 0, as ES0290 wants it before memory is mapped.
   Register(quadspi::CCR) = quadspi::FMODE_MEMORY_MAPPED | quadspi::DMODE_4_LINES |
                            quadspi::Dummy(n25q::DUMMY_CYCLES) | quadspi::ADSIZE_24_BITS |
                            quadspi::ADMODE_4_LINES | quadspi::IMODE_1_LINE |

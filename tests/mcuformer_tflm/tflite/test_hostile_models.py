@@ -1,0 +1,190 @@
+"""A model's file may be anybody's: what its parts do not agree on is refused where it is read."""
+
+import dataclasses
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from flatbuffers import Builder, flexbuffers
+from tensorflow_lite_support.metadata import schema_py_generated as schema
+
+from mcuformer_tflm import MicroInterpreter
+from mcuformer_tflm.bench.models import one_block_vit, random_model
+from mcuformer_tflm.convert.metadata import (
+    ARCHITECTURE_NAME,
+    find_architecture,
+    read_output_labels,
+)
+from mcuformer_tflm.firmware.source import write_source
+from mcuformer_tflm.keras_models.exceptions import DataError, McuformerError, ModelError
+from mcuformer_tflm.plan.planner import read_plan
+from mcuformer_tflm.runtime.input_source import input_source
+from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
+from mcuformer_tflm.tflite.model_graph import read_graph
+
+
+@pytest.fixture(scope="module")
+def models(fashion_mnist):
+    # Every operator of a subnet, with every input that is optional.
+    full = dataclasses.replace(
+        one_block_vit(), image_size=16, channels=1, stem="conv", patch_size=4, num_classes=10,
+        pooling="class_token", relative_position=True, rank_ratio=0.5, low_rank_attention=True,
+    )  # fmt: skip
+    plain = dataclasses.replace(one_block_vit(), image_size=16, channels=1, patch_size=4)
+    images = fashion_mnist.train_images[:2]
+    return [random_model(architecture, images) for architecture in (full, plain)]
+
+
+def _edited(model, edit):
+    content = unpack(model)
+    edit(content)
+    return pack(content, read_files(model))
+
+
+def _of(content, code):
+    graph = content.subgraphs[0]
+    index = [c.customCode for c in content.operatorCodes].index(code)
+    return next(op for op in graph.operators if op.opcodeIndex == index)
+
+
+def _with_options(operator, change):
+    options = flexbuffers.Loads(bytearray(np.asarray(operator.customOptions).tobytes()))
+    change(options)
+    operator.customOptions = np.frombuffer(bytes(flexbuffers.Dumps(options)), np.uint8)
+
+
+def _variable(content):
+    content.subgraphs[0].tensors[_of(content, b"McuformerMlp").inputs[1]].isVariable = True
+
+
+def _other_builtin(content):
+    code = next(c for c in content.operatorCodes if c.customCode == b"McuformerMlp")
+    code.builtinCode = schema.BuiltinOperator.GATHER
+
+
+def _scale(content):
+    tensor = content.subgraphs[0].tensors[_of(content, b"McuformerMlp").outputs[0]]
+    tensor.quantization.scale = np.array([np.nan], np.float32)
+
+
+def _long_name(content):
+    content.subgraphs[0].tensors[0].name = b"x" * 2000
+
+
+def _option(code, name, value):
+    def edit(content):
+        _with_options(_of(content, code), lambda options: options.update({name: value}))
+
+    return edit
+
+
+def _architecture(text):
+    return lambda content: add_metadata(content, ARCHITECTURE_NAME, text)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (_variable, "is a variable"),
+        (_other_builtin, "both McuformerMlp and builtin"),
+        (_scale, "has the scale nan"),
+        (_long_name, "name has 2000 characters"),
+        (_option(b"McuformerAttention", "head_dim", 0), "head_dim=0; allowed are 1 to"),
+        (_option(b"McuformerConvStem", "patch_size", 5), r"patch_size=5; allowed are \(4, 8"),
+        (_option(b"McuformerConvStem", "channels_2", -4), "channels_2=-4"),
+        (_option(b"McuformerMlp", "hidden_zero_point", "x"), "no number of 32 bits"),
+        (_option(b"McuformerMlp", "hidden_zero_point", 2**40), "no number of 32 bits"),
+        (_architecture(b"{}"), "McuformerArchitecture is damaged"),
+        (_architecture(b"[" * 100_000), "McuformerArchitecture is damaged"),
+    ],
+)
+def test_what_no_model_of_ours_has_is_refused(models, edit, told):
+    with pytest.raises(ModelError, match=told):
+        find_architecture(read_our_graph(_edited(models[0], edit)))
+
+
+def test_an_architecture_must_be_that_of_the_tensors(models):
+    fields = json.loads(read_graph(models[1]).metadata[ARCHITECTURE_NAME])
+    text = json.dumps(fields | {"image_size": [16, 20]}).encode()
+    with pytest.raises(ModelError, match=r"is another model's.*\(16, 20, 1\)"):
+        find_architecture(read_graph(_edited(models[1], _architecture(text))))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_an_operator_without_one_of_its_parts_ends_in_an_error_of_ours_or_a_model(models, which):
+    content = unpack(models[which])
+    refused = tried = 0
+
+    def read():
+        nonlocal refused, tried
+        tried += 1
+        model = pack(content, {})
+        try:
+            graph = read_our_graph(model)
+            write_source(model, graph, read_plan(graph), set())
+        except McuformerError:
+            refused += 1
+
+    for operator in content.subgraphs[0].operators:
+        inputs, options = list(operator.inputs), operator.customOptions
+        for position in range(len(inputs)):
+            operator.inputs = np.array([*inputs[:position], -1, *inputs[position + 1 :]])
+            read()
+            operator.inputs = np.array(inputs[:position])
+            read()
+        operator.inputs = np.array([*inputs, inputs[0]])
+        read()
+        operator.inputs = np.array(inputs)
+        if options is not None:
+            for name in flexbuffers.Loads(bytearray(np.asarray(options).tobytes())):
+                _with_options(operator, lambda found, name=name: found.pop(name))
+                read()
+                operator.customOptions = options
+    for tensor in content.subgraphs[0].tensors:
+        shape = tensor.shape
+        tensor.shape = np.array(list(shape)[:-1], np.int32)
+        read()
+        tensor.shape = shape
+    assert tried > 100
+    assert refused > 0.5 * tried
+
+
+def test_files_that_unpack_to_much_more_than_labels_are_refused(models):
+    archive = io.BytesIO(models[0])
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as files:
+        files.writestr("more.txt", bytes(1 << 25))
+    assert len(archive.getvalue()) < len(models[0]) + 100_000
+    with pytest.raises(ModelError, match=r"files of 33,554,\d+ bytes"):
+        read_output_labels(archive.getvalue())
+
+
+def test_a_file_that_names_the_same_bytes_over_and_over_is_refused():
+    # One vector, a thousand buffers: such a file no packer of ours writes.
+    builder = Builder(1 << 16)
+    data = builder.CreateByteVector(bytes(10_000))
+    schema.BufferStart(builder)
+    schema.BufferAddData(builder, data)
+    buffer = schema.BufferEnd(builder)
+    schema.ModelStartBuffersVector(builder, 1000)
+    for _ in range(1000):
+        builder.PrependUOffsetTRelative(buffer)
+    buffers = builder.EndVector()
+    schema.ModelStart(builder)
+    schema.ModelAddBuffers(builder, buffers)
+    builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
+    with pytest.raises(ModelError, match="over and over"):
+        read_graph(bytes(builder.Output()))
+
+
+@pytest.mark.parametrize("size", [7, 9])
+def test_a_source_of_too_few_or_too_many_bytes_is_refused(fashion_mnist, size):
+    model = random_model(one_block_vit(), fashion_mnist.train_images[:2], image="strips")
+    interpreter = MicroInterpreter(model)._classifier._interpreter
+    with (
+        pytest.raises(DataError, match=rf"{16 * size} bytes; the model takes"),
+        input_source(lambda row, rows: np.zeros((rows, size, 1), np.int8), 96 * 3),
+    ):
+        interpreter.invoke()
