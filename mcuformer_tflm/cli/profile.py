@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from mcuformer_tflm.cli.options import Board
 from mcuformer_tflm.cli.outputs import check_picture, check_writable, writing
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.task.terminal import results
-
-if TYPE_CHECKING:
-    from mcuformer_tflm.firmware.profile.comparison import Profile
 
 
 def profile(
@@ -70,13 +67,19 @@ def profile(
         f"{found.board} ({found.core}, {found.megahertz} MHz), {found.inferences} inferences of "
         f"{span} cycles, counted by {found.counter}, and their mean above: "
         f"{found.milliseconds(total.cycles):.2f} ms. Estimated "
-        f"{found.milliseconds(total.cycles_estimated):.2f} ms of instructions{_waiting(found)}. "
+        f"{found.milliseconds(total.cycles_estimated):.2f} ms. "
         f"The camera took {found.camera_cycles:,.0f} cycles more, which are in no operator.",
         soft_wrap=True,
     )
     if not found.of_a_core:
         console.print(
             f"{found.counter} is not a core's own counter: these are no cycles of a chip.",
+            soft_wrap=True,
+        )
+    if (speed := found.external_bytes_per_second) is not None:
+        console.print(
+            f"What the operators marked * took beyond their instructions reads {speed / 1e6:.1f} "
+            f"MB a second of {total.external_bytes:,} bytes from external flash.",
             soft_wrap=True,
         )
     if json_file is not None:
@@ -90,8 +93,8 @@ def profile(
         return
     if core is None:
         raise ConfigError(
-            "Every operator waits for external flash, so no cycles an instruction of the core can "
-            f"be told, and {calibrate} is not written. Profile a model whose constants fit flash."
+            "Every operator reads external flash, so no cycles an instruction of the core can be "
+            f"told, and {calibrate} is not written. Profile a model whose constants fit flash."
         )
     origin = f"mcuformer profile: {log.name} of {model.name}, counted by {found.counter}"
     with writing(calibrate):
@@ -103,8 +106,3 @@ def profile(
         f"--board {calibrate} go by it.",
         soft_wrap=True,
     )
-
-
-def _waiting(found: Profile) -> str:
-    wait = found.external_milliseconds_estimated
-    return "" if wait is None else f" and {wait:.1f} ms of waiting for external flash"

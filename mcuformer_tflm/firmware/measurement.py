@@ -38,7 +38,6 @@ class FirmwareFigures:
         stack_bytes: The most stack in use in one inference, the application's not counted.
         cycles_per_instruction: The board's own, where it is calibrated; else of the inner loop,
             llvm-mca's estimate.
-        external_operators: Which functions read constants from external flash.
         megahertz: The board's clock.
         milliseconds_estimated: The instructions at that clock, no wait for internal flash.
         external_bytes_read: Bytes that instructions loaded from external flash, counted.
@@ -56,7 +55,6 @@ class FirmwareFigures:
     arena_bytes: int
     stack_bytes: int
     cycles_per_instruction: float
-    external_operators: frozenset[str]
     megahertz: int
     milliseconds_estimated: float
     external_bytes_read: int
@@ -110,13 +108,6 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         arena_bytes=placement.arena_bytes,
         stack_bytes=count.stack_bytes,
         cycles_per_instruction=cpi,
-        external_operators=frozenset(
-            function
-            for function, operator in zip(
-                count.by_operator, interpreter.graph.operators, strict=True
-            )
-            if not placement.external.isdisjoint(operator.inputs)
-        ),
         megahertz=target.megahertz,
         milliseconds_estimated=round(count.instructions * cpi / target.megahertz / 1000, 2),
         external_bytes_read=count.external_bytes_read,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from mcuformer_tflm.firmware.profile.log import ProfileLog
 from mcuformer_tflm.firmware.source import checksum, operator_names
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
-from mcuformer_tflm.runtime.input_source import image_shape
 from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
 from mcuformer_tflm.search.board import Board, get_board
 from mcuformer_tflm.tflite.file import Model, model_content
+from mcuformer_tflm.tflite.image_input import image_shape
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 # What counts on a real core (support/board/cycles.cc).
@@ -32,17 +33,17 @@ class OperatorProfile:
         name: Its function's name.
         code: Its custom code.
         instructions: Counted on the emulator.
-        cycles_estimated: Of those instructions; waiting for external flash is not in it.
+        external_bytes: Loaded from external flash, counted too.
+        cycles_estimated: Of those instructions and bytes.
         cycles: Measured, the mean over all inferences.
-        external: Whether some of its constants lie in external flash.
     """
 
     name: str
     code: str
     instructions: int
+    external_bytes: int
     cycles_estimated: float
     cycles: float
-    external: bool
 
     @property
     def cycles_per_instruction(self) -> float:
@@ -66,8 +67,6 @@ class Profile:
         counter: What counted; ``CORE_COUNTER``, or something that stands in for it.
         totals: Cycles of each inference.
         camera_cycles: Spent waiting for the picture, a mean; part of no operator.
-        external_milliseconds_estimated: Waiting for external flash, in all; None where no
-            constant lies there.
         operators: In order.
     """
 
@@ -77,7 +76,6 @@ class Profile:
     counter: str
     totals: tuple[int, ...]
     camera_cycles: float
-    external_milliseconds_estimated: float | None
     operators: tuple[OperatorProfile, ...]
 
     @property
@@ -100,6 +98,7 @@ class Profile:
             "milliseconds": self.milliseconds(self.total.cycles),
             "milliseconds_estimated": self.milliseconds(self.total.cycles_estimated),
             "cycles_per_instruction": None if core is None else core.cycles_per_instruction,
+            "external_bytes_per_second": self.external_bytes_per_second,
         }
 
     def milliseconds(self, cycles: float) -> float:
@@ -113,13 +112,27 @@ class Profile:
 
     @functools.cached_property
     def internal(self) -> OperatorProfile | None:
-        """The operators that never wait for external flash, together; None if there are none.
+        """The operators that read no external flash, together; None if there are none.
 
         Their cycles an instruction are the core's, by which later estimates are calibrated: bytes
         of external flash are estimated on their own and added, and would else be counted twice.
         """
-        internal = [row for row in self.operators if not row.external]
-        return _sum("internal", tuple(internal)) if internal else None
+        internal = [row for row in self.operators if not row.external_bytes]
+        return _sum("internal", internal) if internal else None
+
+    @property
+    def external_bytes_per_second(self) -> float | None:
+        """At which external flash was read, if all other cycles are instructions.
+
+        None where there is no operator that reads it, or none that does not.
+        """
+        rest = [row for row in self.operators if row.external_bytes]
+        if not rest or self.internal is None:
+            return None
+        external = _sum("external", rest)
+        instructions = external.instructions * self.internal.cycles_per_instruction
+        waiting = external.cycles - instructions
+        return external.external_bytes * self.megahertz * 1e6 / waiting if waiting > 0 else None
 
 
 def first_picture(pictures: AnyPath, model: Model) -> np.ndarray:
@@ -168,13 +181,20 @@ def compare(
         shape = (1, *image_shape(graph))
         picture = np.random.default_rng(0).integers(-128, 128, shape, dtype=np.int8)
     figures = measure_firmware(content, target, picture)
+    # A board whose flash is read tells its speed, or would have been refused.
+    per_byte = figures.megahertz * 1e6 / (target.external_bytes_per_second or math.inf)
     operators = tuple(
         OperatorProfile(
-            name, operator.code, instructions, instructions * figures.cycles_per_instruction,
-            float(cycles), function in figures.external_operators,
+            name=name,
+            code=operator.code,
+            instructions=figures.by_operator[function],
+            external_bytes=figures.external_by_operator[function],
+            cycles_estimated=figures.by_operator[function] * figures.cycles_per_instruction
+            + figures.external_by_operator[function] * per_byte,
+            cycles=float(cycles),
         )
-        for name, operator, (function, instructions), cycles in zip(
-            log.operators, graph.operators, figures.by_operator.items(), log.cycles.mean(axis=0),
+        for name, operator, function, cycles in zip(
+            log.operators, graph.operators, figures.by_operator, log.cycles.mean(axis=0),
             strict=True,
         )
     )  # fmt: skip
@@ -185,7 +205,6 @@ def compare(
         counter=log.program.counter,
         totals=tuple(log.cycles.sum(axis=1).tolist()),
         camera_cycles=float(log.camera_cycles.mean()),
-        external_milliseconds_estimated=figures.milliseconds_external_flash_estimated,
         operators=operators,
     )
 
@@ -218,12 +237,12 @@ def _describe(name: str, core: str, megahertz: int) -> str:
     return f"{name} ({core}, {f'{megahertz} MHz' if megahertz else 'of unknown clock'})"
 
 
-def _sum(name: str, rows: tuple[OperatorProfile, ...]) -> OperatorProfile:
+def _sum(name: str, rows: Sequence[OperatorProfile]) -> OperatorProfile:
     return OperatorProfile(
         name,
         "",
         sum(row.instructions for row in rows),
+        sum(row.external_bytes for row in rows),
         sum(row.cycles_estimated for row in rows),
         sum(row.cycles for row in rows),
-        any(row.external for row in rows),
     )

@@ -26,14 +26,14 @@ def draw_profile(profile: Profile, path: AnyPath, *, title: str = "") -> None:
     places = range(len(rows))
     axes.barh(
         [place - _BAR / 2 for place in places], [row.cycles_estimated for row in rows], _BAR,
-        color=_ESTIMATED, label="estimated, of the instructions alone",
+        color=_ESTIMATED, label="estimated",
     )  # fmt: skip
     measured = axes.barh(
         [place + _BAR / 2 for place in places], [row.cycles for row in rows], _BAR,
         color=_MEASURED, label=f"measured, counted by {profile.counter}",
     )  # fmt: skip
     axes.bar_label(measured, [f"{row.ratio:.2f}" for row in rows], padding=3, fontsize=8)
-    names = [f"{row.name}{' (external flash)' if row.external else ''}" for row in rows]
+    names = [f"{row.name}{' (external flash)' if row.external_bytes else ''}" for row in rows]
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -13,8 +13,8 @@ from mcuformer_tflm.firmware.profile.comparison import OperatorProfile, Profile
 def profile_table(profile: Profile) -> Table:
     """Returns a row an operator and a row of totals, made for 80 columns."""
     legend = "each: measured cycles an instruction; ratio: measured to estimated"
-    if profile.total.external:
-        legend += "; *: reads constants from external flash, and the estimate lacks the waiting"
+    if profile.total.external_bytes:
+        legend += "; *: reads external flash"
     table = Table(
         title="Cycles of one inference", caption=legend, box=box.SIMPLE, show_edge=False,
         pad_edge=False, collapse_padding=True,
@@ -23,7 +23,7 @@ def profile_table(profile: Profile) -> Table:
         justify: Literal["left", "right"] = "left" if column == "operator" else "right"
         table.add_column(column, justify=justify, overflow="fold")
     for row in profile.operators:
-        table.add_row(f"{row.name}{' *' if row.external else ''}", *_figures(row))
+        table.add_row(f"{row.name}{' *' if row.external_bytes else ''}", *_figures(row))
     table.add_section()
     table.add_row("total", *_figures(profile.total))
     return table

@@ -154,19 +154,35 @@ def test_operators_that_read_external_flash_are_told_and_not_calibrated_by(files
         name: any(re.search(rf"\b{symbol}\b", body) for symbol in symbols)
         for name, body in bodies.items()
     }
-    assert {row.name: row.external for row in profile.operators} == wanted
+    assert {row.name: row.external_bytes > 0 for row in profile.operators} == wanted
     assert 0 < sum(wanted.values()) < len(wanted)
-    internal = [row for row in profile.operators if not row.external]
+    internal = [row for row in profile.operators if not row.external_bytes]
     cycles = sum(row.cycles for row in internal) / sum(row.instructions for row in internal)
     assert profile.internal.cycles_per_instruction == pytest.approx(cycles)
-    assert profile.external_milliseconds_estimated > 0
+    # At 216 MHz and 54 MB a second a byte takes four cycles.
+    per_instruction = profile.internal.cycles_estimated / profile.internal.instructions
+    for row in profile.operators:
+        wanted = row.instructions * per_instruction + row.external_bytes * 4
+        assert row.cycles_estimated == pytest.approx(wanted), row
 
 
 def test_nothing_is_calibrated_where_every_operator_waits_for_external_flash():
-    row = OperatorProfile("head", "McuformerFullyConnected", 100, 100.0, 900.0, True)
-    profile = Profile("b", "cortex-m7", 216, "DWT", (900,), 0.0, 1.0, (row,))
+    row = OperatorProfile("head", "McuformerFullyConnected", 100, 50, 300.0, 900.0)
+    profile = Profile("b", "cortex-m7", 216, "DWT", (900,), 0.0, (row,))
     assert profile.internal is None
     assert profile.figures()["cycles_per_instruction"] is None
+    assert profile.figures()["external_bytes_per_second"] is None
+
+
+def test_the_speed_of_external_flash_is_what_cycles_beyond_the_instructions_leave():
+    rows = (
+        OperatorProfile("norm", "McuformerLayerNorm", 1000, 0, 1000.0, 1500.0),
+        OperatorProfile("head", "McuformerFullyConnected", 100, 50, 300.0, 150.0 + 200),
+    )
+    profile = Profile("b", "cortex-m7", 216, "DWT", (1850,), 0.0, rows)
+    assert profile.external_bytes_per_second == pytest.approx(216e6 / 4)
+    fast = dataclasses.replace(rows[1], cycles=150.0)
+    assert dataclasses.replace(profile, operators=(rows[0], fast)).external_bytes_per_second is None
 
 
 # A counter of one's own.
