@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from mcuformer_tflm.custom_ops.reference.conv_stem import PATCH_SIZES, channel_options
+from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
+from mcuformer_tflm.custom_ops.reference.token_blocks import MAX_BLOCK_TOKENS
 from mcuformer_tflm.keras_models.exceptions import ModelError
 
 _DTYPES = ("int8", "int16", "uint16", "int32")
@@ -46,6 +48,8 @@ class _Form:
     inputs: tuple[_Input, ...]
     # What each option may be without which nobody knows how much the operator reads.
     options: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
+    # The same of options that it may do without.
+    further: Mapping[str, Sequence[int]] = dataclasses.field(default_factory=dict)
     # Numbers of inputs, where not every end that is optional may be left off.
     counts: tuple[int, ...] = ()
 
@@ -71,6 +75,7 @@ _STEM_OPTIONS: Mapping[str, Sequence[int]] = {
     "mode": range(len(MODES)),
     "image_height": _POSITIVE,
 }
+_BLOCK_TOKENS = {"block_tokens": range(BLOCK_TOKENS, MAX_BLOCK_TOKENS + 1, BLOCK_TOKENS)}
 FORMS = {
     "McuformerAdd": _Form((_activations("first input"), _activations("second input"))),
     "McuformerArgmax": _Form((_activations(),)),
@@ -84,6 +89,7 @@ FORMS = {
             *_layer("low-rank", optional=True),
         ),
         {"num_heads": _POSITIVE, "head_dim": _POSITIVE},
+        _BLOCK_TOKENS,
     ),
     "McuformerConvStem": _Form(_STEM, {**_STEM_OPTIONS, "patch_size": PATCH_SIZES}),
     "McuformerFullyConnected": _Form(
@@ -93,7 +99,8 @@ FORMS = {
             _Input("GELU table", optional=True),
             *_layer("first"),
             *_layer("second", optional=True),
-        )
+        ),
+        further=_BLOCK_TOKENS,
     ),
     "McuformerGelu": _Form((_activations(), _Input("table"))),
     "McuformerLayerNorm": _Form((_activations(), *_NORM)),
@@ -105,6 +112,7 @@ FORMS = {
             _Input("GELU table"),
             *(part for i in range(4) for part in _layer(f"layer {i}", optional=i > 1)),
         ),
+        further=_BLOCK_TOKENS,
         counts=(8, 12),
     ),
     "McuformerPatchEmbed": _Form(_STEM, {**_STEM_OPTIONS, "tile": _POSITIVE}),
@@ -150,6 +158,9 @@ def check_form(
         raise ModelError(f"{code} writes a scalar, or {outputs[0].dtype}.")
     for name, allowed in form.options.items():
         _check_option(code, options, name, allowed)
+    for name, allowed in form.further.items():
+        if name in options:
+            _check_option(code, options, name, allowed)
     if code == "McuformerConvStem":
         for name in channel_options(options["patch_size"]):
             _check_option(code, options, name, _POSITIVE)
@@ -158,7 +169,10 @@ def check_form(
 def _check_option(code: str, options: Mapping[str, int], name: str, allowed: Sequence[int]) -> None:
     found = options.get(name)
     if found is None or found not in allowed:
-        shown = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else allowed
+        shown: object = allowed
+        if isinstance(allowed, range):
+            step = f" in steps of {allowed.step}" if allowed.step > 1 else ""
+            shown = f"{allowed[0]} to {allowed[-1]}{step}"
         raise ModelError(f"{code} has {name}={found}; allowed are {shown}.")
 
 

@@ -93,6 +93,8 @@ def _architecture(text):
         (_scale, "has the scale nan"),
         (_long_name, "name has 2000 characters"),
         (_option(b"McuformerAttention", "head_dim", 0), "head_dim=0; allowed are 1 to"),
+        (_option(b"McuformerMlp", "block_tokens", 0), "block_tokens=0; allowed are 4 to 4096 in"),
+        (_option(b"McuformerFullyConnected", "block_tokens", 6), "block_tokens=6; allowed are 4"),
         (_option(b"McuformerConvStem", "patch_size", 5), r"patch_size=5; allowed are \(4, 8"),
         (_option(b"McuformerConvStem", "channels_2", -4), "channels_2=-4"),
         (_option(b"McuformerMlp", "hidden_zero_point", "x"), "no number of 32 bits"),
