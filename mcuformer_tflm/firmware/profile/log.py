@@ -17,13 +17,15 @@ from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import DataError
 
 _MARK = "mcuformer profile: "
-_LINE = re.compile(rf"({_MARK}.*) \*(\d+)\s*$")
+_LINE = re.compile(rf"({_MARK}.*) \*([0-9]{{1,3}})\s*$")
+# A cycle counter has 32 bits, the camera's sum and the total have 64.
 _HEADER = re.compile(
-    r"model 0x([0-9a-f]{8}), board (\S+), core (\S+), (\d+) MHz, (\d+) operators, counted by (.+)"
+    r"model 0x([0-9a-f]{8}), board (\S+), core (\S+), ([0-9]{1,5}) MHz, ([0-9]{1,5}) operators, "
+    r"counted by (.+)"
 )
-_CAMERA = re.compile(r"camera (\d+)")
-_OPERATOR = re.compile(r"operator (\d+), (\d+) cycles, (.+)")
-_TOTAL = re.compile(r"total (\d+)")
+_CAMERA = re.compile(r"camera ([0-9]{1,18})")
+_OPERATOR = re.compile(r"operator ([0-9]{1,5}), ([0-9]{1,10}) cycles, (.+)")
+_TOTAL = re.compile(r"total ([0-9]{1,18})")
 _NO_CYCLES = re.compile(r"no cycles: (.+)")
 _AGAIN = "Capture the log again"
 

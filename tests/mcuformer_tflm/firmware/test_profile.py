@@ -424,6 +424,7 @@ def test_what_a_capture_has_beside_whole_inferences_is_passed_over(log_text, rea
         (lambda lines: [*lines[:-1], _checked(lines[0], "m7", "m4"), ""], "another program than"),
         (lambda lines: [*lines[:2], _checked(lines[2], r" \d+ c", " 0 c"), *lines[3:]], "no cycle"),
         (lambda lines: [*lines[:2], _checked(lines[2], r" \d+ c", " 9 c"), *lines[3:]], "the sum"),
+        (lambda lines: [lines[0], _checked(lines[1], r"\d+", "9" * 5000)], "the camera is missing"),
     ],
 )
 def test_a_log_that_is_not_whole_is_refused_with_what_is_missing(log_text, read, change, told):
