@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mcuformer_tflm.firmware.fit import Placement
     from mcuformer_tflm.search.board import Board as Memories
 
+# Where ST's chips have their flash, which st-flash writes.
+_ST_FLASH = 0x08000000
+
 
 def firmware(
     model: Model,
@@ -42,15 +45,21 @@ def firmware(
         soft_wrap=True,
     )
     toolchain = "-DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake"
-    build = out / "build"
-    for command in (
-        ["cmake", "-S", out, "-B", build, toolchain],
-        ["cmake", "--build", build],
-        ["st-flash", "write", build / "firmware.bin", "0x08000000"],
-    ):
+    build, address = out / "build", f"0x{target.flash_address:08x}"
+    commands = [["cmake", "-S", out, "-B", build, toolchain], ["cmake", "--build", build]]
+    if target.flash_address == _ST_FLASH:
+        commands.append(["st-flash", "write", build / "firmware.bin", address])
+    for command in commands:
         console.print(f"  {shlex.join(map(str, command))}", soft_wrap=True)
+    if target.flash_address != _ST_FLASH:
+        console.print(f"{build / 'firmware.bin'} belongs at {address}.", soft_wrap=True)
     if placement.external_bytes:
-        console.print("External flash is written by OpenOCD: docs/firmware.md, Flash and run.")
+        external = f"0x{target.external_flash_address:08x}"
+        console.print(
+            f"{build / 'firmware_external.bin'} belongs at {external}, in external flash: "
+            "docs/firmware.md, Flash and run.",
+            soft_wrap=True,
+        )
         console.print(_reading(placement, target), soft_wrap=True)
         if not any("block_tokens" in operator.options for operator in read_graph(model).operators):
             budget = target.arena_budget - RAM_RESERVE
