@@ -48,7 +48,7 @@ $(VENV)/.ready: $(VENV)/.python $(OPERATOR_SOURCES)
 	@touch $@
 
 demo: setup
-	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
+	$(VENV)/bin/mcuformer demo --board "$(BOARD)" --out $(OUT)
 
 # The demo's model as firmware: compared with TFLM on each emulated board, built for each real one.
 FIRMWARE_BOARDS := stm32f427 stm32f746 stm32h743
@@ -63,7 +63,7 @@ firmware: setup $(OUT)/model.tflite
 	$(PYTHON) -m pytest tests/mcuformer_tflm/firmware/test_firmware.py
 
 $(OUT)/model.tflite: | $(VENV)/.ready
-	$(VENV)/bin/mcuformer demo --board $(BOARD) --out $(OUT)
+	$(VENV)/bin/mcuformer demo --board "$(BOARD)" --out $(OUT)
 
 # A process a core, but no more than memory bears; a file's tests share what its fixtures made,
 # and files start in the order in which tests/conftest.py puts them.

@@ -20,11 +20,11 @@ _WRITTEN = "Written by `mcuformer firmware` for {}; written again, it is replace
 
 
 def board_files(board: Board, start_up: Path | None) -> dict[str, str]:
-    """Returns the files of a project that a board alone decides, by name.
+    """Returns the files of a project that a board alone decides, by path.
 
-    ``board.ld`` and ``board_emulated.ld`` are linker scripts, ``board.cmake`` the board's part of
-    the build, ``board_shape.h`` that of the sources. Where the emulator has less memory than the
-    board there is no ``board_emulated.ld``, and ``board.cmake`` says why.
+    ``board.cmake`` is the board's part of the build, ``board.ld`` its linker script,
+    ``board_shape.h`` its part of the sources; the latter two once more in ``emulated``. Where the
+    emulator has less memory than the board these are missing, and ``board.cmake`` says why.
 
     Args:
         board: The board.
@@ -44,15 +44,15 @@ def board_files(board: Board, start_up: Path | None) -> dict[str, str]:
     except (ConfigError, EmulatorError) as error:
         twin, why_not = None, str(error)
     files = {
-        "board.ld": _linker_script(board, alignment, ""),
         "board.cmake": _cmake(board, start_up, why_not),
-        "board_shape.h": _header(board, twin),
+        "board.ld": _linker_script(board, alignment, ""),
+        "board_shape.h": _header(board, []),
     }
     if twin is not None:
         machine = ARM_BOARDS[board.core].name
-        files["board_emulated.ld"] = _linker_script(
-            twin, alignment, f"\n   The same lengths where QEMU's {machine} has memory."
-        )
+        note = f"\n   The same lengths where QEMU's {machine} has memory."
+        files["emulated/board.ld"] = _linker_script(twin, alignment, note)
+        files["emulated/board_shape.h"] = _header(twin, ["#define MCUFORMER_EMULATED", ""])
     return files
 
 
@@ -145,10 +145,7 @@ set(MCUFORMER_NOT_EMULATED "{why_not}")
 """
 
 
-def _header(board: Board, twin: Board | None) -> str:
-    tables = [*_table(board)] if twin is None else [
-        "#ifdef MCUFORMER_EMULATED", *_table(twin), "#else", *_table(board), "#endif",
-    ]  # fmt: skip
+def _header(board: Board, definitions: list[str]) -> str:
     return "\n".join(
         [
             f"// {_WRITTEN.format(board.name)}",
@@ -157,12 +154,13 @@ def _header(board: Board, twin: Board | None) -> str:
             "",
             '#include "board/protection.h"',
             "",
+            *definitions,
             "namespace mcuformer {",
             "",
             "// Interrupts that have a vector.",
             f"constexpr int kInterrupts = {_interrupts(board)};",
             "",
-            *tables,
+            *_table(board),
             "",
             "}  // namespace mcuformer",
             "",

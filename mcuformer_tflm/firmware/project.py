@@ -75,6 +75,7 @@ def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Place
         (project / "constants.S").write_text(source.assembly, encoding="utf-8")
         (project / "constants.bin").write_bytes(source.constants)
         for name, text in generated.items():
+            (project / name).parent.mkdir(exist_ok=True)
             (project / name).write_text(text, encoding="utf-8")
         values = _values(graph, target, placement)
         for path in project.glob("*.in"):

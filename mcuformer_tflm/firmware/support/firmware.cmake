@@ -29,30 +29,27 @@ function(mcuformer_firmware target)
     ${MCUFORMER_SUPPORT}/board/stack.cc
     ${MCUFORMER_SUPPORT}/board/start.cc
     ${MCUFORMER_IO})
-  # It sets clocks and flash, which the emulator does not have.
-  if(NOT MCUFORMER_EMULATED)
+  set(board ${MCUFORMER_SUPPORT})
+  if(MCUFORMER_EMULATED)
+    set(board ${MCUFORMER_SUPPORT}/emulated)
+  else()
+    # It sets clocks and flash, which the emulator does not have.
     target_sources(${target} PRIVATE ${MCUFORMER_START_UP})
   endif()
-  target_include_directories(${target} PRIVATE ${MCUFORMER_SUPPORT})
+  target_include_directories(${target} PRIVATE ${board} ${MCUFORMER_SUPPORT})
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror>)
   if(MCUFORMER_CACHES)
     target_compile_definitions(${target} PRIVATE MCUFORMER_HAS_CACHES)
-  endif()
-  set(script ${MCUFORMER_SUPPORT}/board.ld)
-  if(MCUFORMER_EMULATED)
-    set(script ${MCUFORMER_SUPPORT}/board_emulated.ld)
   endif()
   target_link_options(${target} PRIVATE
     ${MCUFORMER_CPU} -nostartfiles --specs=nosys.specs
     -Wl,--gc-sections,--print-memory-usage,--no-warn-rwx-segments
     -Wl,--undefined=mcuformer_run
     -Wl,--defsym=STACK_BYTES=${MCUFORMER_STACK_BYTES}
-    -L${MCUFORMER_SUPPORT}/board -T${script})
-  set(depends ${script} ${MCUFORMER_SUPPORT}/board/sections.ld)
+    -L${MCUFORMER_SUPPORT}/board -T${board}/board.ld)
+  set(depends ${board}/board.ld ${MCUFORMER_SUPPORT}/board/sections.ld)
   set_target_properties(${target} PROPERTIES SUFFIX .elf LINK_DEPENDS "${depends}")
-  if(MCUFORMER_EMULATED)
-    target_compile_definitions(${target} PRIVATE MCUFORMER_EMULATED)
-  else()
+  if(NOT MCUFORMER_EMULATED)
     # Internal flash for st-flash; external flash, where it is used, for its own loader.
     add_custom_command(TARGET ${target} POST_BUILD
       COMMAND ${CMAKE_OBJCOPY} -O binary --remove-section=.external

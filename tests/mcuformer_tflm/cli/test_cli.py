@@ -87,6 +87,9 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
     ("arguments", "told"),
     [
         (["demo", "--board", "stm32f999"], "There is no board 'stm32f999'"),
+        (["demo", "--board", "/nowhere/mine.toml"], "/nowhere/mine.toml: there is no such file"),
+        (["demo", "--board", "/tmp"], "/tmp: this is a folder; give a board's .toml file"),
+        (["demo", "--board", "stm32f764"], "Did you mean stm32f746?"),
         (["demo", "--sram-kib", "1"], "No subnet of this space fits"),
         (["demo", "--weight-bits", "2"], "weight_bits is 2; allowed are 4 and 8"),
         (["demo", "--data-folder", "/nowhere"], "apt-get install dataset-fashion-mnist"),

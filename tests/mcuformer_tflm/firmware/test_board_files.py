@@ -4,10 +4,12 @@ import dataclasses
 import itertools
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcuformer_tflm.data.image_data import quantize_images
 from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS, emulated
 from mcuformer_tflm.firmware.board_files import board_files, find_start_up
 from mcuformer_tflm.firmware.build import build_project
@@ -63,7 +65,7 @@ def test_the_emulators_script_has_the_same_lengths_where_its_machine_has_memory(
     board = get_board(name)
     files = board_files(board, None)
     (real, aliases), (places, same) = map(
-        memory_map, (files["board.ld"], files["board_emulated.ld"])
+        memory_map, (files["board.ld"], files["emulated/board.ld"])
     )
     assert same == aliases
     assert {n: size for n, (_, size) in places.items()} == {n: s for n, (_, s) in real.items()}
@@ -168,7 +170,7 @@ def test_what_exceeds_the_emulators_memory_is_refused_there_and_written_all_the_
     with pytest.raises(EmulatorError, match=told):
         emulate_firmware(model, board, None)
     export_firmware(model, board, out := tmp_path / "project")
-    assert not (out / "board_emulated.ld").exists()
+    assert not (out / "emulated").exists()
     with pytest.raises(ToolchainError) as error:
         build_project(out, tmp_path / "build", MCUFORMER_EMULATED=True)
     assert told in " ".join(str(error.value).split())
@@ -191,3 +193,18 @@ def test_stack_and_variables_have_their_bytes_in_the_last_region(model):
     plan = place_model(graph, mine((0x20000000, kib), (0x20040000, kib + 8))).plan
     assert plan.num_regions == 2
     assert plan.region_bytes(1) <= (kib + 8) * KIB - RAM_RESERVE
+
+
+def test_an_arena_over_three_regions_gives_the_interpreters_bytes(
+    model, interpreter, fashion_mnist
+):
+    whole = place_model(read_graph(model), mine((0x20000000, 320))).plan.lower_bound
+    kib = -(-whole // KIB) // 2
+    regions = (0x24000000, kib + 1), (0x20040000, kib // 2 + 1), (0x20000000, kib // 2 + 9)
+    board = mine(*regions, core="cortex-m33")
+    pictures = quantize_images(fashion_mnist.test_images[:2])
+    found = emulate_firmware(model, board, pictures)
+    np.testing.assert_array_equal(found.run.outputs, interpreter.run(pictures))
+    plan = place_model(read_graph(model), board).plan
+    assert plan.num_regions == 3
+    assert found.image.arena_bytes == sum(plan.region_bytes(region) for region in range(3))

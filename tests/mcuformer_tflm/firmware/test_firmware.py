@@ -46,6 +46,16 @@ from mcuformer_tflm.tflite.model_graph import read_graph
 BOARDS = ("stm32f427", "stm32f746", "stm32h743")
 DISCOVERY = "stm32f746-discovery"
 HELPERS = Path(__file__).parents[2] / "helpers"
+# As many memories as an ARMv7-M can protect; ARMv8-M, whose stack lies below the arena.
+FIVE_MEMORIES = Board(
+    "five-memories", "cortex-m4",
+    (SramRegion("sram3", 0x20040000, 384 << 10), SramRegion("sram1", 0x20000000, 192 << 10)),
+    2 << 20, external_flash=8 << 20,
+)  # fmt: skip
+ARMV8M = Board(
+    "armv8m", "cortex-m33", (SramRegion("sram", 0x20000000, 520 << 10),), 1 << 20,
+    flash_address=0x10000000, external_flash=1 << 20, external_flash_address=0x10100000,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -119,18 +129,6 @@ def test_firmware_of_the_papers_width_gives_the_interpreters_bytes_on_f427(build
     assert run.status == 0, run.log
     assert len(run.outputs) == 2
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(whole).run(pictures))
-
-
-# As many memories as an ARMv7-M can protect; ARMv8-M, whose stack lies below the arena.
-FIVE_MEMORIES = Board(
-    "five-memories", "cortex-m4",
-    (SramRegion("sram3", 0x20040000, 384 << 10), SramRegion("sram1", 0x20000000, 192 << 10)),
-    2 << 20, external_flash=8 << 20,
-)  # fmt: skip
-ARMV8M = Board(
-    "armv8m", "cortex-m33", (SramRegion("sram", 0x20000000, 520 << 10),), 1 << 20,
-    flash_address=0x10000000, external_flash=1 << 20, external_flash_address=0x10100000,
-)  # fmt: skip
 
 
 @pytest.mark.parametrize("board", ["stm32f427", DISCOVERY, FIVE_MEMORIES, ARMV8M])
@@ -215,7 +213,8 @@ def test_firmware_refuses_to_run_on_an_empty_external_flash(paper_model, build, 
 
 
 @pytest.mark.parametrize(
-    ("board", "core"), [("stm32f427", "cortex-m4"), ("stm32f746", "cortex-m7")]
+    ("board", "core"),
+    [("stm32f427", "cortex-m4"), ("stm32f746", "cortex-m7"), (ARMV8M, "cortex-m33")],
 )
 def test_counted_inference_repeats_and_sums_over_operators(
     model, interpreter, build, fashion_mnist, board, core
@@ -336,16 +335,18 @@ def _run_command(model, board, out):
     return result.exit_code, " ".join(result.output.split())
 
 
+@pytest.mark.parametrize("board", ["stm32f746", ARMV8M])
 def test_every_operator_of_the_papers_schedule_gives_the_interpreters_bytes(
-    quantized, build, fashion_mnist
+    quantized, build, fashion_mnist, board
 ):
     model = convert(quantized, fashion_mnist.labels, schedule="paper")
     pictures = datasets.quantize_images(fashion_mnist.test_images[:5])
-    run = run_firmware(build(model, "stm32f746").elf, "cortex-m7", pictures, 10)
+    run = run_firmware(build(model, board).elf, get_board(board).core, pictures, 10)
     np.testing.assert_array_equal(run.outputs, MicroInterpreter(model).run(pictures))
 
 
-def test_add_softmax_and_argmax_give_the_interpreters_bytes(build):
+@pytest.mark.parametrize("board", ["stm32f746", ARMV8M])
+def test_add_softmax_and_argmax_give_the_interpreters_bytes(build, board):
     rng = np.random.default_rng(0)
     picture = rng.integers(-128, 128, (1, 6, 5, 40), dtype=np.int8)
     unit = Quantization(1 / 16)
@@ -365,7 +366,7 @@ def test_add_softmax_and_argmax_give_the_interpreters_bytes(build):
     graph.add_operator("McuformerArgmax", [shares.index], best, {})
     content = graph.finish([source], [best], "test")
     model = write_plan(content, plan_memory(content))
-    run = run_firmware(build(model, "stm32f746").elf, "cortex-m7", picture, 120)
+    run = run_firmware(build(model, board).elf, get_board(board).core, picture, 120)
     interpreter = open_interpreter(model, 1 << 20)
     interpreter.set_input(picture, 0)
     interpreter.invoke()

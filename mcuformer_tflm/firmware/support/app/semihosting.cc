@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "board_shape.h"
+
 namespace mcuformer {
 namespace semihosting {
 namespace {

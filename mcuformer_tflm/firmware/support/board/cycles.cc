@@ -8,6 +8,8 @@
 // instructions, 1.6 each, 1.28 on the M33.
 #include "board/cycles.h"
 
+#include "board_shape.h"
+
 namespace {
 
 volatile uint32_t& Register(uintptr_t address) {
