@@ -6,7 +6,7 @@ The linker has the last word; this is asked before anything is written.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from mcuformer_tflm.firmware.source import constant_tensors
 from mcuformer_tflm.keras_models.exceptions import BudgetError
@@ -64,16 +64,12 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
         PlanError: If its plan would let live buffers overlap.
     """
     plan, over_ram = _plan(graph, board)
-    sizes = {i: -(-len(graph.tensors[i].data) // 16) * 16 for i in constant_tensors(graph)}
-    times = times_read(graph)
-    order = sorted(sizes, key=lambda i: (-times[i], sizes[i]))
-    code = CODE_RESERVE + OPERATOR_RESERVE * len(graph.operators)
-    external, over_flash = _spread(sizes, order, code, board)
+    external, over_flash = spread_constants(graph, board)
     if over_ram or over_flash:
         able = [
             other.name
             for other in all_boards()
-            if not _plan(graph, other)[1] and not _spread(sizes, order, code, other)[1]
+            if not _plan(graph, other)[1] and not spread_constants(graph, other)[1]
         ]
         hint = (
             f"It fits {' and '.join(able)}."
@@ -83,9 +79,16 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
         )
         problems = " ".join(filter(None, (over_ram, over_flash)))
         raise BudgetError(f"The model does not fit {board.name}. {problems} {hint}")
+    sizes = _sizes(graph)
     outside = sum(sizes[i] for i in external)
-    read = sum(sizes[i] * times[i] for i in external)
+    read = external_bytes_read(graph, external)
     return Placement(plan, external, sum(sizes.values()) - outside, outside, read)
+
+
+def external_bytes_read(graph: ModelGraph, external: Collection[int]) -> int:
+    """Returns the bytes that an inference reads of constants, by tensor: an estimate."""
+    sizes, times = _sizes(graph), times_read(graph)
+    return sum(sizes[i] * times[i] for i in external)
 
 
 def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
@@ -117,12 +120,17 @@ def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
         )
 
 
-def _spread(
-    sizes: dict[int, int], order: Sequence[int], code: int, board: Board
-) -> tuple[frozenset[int], str]:
+def spread_constants(graph: ModelGraph, board: Board) -> tuple[frozenset[int], str]:
+    """Divides a model's constants among a board's two flashes.
+
+    Returns:
+        Those, by tensor, that go to external flash, and what is over, or an empty text.
+    """
+    sizes, times = _sizes(graph), times_read(graph)
+    code = CODE_RESERVE + OPERATOR_RESERVE * len(graph.operators)
     room = board.flash - code
     external = set()
-    for index in order:
+    for index in sorted(sizes, key=lambda i: (-times[i], sizes[i])):
         if sizes[index] <= room:
             room -= sizes[index]
         else:
@@ -135,3 +143,7 @@ def _spread(
         f"Flash: {total:,} bytes ({sum(sizes.values()):,} of constants, {code:,} kept "
         f"for the program) of {board.flash_budget:,}: {total - board.flash_budget:,} bytes over."
     )
+
+
+def _sizes(graph: ModelGraph) -> dict[int, int]:
+    return {i: -(-graph.tensors[i].size // 16) * 16 for i in constant_tensors(graph)}

@@ -9,7 +9,7 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator
 
 def describe_schedule(graph: ModelGraph) -> str:
     """Returns in a sentence how the blocks of a model run (``convert``'s schedules)."""
-    kinds = [_kind(op) for op in graph.operators if op.code == "McuformerAttention"]
+    kinds = [_kind(graph, op) for op in graph.operators if op.code == "McuformerAttention"]
     parts = [
         f"{kind} in {kinds.count(kind)} of {len(kinds)} blocks" for kind in dict.fromkeys(kinds)
     ]
@@ -30,10 +30,12 @@ def _describe_weights(graph: ModelGraph) -> str:
     return f"A pass over weights serves {least if least == most else f'{least} to {most}'} tokens."
 
 
-def _kind(operator: Operator) -> str:
+def _kind(graph: ModelGraph, operator: Operator) -> str:
     present = [index >= 0 for index in operator.inputs] + [False] * 5
     if not present[4]:
         return "queries, keys and values held whole"
     if not present[2]:
         return "a head at a time, normalised tokens kept"
+    if BLOCK_TOKENS < num_tokens(graph, operator) == tokens_of_pass(graph, operator):
+        return "a head at a time, tokens normalised once"
     return "a head at a time, tokens normalised again for each"

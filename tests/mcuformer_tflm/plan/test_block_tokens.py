@@ -7,6 +7,7 @@ import pytest
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
 from mcuformer_tflm.bench.models import paper_architecture
 from mcuformer_tflm.data import quantize_images
+from mcuformer_tflm.firmware.fit import RAM_RESERVE, external_bytes_read, spread_constants
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.plan.block_tokens import (
     choose_block_tokens,
@@ -21,6 +22,7 @@ from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.operator_memory import operator_memory
 from mcuformer_tflm.plan.schedule import describe_schedule
 from mcuformer_tflm.plan.skeleton import skeleton_graph
+from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.tflite.model_graph import read_graph
 
 
@@ -62,6 +64,8 @@ def test_without_a_budget_nothing_is_chosen_and_with_one_the_model_says_what(
     assert "serves 4 tokens" in describe_schedule(read_graph(model))
     blocked = convert(quantized, fashion_mnist.labels, arena_budget=1 << 20)
     assert "serves 16 tokens" in describe_schedule(read_graph(blocked))
+    streamed = convert(quantized, fashion_mnist.labels, block_tokens=64)
+    assert "tokens normalised once in 2 of 2" in describe_schedule(read_graph(streamed))
     assert convert(quantized, fashion_mnist.labels, block_tokens=4) == model
 
 
@@ -121,6 +125,21 @@ def test_constants_that_are_read_most_often_are_those_of_the_stem_and_of_tables(
     assert after[graph.operators[0].inputs[1]] == 57
     gamma = graph.operators[1].inputs[2]
     assert after[gamma] == before[gamma] == 225
+
+
+def test_papers_network_reads_its_constants_rarely_within_its_board():
+    board = get_board("stm32f746-discovery")
+    graph = skeleton_graph(paper_architecture())
+    read = {}
+    for budget in (None, arena(graph), board.arena_budget - RAM_RESERVE):
+        chosen = {} if budget is None else choose_block_tokens(graph, budget)
+        blocked = with_block_tokens(graph, chosen)
+        external, over = spread_constants(blocked, board)
+        assert not over
+        read[budget] = external_bytes_read(blocked, external) / 1e6
+    without, least, most = read.values()
+    assert without > 350
+    assert most < least < 64
 
 
 def test_low_rank_attention_is_given_blocks_within_its_budget_too():
