@@ -16,7 +16,7 @@ from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.layers.attention import Attention
 from mcuformer_tflm.keras_models.layers.class_token import ClassToken, ClassTokenPool
 from mcuformer_tflm.keras_models.layers.conv_stem import ConvStem
-from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected, Heads
 from mcuformer_tflm.keras_models.layers.gelu import Gelu
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.layers.mean_pool import MeanPool
@@ -26,6 +26,8 @@ from mcuformer_tflm.keras_models.network import Network
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 
+# Layers whose output, or input, is made of heads; of a low-rank pair the factor beside them.
+OF_HEADS = ("qkv", "qkv_v", "projection", "projection_u")
 _STEMS: dict[str, type[Stem]] = {"patch": PatchEmbed, "conv": ConvStem}
 
 
@@ -68,7 +70,11 @@ def block_layers(
 
 
 def run_block(
-    layers: Mapping[str, QuantizableLayer], x: tf.Tensor, units: Mapping[str, tf.Tensor]
+    layers: Mapping[str, QuantizableLayer],
+    x: tf.Tensor,
+    units: Mapping[str, tf.Tensor],
+    *,
+    heads: Heads | None = None,
 ) -> tf.Tensor:
     """Runs one block on float[batch, tokens, embed_dim].
 
@@ -77,19 +83,23 @@ def run_block(
         x: The residual stream.
         units: Width of each fully connected layer's output by name; a layer that is not named
             gives all that it has.
+        heads: Those of the attention; None has all.
     """
+
+    def one(name: str, inputs: Any) -> tf.Tensor:
+        of_heads = heads if name in OF_HEADS else None
+        return layers[name](inputs, units=units.get(name), heads=of_heads)
 
     def fully_connected(
         name: str, inputs: tf.Tensor, residual: tf.Tensor | None = None
     ) -> tf.Tensor:
         if f"{name}_u" in layers:
-            inputs = layers[f"{name}_u"](inputs, units=units.get(f"{name}_u"))
-            name = f"{name}_v"
-        joined = inputs if residual is None else [inputs, residual]
-        return layers[name](joined, units=units.get(name))
+            inputs, name = one(f"{name}_u", inputs), f"{name}_v"
+        return one(name, inputs if residual is None else [inputs, residual])
 
     y = fully_connected("qkv", layers["norm_1"](x))
-    x = fully_connected("projection", layers["attention"](y), x)
+    y = layers["attention"](y, head_dim=None if heads is None else heads.dim)
+    x = fully_connected("projection", y, x)
     y = fully_connected("fc1", layers["norm_2"](x))
     return fully_connected("fc2", layers["gelu"](y), x)
 

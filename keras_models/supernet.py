@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -16,11 +16,12 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.global_policy import check_global_policy
 from mcuformer_tflm.keras_models.image_network import ImageNetwork
 from mcuformer_tflm.keras_models.layers.class_token import ClassToken
-from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected
+from mcuformer_tflm.keras_models.layers.fully_connected import FullyConnected, Heads
 from mcuformer_tflm.keras_models.layers.layer_norm import LayerNorm
 from mcuformer_tflm.keras_models.precision import Precision
 from mcuformer_tflm.keras_models.quantization.quantizers import PACKAGE, QuantizableLayer
 from mcuformer_tflm.keras_models.subnet import (
+    OF_HEADS,
     Subnet,
     block_layers,
     build_subnet,
@@ -28,6 +29,9 @@ from mcuformer_tflm.keras_models.subnet import (
     run_block,
     stem_layer,
 )
+
+# Sizes that stand before those of the blocks in what ``encode`` gives.
+_COMMON = 4
 
 
 @tf_keras.utils.register_keras_serializable(PACKAGE)
@@ -40,8 +44,8 @@ class Supernet(ImageNetwork, tf_keras.Model):
 
     Args:
         largest: The network that holds the weights. All subnets share its ``patch_size``,
-            ``rank_ratio``, ``head_dim``, ``low_rank_attention``, ``relative_position``,
-            ``pooling`` and ``stem``.
+            ``rank_ratio``, ``low_rank_attention``, ``relative_position``, ``pooling`` and
+            ``stem``; of its heads they have the leading ones, and of each the leading values.
         precision: ``"float32"``, or ``"mixed_bfloat16"``: weights in 32 bits, products in 16.
         **kwargs: As for Keras' Model.
 
@@ -113,28 +117,32 @@ class Supernet(ImageNetwork, tf_keras.Model):
         return cls(**{**config, "largest": Architecture.from_json(config["largest"])})
 
     def encode(self, architecture: Architecture) -> np.ndarray:
-        """Returns the sizes that slicing needs: int32[3 + 2 * depth of the largest].
+        """Returns the sizes that slicing needs: int32[4 + 2 * depth of the largest].
 
         Raises:
             ConfigError: If the architecture is no subnet of this supernet.
         """
         arch, largest = architecture, self.largest
         for field in ("image_size", "channels", "num_classes", "patch_size", "rank_ratio",
-                      "head_dim", "low_rank_attention", "relative_position",
-                      "pooling", "stem"):  # fmt: skip
+                      "low_rank_attention", "relative_position", "pooling", "stem"):  # fmt: skip
             if getattr(arch, field) != getattr(largest, field):
                 raise ConfigError(
                     f"{field} is {getattr(arch, field)}, but this supernet was built with "
                     f"{getattr(largest, field)}; build a supernet of that space instead."
                 )
-        if arch.embed_dim > largest.embed_dim or arch.depth > largest.depth:
+        if (
+            arch.embed_dim > largest.embed_dim
+            or arch.depth > largest.depth
+            or arch.head_dim > largest.head_dim
+        ):
             raise ConfigError(
-                f"embed_dim {arch.embed_dim} and depth {arch.depth} exceed this supernet's "
-                f"{largest.embed_dim} and {largest.depth}."
+                f"embed_dim {arch.embed_dim}, depth {arch.depth} and head_dim {arch.head_dim} "
+                f"exceed this supernet's {largest.embed_dim}, {largest.depth} and "
+                f"{largest.head_dim}."
             )
         sizes = np.ones((2, largest.depth), np.int32)
         for block in range(arch.depth):
-            sizes[:, block] = arch.attention_dim(block), arch.hidden_dim(block)
+            sizes[:, block] = arch.num_heads[block], arch.hidden_dim(block)
             if arch.num_heads[block] > largest.num_heads[block] or sizes[
                 1, block
             ] > largest.hidden_dim(block):
@@ -142,8 +150,8 @@ class Supernet(ImageNetwork, tf_keras.Model):
                     f"num_heads or mlp_ratio of block {block} exceed this supernet's "
                     f"{largest.num_heads[block]} and {largest.mlp_ratio[block]}."
                 )
-        head = [arch.embed_dim, arch.depth, arch.rank]
-        return np.concatenate([head, sizes.ravel()]).astype(np.int32)
+        common = [arch.embed_dim, arch.depth, arch.rank, arch.head_dim]
+        return np.concatenate([common, sizes.ravel()]).astype(np.int32)
 
     def call(
         self, images: tf.Tensor, architecture: tf.Tensor | None = None, training: bool | None = None
@@ -160,13 +168,14 @@ class Supernet(ImageNetwork, tf_keras.Model):
         """
         if architecture is None:
             architecture = tf.constant(self.encode(self.largest))
-        embed_dim, depth, rank = architecture[0], architecture[1], architecture[2]
+        embed_dim, depth, rank, head_dim = tf.unstack(architecture[:_COMMON])
         x = self.stem(images, embed_dim=embed_dim)
         if self.class_token is not None:
             x = self.class_token(x)
         for block, layers in enumerate(self.blocks):
-            qkv_dim = 3 * architecture[3 + block]
-            hidden_dim = architecture[3 + self.largest.depth + block]
+            num_heads = architecture[_COMMON + block]
+            hidden_dim = architecture[_COMMON + self.largest.depth + block]
+            qkv_dim = 3 * num_heads * head_dim
             units = {
                 "qkv": qkv_dim,
                 "qkv_u": rank,
@@ -181,7 +190,9 @@ class Supernet(ImageNetwork, tf_keras.Model):
                 "fc2_u": rank,
                 "fc2_v": embed_dim,
             }
-            run = functools.partial(run_block, layers, x, units)
+            most = self.largest.num_heads[block], self.largest.head_dim
+            heads = Heads(num_heads, head_dim, most)
+            run = functools.partial(run_block, layers, x, units, heads=heads)
             x = tf.cond(depth > block, run, lambda x=x: x)
         return self.head(self.pool(self.norm(x)), units=self.largest.num_classes)
 
@@ -204,18 +215,27 @@ class Supernet(ImageNetwork, tf_keras.Model):
         subnet = build_subnet(architecture)
         sources = {layer.name: layer for layer in self.operators()}
         for target in subnet.operators():
-            source = sources[target.name]
-            parts = getattr(source, "parts", 1)
-            for full, part in zip(source.weights, target.weights, strict=True):
-                part.assign(_leading(full.numpy(), part.shape, parts))
+            full, part = (_grouped(target.name, net) for net in (self.largest, architecture))
+            for whole, weight in zip(sources[target.name].weights, target.weights, strict=True):
+                split = tf.reshape(whole, full(whole.shape))
+                leading = split[tuple(map(slice, part(weight.shape)))]
+                weight.assign(tf.reshape(leading, weight.shape))
         return subnet
 
 
 tf_keras.utils.get_custom_objects()[Supernet.__name__] = Supernet
 
 
-def _leading(weight: np.ndarray, shape: Any, parts: int) -> np.ndarray:
-    grouped = weight.reshape(*weight.shape[:-1], parts, -1)
-    for axis, size in enumerate([*shape[:-1], parts, shape[-1] // parts]):
-        grouped = np.take(grouped, range(size), axis)
-    return grouped.reshape(shape)
+def _grouped(layer: str, network: Architecture) -> Callable[[Sequence[int]], list[int]]:
+    # From a weight's shape to one in which each axis that is made of heads is split into them, so
+    # that a subnet's share leads along every axis.
+    def split(shape: Sequence[int]) -> list[int]:
+        if layer.endswith(OF_HEADS):
+            heads = [network.num_heads[int(layer.split("_")[1])], network.head_dim]
+            if layer.endswith(("_qkv", "_qkv_v")):
+                return [*shape[:-1], 3, *heads]
+            if len(shape) == 2:  # the kernel, whose input is the heads' context
+                return [*heads, shape[1]]
+        return list(shape)
+
+    return split

@@ -26,11 +26,12 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _RANK_RATIOS = tuple(round(0.40 + 0.05 * step, 2) for step in range(12))
 
-_FACTORS = ("patch_size", "rank_ratio", "embed_dim", "depth", "num_heads", "mlp_ratio")
+_FACTORS = (
+    "patch_size", "rank_ratio", "embed_dim", "depth", "num_heads", "mlp_ratio", "head_dim",
+)  # fmt: skip
 # The same in every network of a space.
 _FIXED = (
-    "image_size", "channels", "num_classes", "head_dim", "low_rank_attention",
-    "relative_position", "pooling",
+    "image_size", "channels", "num_classes", "low_rank_attention", "relative_position", "pooling",
 )  # fmt: skip
 
 
@@ -40,8 +41,9 @@ class SearchSpace:
 
     ``patch_size``, ``rank_ratio`` and ``stem`` are factors of the *space*: each combination, a
     pair where there is one stem, is one supernet. The others vary from subnet to subnet,
-    ``num_heads`` and ``mlp_ratio`` from block to block. A factor's values are a tuple, list, range
-    or array that ascends, or one value alone; they become a tuple of Python's ints or floats.
+    ``num_heads`` and ``mlp_ratio`` from block to block: a subnet has the leading heads of its
+    supernet, and of each the leading ``head_dim`` values. A factor's values are a tuple, list,
+    range or array that ascends, or one value alone; they become a tuple of Python's ints or floats.
 
     Attributes:
         image_size: Side of a square input, or its (height, width), in pixels.
@@ -53,7 +55,7 @@ class SearchSpace:
         depth: Numbers of blocks.
         num_heads: Heads of a block.
         mlp_ratio: Hidden widths of a block's MLP as multiples of ``embed_dim``.
-        head_dim: Width of a head.
+        head_dim: Widths of a head, the same in all blocks of a network.
         low_rank_attention: Of every network, as in ``Architecture``; so the next two.
         relative_position: Whether heads add a learned bias for the distance of two tokens.
         pooling: ``"mean"`` or ``"class_token"``.
@@ -71,7 +73,7 @@ class SearchSpace:
     depth: tuple[int, ...] = (12, 13, 14)
     num_heads: tuple[int, ...] = (3, 4)
     mlp_ratio: tuple[float, ...] = (3.5, 4.0)
-    head_dim: int = 64
+    head_dim: tuple[int, ...] = (64,)
     low_rank_attention: bool = False
     relative_position: bool = False
     pooling: Pooling = "mean"
@@ -104,14 +106,21 @@ class SearchSpace:
         """Names of the factors of the space that tell its supernets apart."""
         return ("patch_size", "rank_ratio", *(("stem",) if len(self.stem) > 1 else ()))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the fields by name; ``stem`` only where there is another than ``"patch"``.
+    @property
+    def network_factors(self) -> tuple[str, ...]:
+        """Names of the factors of a network as a whole, within one supernet."""
+        return ("embed_dim", "depth", *(("head_dim",) if len(self.head_dim) > 1 else ()))
 
-        So that what was written before there was another stem is written alike.
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields by name, so that what was written before they varied is written alike.
+
+        ``stem`` only where there is another than ``"patch"``; one ``head_dim`` as a number.
         """
         fields = dataclasses.asdict(self)
         if self.stem == ("patch",):
             del fields["stem"]
+        if len(self.head_dim) == 1:
+            (fields["head_dim"],) = self.head_dim
         return fields
 
     def place(self, pair: SearchSpace) -> tuple[int, ...]:
@@ -169,8 +178,8 @@ class SearchSpace:
             int(rng.choice(self.embed_dim)),
             tuple(int(heads) for heads in rng.choice(self.num_heads, depth)),
             tuple(float(ratio) for ratio in rng.choice(self.mlp_ratio, depth)),
-            # Where there is no choice the generator is left as it is.
-            stem=self.stem[int(rng.integers(len(self.stem)))] if len(self.stem) > 1 else None,
+            stem=self._drawn("stem", rng),
+            head_dim=self._drawn("head_dim", rng),
         )
 
     def mutate(
@@ -186,7 +195,7 @@ class SearchSpace:
         Args:
             architecture: A network of this space.
             rng: Source of randomness.
-            whole_probability: P_d, of depth and of ``embed_dim``.
+            whole_probability: P_d, of depth, of ``embed_dim`` and of ``head_dim``.
             block_probability: P_m, of each block's heads and MLP.
         """
         checked_type("architecture", architecture, Architecture)
@@ -205,6 +214,9 @@ class SearchSpace:
         embed_dim = architecture.embed_dim
         if rng.random() < whole_probability:
             embed_dim = int(rng.choice(self.embed_dim))
+        head_dim = architecture.head_dim
+        if len(self.head_dim) > 1 and rng.random() < whole_probability:
+            head_dim = self._drawn("head_dim", rng)
         for block in range(len(heads)):
             if rng.random() < block_probability:
                 heads[block] = int(rng.choice(self.num_heads))
@@ -212,7 +224,7 @@ class SearchSpace:
                 ratios[block] = float(rng.choice(self.mlp_ratio))
         return self.build(
             architecture.patch_size, architecture.rank_ratio, embed_dim, tuple(heads),
-            tuple(ratios), stem=architecture.stem,
+            tuple(ratios), stem=architecture.stem, head_dim=head_dim,
         )  # fmt: skip
 
     def crossover(
@@ -231,17 +243,22 @@ class SearchSpace:
             if rng.random() < 0.5:
                 ratios[block] = other.mlp_ratio[block]
         embed_dim = other.embed_dim if rng.random() < 0.5 else one.embed_dim
+        head_dim = one.head_dim
+        if len(self.head_dim) > 1 and rng.random() < 0.5:
+            head_dim = other.head_dim
         return self.build(
-            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios), stem=one.stem
-        )
+            one.patch_size, one.rank_ratio, embed_dim, tuple(heads), tuple(ratios), stem=one.stem,
+            head_dim=head_dim,
+        )  # fmt: skip
 
     def smaller(self, architecture: Architecture) -> list[Architecture]:
         """Returns the networks that are one value smaller in one factor, blocks together."""
         arch = checked_type("architecture", architecture, Architecture)
         lower = []
-        below = [value for value in self.embed_dim if value < arch.embed_dim]
-        if below:
-            lower.append(dataclasses.replace(arch, embed_dim=below[-1]))
+        for field in ("embed_dim", "head_dim"):
+            below = [value for value in getattr(self, field) if value < getattr(arch, field)]
+            if below:
+                lower.append(dataclasses.replace(arch, **{field: below[-1]}))
         depths = [value for value in self.depth if value < arch.depth]
         if depths:
             lower.append(dataclasses.replace(
@@ -264,6 +281,7 @@ class SearchSpace:
             and arch.patch_size in self.patch_size
             and arch.rank_ratio in self.rank_ratio
             and arch.embed_dim in self.embed_dim
+            and arch.head_dim in self.head_dim
             and arch.depth in self.depth
             and set(arch.num_heads) <= set(self.num_heads)
             and set(arch.mlp_ratio) <= set(self.mlp_ratio)
@@ -273,6 +291,7 @@ class SearchSpace:
         """Returns the number of networks in the space, over all its supernets."""
         block = len(self.num_heads) * len(self.mlp_ratio)
         networks = len(self.embed_dim) * sum(block**depth for depth in self.depth)
+        networks *= len(self.head_dim)
         return networks * len(self.patch_size) * len(self.rank_ratio) * len(self.stem)
 
     def _extreme(self, size: int, patch: int) -> Architecture:
@@ -280,7 +299,13 @@ class SearchSpace:
         return self.build(
             self.patch_size[patch], self.rank_ratio[size], self.embed_dim[size],
             (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth, stem=self.stem[size],
+            head_dim=self.head_dim[size],
         )  # fmt: skip
+
+    def _drawn(self, factor: str, rng: np.random.Generator) -> Any:
+        # Where there is no choice the generator is left as it is.
+        values = getattr(self, factor)
+        return values[int(rng.integers(len(values)))] if len(values) > 1 else None
 
     def build(
         self,
@@ -291,14 +316,15 @@ class SearchSpace:
         mlp_ratio: tuple[float, ...],
         *,
         stem: Stem | None = None,
+        head_dim: int | None = None,
     ) -> Architecture:
-        """Returns a network of these values, with the image, classes and heads of the space.
+        """Returns a network of these values, with the image and classes of the space.
 
-        ``stem`` is the space's first where it is not given.
+        ``stem`` and ``head_dim`` are the space's first where they are not given.
         """
         return Architecture(
             self.image_size, self.channels, self.num_classes, patch_size, rank_ratio,
-            self.head_dim, embed_dim, num_heads, mlp_ratio,
+            self.head_dim[0] if head_dim is None else head_dim, embed_dim, num_heads, mlp_ratio,
             low_rank_attention=self.low_rank_attention, relative_position=self.relative_position,
             pooling=self.pooling, stem=self.stem[0] if stem is None else stem,
         )  # fmt: skip
@@ -337,7 +363,7 @@ FASHION_MNIST_SPACE = SearchSpace(
     depth=(2, 3, 4),
     num_heads=(2, 3, 4),
     mlp_ratio=(2.0, 3.0),
-    head_dim=16,
+    head_dim=(16,),
 )
 
 # Key words as 49x10 cepstral coefficients, or 98x40 log-mel energies; the usual ten words,
@@ -352,7 +378,7 @@ KEYWORD_SPACE = SearchSpace(
     depth=(4, 5, 6),
     num_heads=(2, 3, 4),
     mlp_ratio=(2.0, 3.0),
-    head_dim=16,
+    head_dim=(16,),
 )
 KEYWORD_98X40_SPACE = dataclasses.replace(KEYWORD_SPACE, image_size=(98, 40), patch_size=(5, 8, 10))
 
@@ -367,5 +393,5 @@ PERSON_SPACE = SearchSpace(
     depth=(6, 7, 8),
     num_heads=(2, 3, 4),
     mlp_ratio=(2.0, 3.0, 4.0),
-    head_dim=32,
+    head_dim=(32,),
 )

@@ -100,17 +100,29 @@ class Attention(QuantizableLayer):
             return None
         return batch, tokens, width // 3
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Attends from every token to every token of the same image."""
+    def call(
+        self,
+        inputs: tf.Tensor,
+        training: bool | None = None,
+        *,
+        head_dim: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Attends from every token to every token of the same image.
+
+        Heads may be narrower than the layer's own: ``head_dim``, as in a supernet.
+        """
+        dim, scale = self.head_dim, self.head_dim**-0.5
+        if head_dim is not None:
+            dim, scale = head_dim, tf.math.rsqrt(tf.cast(head_dim, inputs.dtype))
         batch, tokens = tf.shape(inputs)[0], inputs.shape[1] or tf.shape(inputs)[1]
         # Unstacked, since the gradient of a slice fills a tensor of all three with zeros.
         query, key, value = tf.unstack(
-            tf.transpose(tf.reshape(inputs, [batch, tokens, 3, -1, self.head_dim]), [2, 0, 3, 1, 4])
+            tf.transpose(tf.reshape(inputs, [batch, tokens, 3, -1, dim]), [2, 0, 3, 1, 4])
         )
         if self.simulates_integers:
             shape = [-1, tokens, inputs.shape[-1] // 3]
             return self._integer_attend(query, key, value, shape, training)
-        logits = tf.matmul(query, key, transpose_b=True) * self.head_dim**-0.5
+        logits = tf.matmul(query, key, transpose_b=True) * scale
         logits = self.fake_quantize("logits", logits, training)
         if self.grid is not None:
             bias = self.relative_bias[: tf.shape(query)[1]]

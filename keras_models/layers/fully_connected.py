@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tf_keras
@@ -26,14 +26,29 @@ from mcuformer_tflm.keras_models.quantization.quantizers import (
 from mcuformer_tflm.keras_models.quantization.scales import Quantization, integers, real_values
 
 
+class Heads(NamedTuple):
+    """Which heads of a supernet a subnet has: the leading ones, and of each the leading values.
+
+    Attributes:
+        count: Number of heads, and
+        dim: width of one, integer tensors.
+        most: Both of the supernet.
+    """
+
+    count: tf.Tensor
+    dim: tf.Tensor
+    most: tuple[int, int]
+
+
 @tf_keras.utils.register_keras_serializable(PACKAGE)
 class FullyConnected(QuantizableLayer):
     """``x @ kernel + bias``, then the residual added if one is given.
 
     float[..., width] in, float[..., units] out. In a supernet the input may be narrower than
     the kernel and ``units`` smaller: the leading rows and columns are taken, in each of the
-    ``parts`` equal column groups (queries, keys and values lie in three groups). The integer
-    operator is ``custom_ops/kernels/fully_connected``.
+    ``parts`` equal column groups (queries, keys and values lie in three groups), and in each of the
+    ``heads`` that a part, or of one part the input, is made of. The integer operator is
+    ``custom_ops/kernels/fully_connected``.
 
     Args:
         units: Width of the output, over all parts.
@@ -86,6 +101,8 @@ class FullyConnected(QuantizableLayer):
         inputs: Any,
         units: tf.Tensor | None = None,
         training: bool | None = None,
+        *,
+        heads: Heads | None = None,
     ) -> tf.Tensor:
         """Multiplies; ``inputs`` is a tensor or the list [tensor, residual]."""
         x, residual = inputs if isinstance(inputs, list | tuple) else (inputs, None)
@@ -93,10 +110,7 @@ class FullyConnected(QuantizableLayer):
             return self._integer_call(x, residual, training)
         kernel, bias = self.kernel, self.bias
         if units is not None:
-            part_units = units // self.parts
-            kernel = tf.reshape(kernel, [-1, self.parts, self.units // self.parts])
-            kernel = tf.reshape(kernel[: tf.shape(x)[-1], :, :part_units], [-1, units])
-            bias = tf.reshape(tf.reshape(bias, [self.parts, -1])[:, :part_units], [-1])
+            kernel, bias = self._leading(tf.shape(x)[-1], units, heads)
         kernel = self.fake_quantize("kernel", kernel, training)
         outputs = tf.matmul(tf.reshape(x, [-1, tf.shape(x)[-1]]), kernel) + bias
         outputs = tf.reshape(outputs, tf.concat([tf.shape(x)[:-1], tf.shape(kernel)[1:]], 0))
@@ -105,6 +119,22 @@ class FullyConnected(QuantizableLayer):
         if residual is not None:
             outputs = outputs + residual
         return self._fake_quantize_parts(outputs, training) if self.quantized else outputs
+
+    def _leading(
+        self, width: tf.Tensor, units: tf.Tensor, heads: Heads | None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        # Kernel [width, units] and bias [units].
+        rows, columns = [self.kernel.shape[0]], [self.units // self.parts]
+        kept_rows, kept_columns = [width], [units // self.parts]
+        if heads is not None and self.parts > 1:
+            columns, kept_columns = [*heads.most], [heads.count, heads.dim]
+        elif heads is not None:
+            rows, kept_rows = [*heads.most], [heads.count, heads.dim]
+        of_parts = (slice(None), *map(slice, kept_columns))
+        kernel = tf.reshape(self.kernel, [*rows, self.parts, *columns])
+        kernel = kernel[(*map(slice, kept_rows), *of_parts)]
+        bias = tf.reshape(self.bias, [self.parts, *columns])[of_parts]
+        return tf.reshape(kernel, [width, units]), tf.reshape(bias, [units])
 
     def _fake_quantize_parts(self, outputs: tf.Tensor, training: bool | None) -> tf.Tensor:
         parts = tf.split(outputs, self.parts, axis=-1) if self.parts > 1 else [outputs]

@@ -36,7 +36,7 @@ from mcuformer_tflm.search.tuners.scoring import fitting_share, mean_accuracy
 SPACE = SearchSpace(
     image_size=28, channels=1, num_classes=10, patch_size=(4, 7, 14),
     rank_ratio=(0.4, 0.7, 0.95), embed_dim=(32, 48), depth=(2, 3), num_heads=(2, 3),
-    mlp_ratio=(2.0, 3.0), head_dim=16,
+    mlp_ratio=(2.0, 3.0), head_dim=(16,),
 )  # fmt: skip
 NEIGHBOURS = (2, 3, 5, 8)
 THRESHOLDS = (0.003, 0.01, 0.03, 0.1)

@@ -41,6 +41,7 @@ class EncodedSubnets:
         num_heads: uint8[largest depth, n]; what lies beyond a subnet's depth is ignored.
         mlp_ratio: uint8[largest depth, n]; likewise.
         stem: uint8[n].
+        head_dim: uint8[n].
     """
 
     patch_size: np.ndarray
@@ -50,6 +51,7 @@ class EncodedSubnets:
     num_heads: np.ndarray
     mlp_ratio: np.ndarray
     stem: np.ndarray
+    head_dim: np.ndarray
 
     def __len__(self) -> int:
         return len(self.depth)
@@ -66,7 +68,10 @@ class EncodedSubnets:
             draw(space.depth), draw(space.num_heads, space.depth[-1]),
             draw(space.mlp_ratio, space.depth[-1]),
             # Where there is no choice the generator is left as it is.
-            draw(space.stem) if len(space.stem) > 1 else np.zeros(count, np.uint8),
+            *(
+                draw(values) if len(values) > 1 else np.zeros(count, np.uint8)
+                for values in (space.stem, space.head_dim)
+            ),
         )  # fmt: skip
 
     def decode(self, space: SearchSpace, index: int) -> Architecture:
@@ -79,6 +84,7 @@ class EncodedSubnets:
             tuple(space.num_heads[i] for i in self.num_heads[:depth, index]),
             tuple(space.mlp_ratio[i] for i in self.mlp_ratio[:depth, index]),
             stem=space.stem[self.stem[index]],
+            head_dim=space.head_dim[self.head_dim[index]],
         )
 
 
@@ -122,7 +128,9 @@ class SubnetMemory:
         self._space = space
         self._blocks = list(itertools.product(space.num_heads, space.mlp_ratio))
         outer = list(
-            itertools.product(space.patch_size, space.rank_ratio, space.embed_dim, space.stem)
+            itertools.product(
+                space.patch_size, space.rank_ratio, space.embed_dim, space.head_dim, space.stem
+            )
         )
         self._eq5 = self._table(outer, eq5_bytes)
         self._head = self._table(
@@ -168,6 +176,7 @@ class SubnetMemory:
         outer = subnets.patch_size.astype(np.int32)
         outer = outer * len(space.rank_ratio) + subnets.rank_ratio
         outer = outer * len(space.embed_dim) + subnets.embed_dim
+        outer = outer * len(space.head_dim) + subnets.head_dim
         outer = outer * len(space.stem) + subnets.stem
         depth = np.array(space.depth, np.uint8)[subnets.depth]
         eq5 = np.zeros(len(subnets), np.int32)
@@ -197,7 +206,7 @@ class SubnetMemory:
 
     def _table(
         self,
-        outer: Sequence[tuple[int, float, int, Stem]],
+        outer: Sequence[tuple[int, float, int, int, Stem]],
         figure: Callable[[Architecture], int],
     ) -> np.ndarray:
         return np.array(
@@ -210,11 +219,14 @@ class SubnetMemory:
         patch_size: int,
         rank_ratio: float,
         embed_dim: int,
+        head_dim: int,
         stem: Stem,
         heads: int,
         ratio: float,
     ) -> Architecture:
-        return self._space.build(patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem=stem)
+        return self._space.build(
+            patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem=stem, head_dim=head_dim
+        )
 
 
 def _largest(operators: Iterable[LiveBuffers]) -> int:

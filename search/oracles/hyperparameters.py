@@ -13,7 +13,7 @@ from mcuformer_tflm.search.space import SearchSpace
 def declare_subnets(space: SearchSpace) -> keras_tuner.HyperParameters:
     """Returns the hyperparameters of a subnet; those of blocks beyond its depth are unused."""
     hp = keras_tuner.HyperParameters()
-    for field in (*space.space_factors, "embed_dim", "depth"):
+    for field in (*space.space_factors, *space.network_factors):
         hp.Choice(field, list(getattr(space, field)))
     for block in range(max(space.depth)):
         hp.Choice(f"num_heads_{block}", list(space.num_heads))
@@ -28,7 +28,7 @@ def values_from_architecture(architecture: Architecture, space: SearchSpace) -> 
     """
     values: dict[str, Any] = {
         field: getattr(architecture, field)
-        for field in (*space.space_factors, "embed_dim", "depth")
+        for field in (*space.space_factors, *space.network_factors)
     }
     for block in range(max(space.depth)):
         used = block < architecture.depth
@@ -44,6 +44,7 @@ def architecture_from_values(values: dict[str, Any], space: SearchSpace) -> Arch
         values["patch_size"], values["rank_ratio"], values["embed_dim"],
         tuple(values[f"num_heads_{block}"] for block in blocks),
         tuple(values[f"mlp_ratio_{block}"] for block in blocks), stem=values.get("stem"),
+        head_dim=values.get("head_dim"),
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class RandomSubnets(SubnetOracle):
 
 
 class GridSubnets(SubnetOracle):
-    """Every subnet that fits and whose blocks are all alike: a grid of four factors.
+    """Every subnet that fits and whose blocks are all alike: a grid of all factors.
 
     Over blocks that differ a grid is out of reach: the paper's space has 4**14 at one width.
 
@@ -89,10 +89,12 @@ class GridSubnets(SubnetOracle):
         space = self.space
         points = itertools.product(
             space.patch_size, space.rank_ratio, space.embed_dim, space.depth, space.num_heads,
-            space.mlp_ratio, space.stem,
+            space.mlp_ratio, space.stem, space.head_dim,
         )  # fmt: skip
         grid = [
-            space.build(patch, rank, dim, (heads,) * depth, (ratio,) * depth, stem=stem)
-            for patch, rank, dim, depth, heads, ratio, stem in points
+            space.build(
+                patch, rank, dim, (heads,) * depth, (ratio,) * depth, stem=stem, head_dim=width
+            )
+            for patch, rank, dim, depth, heads, ratio, stem, width in points
         ]
         return [architecture for architecture in grid if self.fit(architecture)]

@@ -248,3 +248,40 @@ def test_mixed_precision_computes_in_16_bits_and_keeps_weights_in_32():
     assert np.abs(logits - single(images)).max() > 0
     with pytest.raises(ConfigError, match="precision is 'float8'"):
         Supernet(SPACE.largest(), "float8")
+
+
+HEADS = dataclasses.replace(
+    SPACE, embed_dim=(24, 32), num_heads=(2, 3), head_dim=(4, 6, 16), relative_position=True
+)
+
+
+@pytest.mark.parametrize("low_rank", [False, True])
+def test_subnets_of_fewer_and_narrower_heads_are_slices_of_the_same_heads(low_rank):
+    space = dataclasses.replace(HEADS, low_rank_attention=low_rank)
+    supernet = Supernet(space.largest())
+    rng = np.random.default_rng(0)
+    for weight in supernet.trainable_weights:
+        weight.assign_add(0.05 * rng.standard_normal(weight.shape))
+    images = rng.uniform(-1, 1, (3, 28, 28, 1)).astype(np.float32)
+    run = tf.function(supernet)
+    for heads, head_dim in ((3, 16), (2, 16), (3, 6), (2, 4)):
+        architecture = space.build(7, 0.8, 24, (heads, 2), (2.0, 3.0), head_dim=head_dim)
+        subnet = supernet.extract(architecture)
+        inside = run(images, tf.constant(supernet.encode(architecture)))
+        np.testing.assert_allclose(inside, subnet(images), atol=2e-5)
+        assert subnet.count_params() == num_parameters(architecture)
+    assert run.experimental_get_tracing_count() == 1
+    # The last one's second head is the supernet's second, from its first value on.
+    name = "qkv_v" if low_rank else "qkv"
+    full = supernet.blocks[0][name].kernel.numpy()
+    part = subnet.get_layer(f"block_0_{name}").kernel.numpy()
+    for which in range(3):  # queries, keys, values
+        second = part[:, (2 * which + 1) * 4 :][:, :4]
+        start = (3 * which + 1) * 16
+        np.testing.assert_array_equal(second, full[: len(part), start : start + 4])
+
+
+def test_wider_heads_than_the_supernets_are_refused():
+    supernet = Supernet(dataclasses.replace(SPACE, depth=(1,)).largest())
+    with pytest.raises(ConfigError, match="head_dim 17 exceed this supernet's 64, 1 and 16"):
+        supernet.encode(dataclasses.replace(SPACE.smallest(), head_dim=17))

@@ -54,6 +54,7 @@ def test_pair_outside_the_space_is_refused_with_the_allowed_values():
         ({"mlp_ratio": (2, 3)}, (2.0, 3.0)),
         ({"mlp_ratio": (2, 2.5)}, (2.0, 2.5)),
         ({"num_heads": 2}, (2,)),
+        ({"head_dim": 32}, (32,)),
         ({"patch_size": (np.int32(16), 20)}, (16, 20)),
     ],
     ids=str,
@@ -138,3 +139,40 @@ def test_with_one_stem_the_same_networks_are_drawn_whichever_it_is():
 def test_description_of_a_space_of_patches_is_as_it_was_before_there_was_another_stem():
     assert "stem" not in FASHION_MNIST_SPACE.to_dict()
     assert SearchSpace(**BOTH_STEMS.to_dict()) == BOTH_STEMS
+
+
+HEAD_DIMS = dataclasses.replace(FASHION_MNIST_SPACE, num_heads=(4, 8), head_dim=(4, 8, 16))
+
+
+@given(seeds)
+def test_networks_of_all_widths_of_a_head_are_drawn_and_redrawn_within_a_supernet(rng):
+    one, other = (HEAD_DIMS.at(4, 0.5).sample(rng) for _ in "ab")
+    part = HEAD_DIMS.at(4, 0.5)
+    for network in (one, part.mutate(one, rng), part.crossover(one, other, rng)):
+        assert part.contains(network)
+    child = part.crossover(one, other, rng)
+    assert child.head_dim in (one.head_dim, other.head_dim)
+    assert all(part.contains(smaller) for smaller in part.smaller(one))
+    narrow = dataclasses.replace(one, head_dim=5)
+    assert not HEAD_DIMS.contains(narrow)
+
+
+def test_width_of_a_head_is_a_factor_of_a_network():
+    rng = np.random.default_rng(0)
+    drawn = [HEAD_DIMS.sample(rng) for _ in range(30)]
+    assert {network.head_dim for network in drawn} == {4, 8, 16}
+    one = dataclasses.replace(HEAD_DIMS, head_dim=16)
+    assert HEAD_DIMS.num_subnets() == 3 * one.num_subnets()
+    assert HEAD_DIMS.pairs()[0].head_dim == HEAD_DIMS.head_dim, "all in one supernet"
+    assert (HEAD_DIMS.smallest().head_dim, HEAD_DIMS.largest().head_dim) == (4, 16)
+    mutants = [HEAD_DIMS.mutate(drawn[0], rng).head_dim for _ in range(60)]
+    assert 0.5 < np.mean(np.equal(mutants, drawn[0].head_dim)) < 1
+    assert set(mutants) == {4, 8, 16}
+    narrower = [network.head_dim for network in HEAD_DIMS.smaller(HEAD_DIMS.largest())]
+    assert sorted(narrower) == [8, 16, 16, 16, 16]
+
+
+def test_description_of_a_space_of_one_width_of_heads_is_as_it_was_before_there_were_several():
+    assert FASHION_MNIST_SPACE.to_dict()["head_dim"] == 16
+    assert SearchSpace(**HEAD_DIMS.to_dict()) == HEAD_DIMS
+    assert SearchSpace(**FASHION_MNIST_SPACE.to_dict()) == FASHION_MNIST_SPACE

@@ -17,13 +17,15 @@ ODD = dataclasses.replace(
 OPTIONS = dataclasses.replace(
     ODD, image_size=(28, 21), low_rank_attention=True, relative_position=True, pooling="class_token"
 )
-STEMS = dataclasses.replace(ODD, patch_size=(4, 8), stem=("patch", "conv"))
+STEMS = dataclasses.replace(
+    ODD, patch_size=(4, 8), stem=("patch", "conv"), head_dim=(3, 8, 12)
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "space",
     [SearchSpace(), FASHION_MNIST_SPACE, ODD, OPTIONS, STEMS],
-    ids=["paper", "demo", "odd", "all options", "both stems"],
+    ids=["paper", "demo", "odd", "all options", "both stems, three heads"],
 )
 @pytest.mark.parametrize("image", ["whole", "strips"])
 @pytest.mark.parametrize("quantization", [INT8, QuantizationConfig(4, 16)], ids=["int8", "4_16"])

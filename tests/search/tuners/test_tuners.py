@@ -324,7 +324,7 @@ def test_subnets_that_the_supernet_does_not_hold_are_refused_before_any_is_score
     for space, message in (
         (SPACE, r"rank_ratio is 1\.0, but this supernet was built with 0\.5"),
         (dataclasses.replace(pair, num_classes=4), "num_classes is 4"),
-        (dataclasses.replace(pair, depth=(1, 2)), "depth 2 exceed"),
+        (dataclasses.replace(pair, depth=(1, 2)), "depth 2 and head_dim 4 exceed"),
         (dataclasses.replace(pair, num_heads=(1, 2, 3)), "num_heads"),
     ):
         oracle = RandomSubnets(space, BUDGET, subnets=2)
