@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_type
 from mcuformer_tflm.keras_models.exceptions import (
     CheckpointError,
     ConfigError,
@@ -407,13 +407,8 @@ class SupernetTrainer(_Trainer):
         described = json.loads(supernet.largest.to_json())
         super().__init__(supernet, described, recipe, steps, seed, teacher, strategy)
         self.supernet = supernet
-        sandwich = self.recipe.sandwich_random
-        if self.recipe.distillation_weight and teacher is None and sandwich is None:
-            raise ConfigError(
-                f"distillation_weight is {self.recipe.distillation_weight}, but there is no "
-                "teacher; give a teacher, or set sandwich_random so that the largest subnet is."
-            )
         largest = supernet.largest
+        check_distillation(self.recipe, teacher, largest.image_shape, largest.num_classes)
         images = [None, *largest.image_shape]
         self._predict = tf.function(
             supernet,
@@ -618,6 +613,40 @@ def train_subnet(
             trainer.save(checkpoint, came_from)
     if trainer.recipe.ema_decay is not None:
         trainer.optimizer.finalize_variable_values(subnet.trainable_variables)
+
+
+def check_distillation(
+    recipe: TrainingRecipe,
+    teacher: tf_keras.Model | None,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+) -> None:
+    """Checks that a supernet's recipe and its teacher go together.
+
+    Raises:
+        ConfigError: If there is no teacher for the recipe, or none that it follows, or it is one
+            of other images or classes.
+    """
+    weight = recipe.distillation_weight
+    if teacher is None:
+        if weight and recipe.sandwich_random is None:
+            raise ConfigError(
+                f"distillation_weight is {weight}, but there is no teacher; give a teacher, or "
+                "set sandwich_random so that the largest subnet is."
+            )
+        return
+    checked_type("teacher", teacher, tf_keras.Model)
+    if not weight:
+        raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")
+    try:
+        classes = teacher(tf.zeros((1, *image_shape)), training=False).shape[-1]
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        raise ConfigError(f"teacher takes no images of {image_shape}: {error}") from error
+    if classes != num_classes:
+        raise ConfigError(
+            f"teacher tells {classes} classes apart, and the subnets {num_classes}; give one of "
+            "the same data set."
+        )
 
 
 def predict(subnet: tf_keras.Model, images: np.ndarray) -> np.ndarray:

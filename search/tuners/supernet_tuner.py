@@ -6,21 +6,26 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 from keras_tuner.engine.trial import Trial
 
-from mcuformer_tflm.keras_models.checked_values import checked_type, checked_whole
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_choice,
+    checked_type,
+    checked_whole,
+)
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
 from mcuformer_tflm.keras_models.training.batches import Batches, as_batches
 from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_weights
-from mcuformer_tflm.keras_models.training.origin import Origin, data_origin
+from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer
+from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, check_distillation
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit, Memory
 from mcuformer_tflm.search.oracles.hyperparameters import space_from_values
@@ -34,6 +39,8 @@ from mcuformer_tflm.search.tuners.scoring import ScoreSettings, fitting_share, m
 from mcuformer_tflm.search.tuners.search_tuner import SearchTuner
 
 __all__ = ["ScoreSettings", "SupernetTuner"]
+
+Start = Literal["structured", "random"]
 
 
 class SupernetTuner(SearchTuner):
@@ -51,6 +58,11 @@ class SupernetTuner(SearchTuner):
         settings: How a space is scored.
         recipe: How supernets are trained.
         memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
+        start: First weights of attention: ``"structured"`` (``initialise_attention``), or
+            ``"random"``, as of all other layers.
+        teacher: A network, images to logits, whose probabilities all subnets follow besides the
+            labels; the recipe's ``distillation_weight`` is its share. It must not have learnt from
+            the validation data.
         seed: Of first weights and sampled subnets.
         strategy: Of ``tf.distribute``: trains each supernet on several devices or machines.
         report: As for ``SearchTuner``.
@@ -58,7 +70,9 @@ class SupernetTuner(SearchTuner):
 
     Raises:
         BudgetError: If no subnet of the space fits.
-        ConfigError: If the project is another search's, or cannot be written.
+        ConfigError: If there is a teacher and the recipe does not distil, or the other way round,
+            or the teacher is one of other images or classes; or if the project is another
+            search's, or cannot be written.
     """
 
     title = "spaces scored"
@@ -71,6 +85,8 @@ class SupernetTuner(SearchTuner):
         settings: ScoreSettings | None = None,
         recipe: TrainingRecipe | None = None,
         memory: Memory = "arena",
+        start: Start = "structured",
+        teacher: tf_keras.Model | None = None,
         seed: int = 0,
         strategy: tf.distribute.Strategy | None = None,
         report: Report | None = None,
@@ -85,6 +101,11 @@ class SupernetTuner(SearchTuner):
         self.settings = checked_type("settings", settings, ScoreSettings)
         recipe = TrainingRecipe() if recipe is None else recipe
         self.recipe = checked_type("recipe", recipe, TrainingRecipe)
+        checked_choice("start", start, get_args(Start))
+        self.start: Start = start
+        check_distillation(self.recipe, teacher, oracle.space.image_shape, oracle.space.num_classes)
+        self.teacher = teacher
+        self._taught_by = None if teacher is None else weights_origin(teacher)
         self.seed = checked_whole("seed", seed, least=0)
         if strategy is not None:
             checked_type("strategy", strategy, tf.distribute.Strategy)
@@ -264,8 +285,16 @@ class SupernetTuner(SearchTuner):
             "flash": self.fit.budget.flash,
             "quantization": dataclasses.asdict(self.fit.budget.quantization),
             "memory": self.fit.memory,
+            "start": self.start,
+            "teacher": self._taught_by,
             "seed": self.seed,
         }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Checks that a project is of this search; older ones had no start and no teacher."""
+        before: dict[str, Any] = {"start": "random", "teacher": None}
+        told = before | state.get("configuration", {})
+        super().set_state({**state, "configuration": told})
 
     def _train(
         self,
@@ -282,14 +311,11 @@ class SupernetTuner(SearchTuner):
         trial_id: str = "",
     ) -> SupernetTrainer:
         """Trains from ``start`` epochs to ``target``, or on from wherever between it was."""
-        # The first weights of a space are the same whatever was trained before it.
-        tf_keras.utils.set_random_seed(_mixed([self.seed, *self.space.place(space)]))
-        strategy = self.strategy or tf.distribute.get_strategy()
-        with strategy.scope():
-            supernet = Supernet(space.largest(), self.recipe.precision)
+        supernet = self._fresh(space)
         trainer = SupernetTrainer(
             supernet, self.recipe, steps=(target - start) * len(as_batches(train)),
-            seed=_mixed([self.seed, *self.space.place(space), start]), strategy=self.strategy,
+            seed=_mixed([self.seed, *self.space.place(space), start]), teacher=self.teacher,
+            strategy=self.strategy,
         )  # fmt: skip
         there = load_weights(supernet, path) if path.exists() else 0
         if not start <= there <= target:
@@ -323,6 +349,16 @@ class SupernetTuner(SearchTuner):
             hooks.call("on_epoch_end", epoch, dict(logs))
         hooks.call("on_train_end", dict(logs))
         return trainer
+
+    def _fresh(self, space: SearchSpace) -> Supernet:
+        """Returns a supernet's first weights, the same whatever was trained before it."""
+        seed = _mixed([self.seed, *self.space.place(space)])
+        tf_keras.utils.set_random_seed(seed)
+        with (self.strategy or tf.distribute.get_strategy()).scope():
+            supernet = Supernet(space.largest(), self.recipe.precision)
+            if self.start == "structured":
+                initialise_attention(supernet, seed)
+        return supernet
 
     def _checkpoint(self, space: SearchSpace) -> Path:
         stem = "" if space.stem == ("patch",) else f"-{space.stem[0]}"

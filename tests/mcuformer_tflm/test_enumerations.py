@@ -70,8 +70,8 @@ def choices():
 
 def test_the_sweep_finds_the_enumerations_that_there_are():
     assert {argument for _, _, argument in choices()} == {
-        "image", "memory", "part", "planner", "pooling", "precision", "schedule", "stem",
-        "update",
+        "image", "memory", "part", "planner", "pooling", "precision", "schedule",
+        "start", "stem", "update",
     }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ CALLS = [
                    "supernet": Supernet(NET)}),
     (SupernetTuner, {**_PROJECT, "oracle": SpaceEvolution(PAIR), "budget": BUDGET, "seed": 0,
                      "memory": "arena", "settings": ScoreSettings(), "recipe": TrainingRecipe(),
-                     "directory": "."}),
+                     "start": "random", "teacher": None, "directory": "."}),
 ]  # fmt: skip
 # Of no argument's type; the rest is out of most ranges.
 _FOREIGN = [object(), [[1], [2]], b"ab", {}, np.zeros((2, 2))]

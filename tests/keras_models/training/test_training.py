@@ -264,6 +264,25 @@ def test_students_of_the_sandwich_follow_the_largest_and_it_follows_the_labels()
     np.testing.assert_allclose(loss, (by_labels + by_largest) / 2, rtol=1e-5)
 
 
+@pytest.mark.parametrize("sandwich", [None, 0])
+def test_every_subnet_of_a_step_follows_the_teacher(sandwich):
+    recipe = TrainingRecipe(
+        sandwich_random=sandwich, distillation_weight=1.0, distillation_temperature=2.0
+    )
+    tf_keras.utils.set_random_seed(2)
+    teacher = build_subnet(SPACE.largest())
+    trainer = SupernetTrainer(Supernet(SPACE.largest()), recipe, teacher=teacher)
+    images, classes = drawn(8)
+    sizes = trainer._draw(SPACE, np.random.default_rng(0))
+    loss, _ = trainer._gradients(tf.constant(images), tf.one_hot(classes, 4), sizes)
+    told = tf.nn.softmax(teacher(images) / 2)
+    losses = [
+        tf.nn.softmax_cross_entropy_with_logits(told, trainer.supernet(images, size) / 2)
+        for size in sizes
+    ]
+    np.testing.assert_allclose(loss, 4 * np.mean(losses), rtol=1e-5)
+
+
 def test_student_learns_from_a_teacher_what_the_labels_do_not_say():
     images, classes = drawn(32)
     teacher = build_subnet(SPACE.largest())

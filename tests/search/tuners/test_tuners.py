@@ -1,6 +1,7 @@
 """The tuners as keras-tuner users know them, and what they refuse."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -18,9 +19,11 @@ from mcuformer_tflm.keras_models.exceptions import (
     DataError,
     DivergedError,
 )
+from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.checkpoint import save_weights
+from mcuformer_tflm.keras_models.training.origin import weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
@@ -276,6 +279,87 @@ def test_project_with_other_settings_is_refused(finished):
             oracle, BUDGET, settings=ScoreSettings(accuracy_samples=2, fit_samples=10),
             recipe=TrainingRecipe(learning_rate=0.1), directory=folder, project_name="spaces",
         )  # fmt: skip
+
+
+class _Begun(tf_keras.callbacks.Callback):
+    """Keeps the first weights, and ends the search before anything is trained."""
+
+    def on_train_begin(self, logs=None):
+        type(self).supernet = self.model
+        raise KeyboardInterrupt
+
+
+def first_weights(folder, **options):
+    """Returns the supernet that a search is about to train."""
+    space = dataclasses.replace(SPACE.at(4, 1.0), relative_position=True)
+    tuner = space_tuner(folder, starts=1, steps=1, epochs=1, space=space, **options)
+    images, classes = data()
+    with pytest.raises(KeyboardInterrupt):
+        tuner.search(
+            batches(images, classes, 16), validation_data=(images[:48], classes[:48]),
+            callbacks=[_Begun()],
+        )  # fmt: skip
+    return _Begun.supernet
+
+
+def test_attention_of_a_supernet_starts_with_structure_unless_it_shall_not(tmp_path):
+    structured, same, random = (
+        first_weights(tmp_path / str(run), start=start)
+        for run, start in enumerate(("structured", "structured", "random"))
+    )
+    layers, others = structured.blocks[0], random.blocks[0]
+    assert np.ptp(layers["attention"].relative_bias) > 1
+    assert not np.any(others["attention"].relative_bias)
+    for one, other in zip(structured.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Of all other layers the first weights are the same.
+    np.testing.assert_array_equal(layers["fc1_u"].kernel, others["fc1_u"].kernel)
+    assert np.any(layers["qkv"].kernel != others["qkv"].kernel)
+
+
+def test_project_of_before_there_was_a_choice_is_gone_on_with_as_it_was_begun(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "copy")
+    path = tmp_path / "copy" / "spaces" / "tuner0.json"
+    state = json.loads(path.read_text())
+    del state["configuration"]["start"], state["configuration"]["teacher"]
+    path.write_text(json.dumps(state))
+    options = {"starts": 1, "steps": 1, "epochs": 2}
+    space_tuner(tmp_path / "copy", start="random", **options)
+    with pytest.raises(ConfigError, match="start is random there and structured here"):
+        space_tuner(tmp_path / "copy", **options)
+
+
+def small_teacher(seed=0, num_classes=3):
+    tf_keras.utils.set_random_seed(seed)
+    network = dataclasses.replace(SPACE.smallest(), num_classes=num_classes)
+    return build_subnet(network)
+
+
+def test_supernets_follow_the_teacher_and_the_project_keeps_which(tmp_path):
+    recipe = TrainingRecipe(distillation_weight=0.5)
+    options = {"starts": 1, "steps": 1, "epochs": 1, "recipe": recipe}
+    teacher = small_teacher()
+    search_spaces(space_tuner(tmp_path, teacher=teacher, **options))
+    (path,) = (tmp_path / "spaces" / "supernets").glob("*.npz")
+    trained = json.loads(str(np.load(path)["state"]))
+    assert trained["teacher"] == weights_origin(teacher)
+    with pytest.raises(ConfigError, match=r"another search: teacher is .* there and .* here"):
+        space_tuner(tmp_path, teacher=small_teacher(1), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"teacher": 1}, "distillation_weight is 0, but there is a teacher"),
+        ({"recipe": TrainingRecipe(distillation_weight=0.5)}, "there is no teacher"),
+        ({"teacher": 4, "recipe": TrainingRecipe(distillation_weight=0.5)}, "tells 4 classes"),
+    ],
+)
+def test_teacher_and_recipe_that_do_not_go_together_are_refused_at_once(tmp_path, options, told):
+    if "teacher" in options:
+        options = options | {"teacher": small_teacher(num_classes=max(3, options["teacher"]))}
+    with pytest.raises(ConfigError, match=told):
+        space_tuner(tmp_path, **options)
 
 
 def test_directory_that_cannot_be_written_is_refused(tmp_path):
