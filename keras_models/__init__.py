@@ -4,7 +4,7 @@
   ``load_vit``.
 - Training: ``SupernetTrainer``, ``train_subnet``, ``batches``, ``TrainingRecipe``.
 - Where it starts: ``initialise_attention``, ``initialise_low_rank``, ``full_matrices``,
-  ``factorise``.
+  ``factorise``, ``inherit_weights``.
 - Layers of a network of your own, for ``tf_keras.Model``: ``PatchEmbed``, ``ConvStem``,
   ``LayerNorm``, ``FullyConnected``, ``Attention``, ``Gelu``, ``Add``, ``TokenPool``, ``MeanPool``,
   ``ClassToken``, ``ClassTokenPool``.
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.keras_models.supernet import Supernet
     from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
     from mcuformer_tflm.keras_models.training.batches import Batches, batches
+    from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
     from mcuformer_tflm.keras_models.training.low_rank import (
         factorise,
         full_matrices,
@@ -71,6 +72,7 @@ _HOMES = {
     "data_origin": "training.origin",
     "factorise": "training.low_rank",
     "full_matrices": "training.low_rank",
+    "inherit_weights": "training.inheritance",
     "initialise_attention": "training.attention_start",
     "initialise_low_rank": "training.low_rank",
     "load_model": "saved_model",
@@ -102,6 +104,7 @@ __all__ = [
     "data_origin",
     "factorise",
     "full_matrices",
+    "inherit_weights",
     "initialise_attention",
     "initialise_low_rank",
     "load_model",

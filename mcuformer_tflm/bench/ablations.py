@@ -153,7 +153,10 @@ class Study:
         """Evolves the space, then its best pair's subnets; also returns the path."""
         fit = Fit(budget)
         options = {"k": 5, "thresholds": (0.01, 0.01), **options}
-        oracle = SpaceEvolution(SPACE, _STARTS, steps=_STEPS, epochs=1, seed=self.seed, **options)
+        # The scores of the pairs are of supernets that each started from nothing.
+        oracle = SpaceEvolution(
+            SPACE, _STARTS, steps=_STEPS, epochs=1, inherit="none", seed=self.seed, **options
+        )
 
         def score(values: dict[str, Any]) -> float:
             pair = values["patch_size"], values["rank_ratio"]

@@ -87,7 +87,7 @@ def found_on_random_surfaces(
             patch, rank = values["patch_size"], values["rank_ratio"]
             return float(surface[space.patch_size.index(patch), space.rank_ratio.index(rank)])
 
-        oracle = SpaceEvolution(space, update=update, seed=seed)
+        oracle = SpaceEvolution(space, update=update, inherit="none", seed=seed)
         replay(oracle, score)
         best = oracle.best_space()
         optimum = float(surface.max())

@@ -14,12 +14,16 @@ from mcuformer_tflm.keras_models.checked_values import checked_choice
 # Each factor of the space as an index into its values.
 Point = tuple[int, ...]
 Update = Literal["ascend", "paper"]
+Inherit = Literal["nearest", "none"]
 
 # A plane is trusted so many steps from where it was fitted.
 MAX_STRIDE = 2
 # How far around the best space "ascend" looks, in steps, before it is content with it.
 REACH = 3
 _RIDGE = 1e-3
+# How scores resemble each other: within so many steps, but for this share of their variance.
+_RESEMBLANCE = 2.0
+_NOISE = 0.05
 
 
 class Visit(NamedTuple):
@@ -27,7 +31,7 @@ class Visit(NamedTuple):
 
     Attributes:
         point: Of (patch_size, rank_ratio), or of those and the stem.
-        epochs: Total epochs that its supernet had been trained for.
+        epochs: Total epochs that its supernet had been trained for, inherited ones included.
         score: S = A + eta R.
         walker: Who went there.
     """
@@ -55,6 +59,67 @@ def neighbourhood(
     if all(visit.point == point for visit in found):
         found = nearest(epochs - step_epochs) or found
     return found
+
+
+def nearest_trained(point: Point, history: Sequence[Visit]) -> Visit | None:
+    """Returns the visit whose supernet a space would best start from; None without any.
+
+    The nearest in steps; among such one of the same rank's neighbours, which need no kernel
+    resized, then the longest trained, then the earliest.
+
+    Args:
+        point: A space that has not been visited.
+        history: Visits, of which the last of each space counts.
+    """
+    last = {visit.point: visit for visit in history}
+    return min(
+        last.values(),
+        key=lambda visit: (
+            math.dist(point, visit.point),
+            _without_rank(point) != _without_rank(visit.point),
+            -visit.epochs,
+        ),
+        default=None,
+    )
+
+
+def _without_rank(point: Point) -> Point:
+    patch, _, *stem = point
+    return (patch, *stem)
+
+
+def at_equal_epochs(history: Sequence[Visit]) -> dict[Point, float]:
+    """Returns the first score of each space, less what more epochs than others' have given it.
+
+    What a doubling of epochs gives is estimated by generalised least squares over all visits, in
+    which scores of near spaces resemble each other: it shows best in a space that is visited again,
+    and between neighbours. Where all first visits had equal epochs their scores stay as they are.
+    """
+    first: dict[Point, Visit] = {}
+    for visit in history:
+        first.setdefault(visit.point, visit)
+    if not first:
+        return {}
+    fewest = min(visit.epochs for visit in first.values())
+    gain = _gain_of_a_doubling(history)
+    return {
+        point: visit.score - gain * math.log2(visit.epochs / fewest)
+        for point, visit in first.items()
+    }
+
+
+def _gain_of_a_doubling(history: Sequence[Visit]) -> float:
+    points = np.asarray([visit.point for visit in history], np.float64)
+    doublings = np.log2([visit.epochs for visit in history])
+    if np.ptp(doublings) == 0:
+        return 0.0
+    squared = np.square(points[:, None] - points).sum(-1)
+    covariance = np.exp(-squared / (2 * _RESEMBLANCE**2)) + _NOISE * np.eye(len(points))
+    design = np.stack([np.ones(len(points)), doublings], 1)
+    weighted = np.linalg.solve(covariance, design)
+    scores = np.asarray([visit.score for visit in history])
+    _, gain = np.linalg.solve(design.T @ weighted, weighted.T @ scores)
+    return max(0.0, float(gain))
 
 
 def fit_plane(

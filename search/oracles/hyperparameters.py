@@ -9,6 +9,8 @@ import keras_tuner
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.search.space import SearchSpace
 
+_SOURCE = "from_"
+
 
 def declare_subnets(space: SearchSpace) -> keras_tuner.HyperParameters:
     """Returns the hyperparameters of a subnet; those of blocks beyond its depth are unused."""
@@ -51,3 +53,18 @@ def architecture_from_values(values: dict[str, Any], space: SearchSpace) -> Arch
 def space_from_values(values: dict[str, Any], space: SearchSpace) -> SearchSpace:
     """Returns the part of a space that a trial's values name, which one supernet holds."""
     return space.at(values["patch_size"], values["rank_ratio"], stem=values.get("stem"))
+
+
+def source_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns, of the factors that name a supernet, how a trial names it as its source."""
+    return {f"{_SOURCE}{factor}": value for factor, value in values.items()}
+
+
+def source_from_values(values: dict[str, Any], space: SearchSpace) -> SearchSpace | None:
+    """Returns the part of a space whose supernet a trial starts from; None where from nothing."""
+    found = {
+        name.removeprefix(_SOURCE): value
+        for name, value in values.items()
+        if name.startswith(_SOURCE)
+    }
+    return space_from_values(found, space) if found else None

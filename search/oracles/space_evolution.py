@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, get_args
 
 import keras_tuner
@@ -20,15 +20,18 @@ from mcuformer_tflm.keras_models.checked_values import (
 )
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.search.oracles.evolution_step import (
+    Inherit,
     Point,
     Update,
     Visit,
+    at_equal_epochs,
     evolve,
     fit_plane,
     look_around,
+    nearest_trained,
     neighbourhood,
 )
-from mcuformer_tflm.search.oracles.hyperparameters import space_from_values
+from mcuformer_tflm.search.oracles.hyperparameters import source_values, space_from_values
 from mcuformer_tflm.search.oracles.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.progress import tell
 from mcuformer_tflm.search.space import SearchSpace
@@ -57,6 +60,10 @@ class SpaceEvolution(ResumableOracle):
         that has a score already, goes instead to the most promising pair without a score
         around the best one, and once all of those have one, to the best pair itself
         (``evolution_step.look_around``). Eq. 3 alone stops where rounding makes its step zero.
+      - With ``inherit="nearest"`` a pair that a walker comes to for the first time starts from the
+        nearest trained one's supernet, whose epochs count as its own; only the walkers' first
+        pairs start from nothing. First scores are then compared less what more epochs gave
+        (``evolution_step.at_equal_epochs``).
       - After ``steps`` trials a walker rests. The best pair is the one visited most often,
         ties broken by score.
       - A failed trial takes no step: the pair is tried once more, then given up, and its walker
@@ -64,7 +71,8 @@ class SpaceEvolution(ResumableOracle):
 
     A pure state machine: what it answers follows from the seed and the scores alone, and
     ``get_state`` holds all of it. Trials carry ``patch_size``, ``rank_ratio``, ``stem`` where the
-    space has both, and ``epochs``, the pair's total to reach.
+    space has both, ``epochs``, the pair's total to reach, and where it inherits the same factors
+    of the pair that it starts from, such as ``from_patch_size``.
 
     The paper leaves the number of steps open. The default of 5 starts with 6 steps trains for
     half as many times as its space has pairs.
@@ -79,6 +87,7 @@ class SpaceEvolution(ResumableOracle):
             rank ratio that moves one step; and a third, of the stem, in a space with both. 0.01
             each by default.
         update: ``"ascend"`` or, literally as printed, ``"paper"``.
+        inherit: From whom a pair's supernet starts: ``"nearest"``, or ``"none"``, from nothing.
         seed: Of the starting pairs.
         worker_timeout: Seconds after which a silent worker's trial is handed out again.
 
@@ -96,6 +105,7 @@ class SpaceEvolution(ResumableOracle):
         k: int = 5,
         thresholds: tuple[float, ...] | None = None,
         update: Update = "ascend",
+        inherit: Inherit = "nearest",
         seed: int = 0,
         worker_timeout: float = 60.0,
     ) -> None:
@@ -109,6 +119,8 @@ class SpaceEvolution(ResumableOracle):
         self.thresholds = _checked_thresholds(thresholds, len(self._factors))
         checked_choice("update", update, get_args(Update))
         self.update = update
+        checked_choice("inherit", inherit, get_args(Inherit))
+        self.inherit = inherit
         seed = checked_whole("seed", seed, least=0)
         hp = keras_tuner.HyperParameters()
         for factor in self._factors:
@@ -122,6 +134,8 @@ class SpaceEvolution(ResumableOracle):
         self._history: list[Visit] = []
         self._running: dict[str, tuple[int, Point]] = {}
         self._failures: dict[Point, int] = {}
+        # Of each pair that inherits: from which visit. It stays the same if the trial fails.
+        self._sources: dict[Point, Visit] = {}
         self._left_out: set[Point] = set()
 
     @property
@@ -172,7 +186,11 @@ class SpaceEvolution(ResumableOracle):
             if point is None:
                 continue
             self._running[trial_id] = (walker, point)
+            if taken[walker]:
+                self._choose_source(point, busy)
             values = self._values(point) | {"epochs": self._epochs_seen(point) + self.epochs}
+            if point in self._sources and not self._visits(point):
+                values |= source_values(self._values(self._sources[point].point))
             return {"status": TrialStatus.RUNNING, "values": values}
         status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
         return {"status": status, "values": None}
@@ -239,7 +257,7 @@ class SpaceEvolution(ResumableOracle):
 
     def configuration(self) -> dict[str, Any]:
         """Returns the arguments that a resumed search must share."""
-        fields = ("starts", "steps", "epochs", "k", "thresholds", "update", "seed")
+        fields = ("starts", "steps", "epochs", "k", "thresholds", "update", "inherit", "seed")
         return {
             "space": self.space.to_dict(),
             **{field: getattr(self, field) for field in fields},
@@ -247,9 +265,10 @@ class SpaceEvolution(ResumableOracle):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continues from ``get_state``, with its epochs where the constructor left them open."""
+        told = {"inherit": "none"} | state["configuration"]  # as it was before it could be chosen
         if self._epochs_are_open:
-            self.epochs = state["configuration"].get("epochs", self.epochs)
-        super().set_state(state)
+            self.epochs = told.get("epochs", self.epochs)
+        super().set_state({**state, "configuration": told})
 
     def decisions(self) -> dict[str, Any]:
         """Returns what the next answer depends on, ready for JSON."""
@@ -257,18 +276,17 @@ class SpaceEvolution(ResumableOracle):
             "history": self._history,
             "running": self._running,
             "failures": list(self._failures.items()),
+            "sources": list(self._sources.items()),
         }
 
     def set_decisions(self, decisions: dict[str, Any]) -> None:
         """Continues from ``decisions``."""
-        self._history = [
-            Visit(tuple(point), epochs, score, walker)
-            for point, epochs, score, walker in decisions["history"]
-        ]
+        self._history = [_visit(told) for told in decisions["history"]]
         self._running = {
             name: (walker, tuple(point)) for name, (walker, point) in decisions["running"].items()
         }
         self._failures = {tuple(point): count for point, count in decisions["failures"]}
+        self._sources = {tuple(point): _visit(told) for point, told in decisions.get("sources", ())}
 
     def _values(self, point: Point) -> dict[str, Any]:
         return {
@@ -276,8 +294,20 @@ class SpaceEvolution(ResumableOracle):
             for factor, index in zip(self._factors, point, strict=True)
         }
 
+    def _visits(self, point: Point) -> list[Visit]:
+        return [visit for visit in self._history if visit.point == point]
+
     def _epochs_seen(self, point: Point) -> int:
-        return max((visit.epochs for visit in self._history if visit.point == point), default=0)
+        inherited = self._sources[point].epochs if point in self._sources else 0
+        return max((visit.epochs for visit in self._visits(point)), default=inherited)
+
+    def _choose_source(self, point: Point, busy: set[Point]) -> None:
+        # Of pairs that others are training the weights would be neither old nor new.
+        if self.inherit == "none" or point in self._sources or self._visits(point):
+            return
+        source = nearest_trained(point, [v for v in self._history if v.point not in busy])
+        if source is not None:
+            self._sources[point] = source
 
     def _ranking(self) -> list[Point]:
         scores: dict[Point, list[float]] = {}
@@ -290,8 +320,7 @@ class SpaceEvolution(ResumableOracle):
         failed = {point for point, count in self._failures.items() if count >= _MAX_FAILURES}
         failed |= self._left_out
         own = [visit for visit in self._history if visit.walker == walker]
-        first = [visit for visit in self._history if visit.epochs == self.epochs]
-        scores = {visit.point: visit.score for visit in first}
+        scores = at_equal_epochs(self._history)
         if not own:
             point = self._order[walker % len(self._order)]
             if point in failed:
@@ -309,6 +338,11 @@ class SpaceEvolution(ResumableOracle):
             elif point in self._left_out:
                 point = last.point
         return None if point in failed | busy else point
+
+
+def _visit(told: Sequence[Any]) -> Visit:
+    point, epochs, score, walker = told
+    return Visit(tuple(point), epochs, score, walker)
 
 
 def _checked_thresholds(given: Any, factors: int) -> tuple[float, ...]:

@@ -23,12 +23,13 @@ from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
 from mcuformer_tflm.keras_models.training.batches import Batches, as_batches
 from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_weights
+from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, check_distillation
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit, Memory
-from mcuformer_tflm.search.oracles.hyperparameters import space_from_values
+from mcuformer_tflm.search.oracles.hyperparameters import source_from_values, space_from_values
 from mcuformer_tflm.search.oracles.space_evolution import OBJECTIVE, SpaceEvolution
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import SearchSpace
@@ -49,8 +50,9 @@ class SupernetTuner(SearchTuner):
     ``tuner.search(x, y, validation_data=(images, classes))``, as in keras-tuner. Each
     supernet's state is kept in the project's folder ``supernets`` after every epoch, and gone on
     with when its space is visited again or the search was interrupted: what is lost is the
-    epoch under way. Each visit has a warm-up and a cosine of its own. Pairs without a subnet that
-    fits the budget are not visited.
+    epoch under way. Each visit has a warm-up and a cosine of its own. A pair whose trial names
+    another one to start from begins with what ``inherit_weights`` takes over of its supernet. Pairs
+    without a subnet that fits the budget are not visited.
 
     Args:
         oracle: A ``SpaceEvolution``.
@@ -182,10 +184,13 @@ class SupernetTuner(SearchTuner):
         values = trial.hyperparameters.values
         space = space_from_values(values, self.space)
         target = values["epochs"]
+        source = source_from_values(values, self.space)
         with self.summaries(trial.trial_id).as_default():
             trainer = self._train(
                 space, self._checkpoint(space), target - self.local_oracle.epochs, target, train,
-                validation_data, callbacks, report, trial_id=trial.trial_id,
+                validation_data, callbacks, report, source=source,
+                origin=None if source is None else {"source": _told(source)},
+                trial_id=trial.trial_id,
             )  # fmt: skip
             seed = [self.seed, *self.space.place(space), target]
             averaged = self.recipe.ema_decay is not None
@@ -307,17 +312,27 @@ class SupernetTuner(SearchTuner):
         callbacks: Sequence[Any],
         report: Report,
         *,
+        source: SearchSpace | None = None,
         origin: Origin | None = None,
         trial_id: str = "",
     ) -> SupernetTrainer:
-        """Trains from ``start`` epochs to ``target``, or on from wherever between it was."""
+        """Trains from ``start`` epochs to ``target``, or on from wherever between it was.
+
+        A supernet that has no checkpoint begins with what ``source``, where there is one, has
+        learnt in ``start`` epochs.
+        """
         supernet = self._fresh(space)
         trainer = SupernetTrainer(
             supernet, self.recipe, steps=(target - start) * len(as_batches(train)),
             seed=_mixed([self.seed, *self.space.place(space), start]), teacher=self.teacher,
             strategy=self.strategy,
         )  # fmt: skip
-        there = load_weights(supernet, path) if path.exists() else 0
+        there = 0
+        if path.exists():
+            there = load_weights(supernet, path)
+        elif source is not None:
+            self._inherit(supernet, source)
+            there = start
         if not start <= there <= target:
             raise CheckpointError(
                 f"{path} is behind or ahead of the search: it holds {there} epochs, where "
@@ -359,6 +374,11 @@ class SupernetTuner(SearchTuner):
             if self.start == "structured":
                 initialise_attention(supernet, seed)
         return supernet
+
+    def _inherit(self, supernet: Supernet, source: SearchSpace) -> None:
+        trained = Supernet(source.largest(), self.recipe.precision)
+        load_weights(trained, self._checkpoint(source))
+        inherit_weights(supernet, trained)
 
     def _checkpoint(self, space: SearchSpace) -> Path:
         stem = "" if space.stem == ("patch",) else f"-{space.stem[0]}"

@@ -56,7 +56,8 @@ def search_spaces(tuner):
 
 def whole_search(folder, report=quiet):
     """Searches spaces and subnets; returns everything that was decided and measured."""
-    tuner = space_tuner(folder, report=report)
+    # One walker, so that its second pair inherits from the first.
+    tuner = space_tuner(folder, starts=1, steps=4, report=report)
     search_spaces(tuner)
     best = tuner.oracle.best_space()
     supernet, _ = tuner.load_supernet(best)

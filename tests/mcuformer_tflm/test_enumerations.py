@@ -70,7 +70,7 @@ def choices():
 
 def test_the_sweep_finds_the_enumerations_that_there_are():
     assert {argument for _, _, argument in choices()} == {
-        "image", "memory", "part", "planner", "pooling", "precision", "schedule",
+        "image", "inherit", "memory", "part", "planner", "pooling", "precision", "schedule",
         "start", "stem", "update",
     }  # fmt: skip
 

@@ -33,7 +33,7 @@ _PROJECT = {"report": quiet, "project_name": "search", "overwrite": True}
 
 CALLS = [
     (SpaceEvolution, {**_ORACLE, "starts": 2, "steps": 2, "epochs": 1, "k": 2, "update": "ascend",
-                      "thresholds": (0.1, 0.1)}),
+                      "inherit": "none", "thresholds": (0.1, 0.1)}),
     (SubnetEvolution, {**_SUBNETS, "population": 4, "parents": 2, "generations": 1,
                        "whole_probability": 0.2, "block_probability": 0.2}),
     (RandomSubnets, {**_SUBNETS, "subnets": 4}),

@@ -23,6 +23,7 @@ from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.checkpoint import save_weights
+from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.search.cost.budget import Budget
@@ -327,6 +328,35 @@ def test_project_of_before_there_was_a_choice_is_gone_on_with_as_it_was_begun(fi
     space_tuner(tmp_path / "copy", start="random", **options)
     with pytest.raises(ConfigError, match="start is random there and structured here"):
         space_tuner(tmp_path / "copy", **options)
+
+
+def test_new_pair_begins_with_what_the_nearest_one_has_learnt(tmp_path):
+    told = []
+
+    class Keep(tf_keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            told.append((self.model.largest.rank_ratio, self.model.get_weights()))
+
+        def on_epoch_begin(self, epoch, logs=None):
+            told.append(epoch)
+
+    tuner = space_tuner(tmp_path, starts=1, steps=2, epochs=1)
+    images, classes = data()
+    tuner.search(
+        batches(images, classes, 16),
+        validation_data=(images[:48], classes[:48]),
+        callbacks=[Keep()],
+    )
+    (first, _), before, (second, begun), after = told
+    assert (before, after, {first, second}) == (0, 1, set(SPACE.rank_ratio))
+    source, epochs = tuner.load_supernet(SPACE.at(4, first))
+    heir = tuner._fresh(SPACE.at(4, second))
+    inherit_weights(heir, source)
+    assert epochs == 1
+    for one, other in zip(begun, heir.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    path = tmp_path / "spaces" / "supernets" / f"patch4-rank{second}.npz"
+    assert json.loads(str(np.load(path)["state"]))["origin"] == {"source": f"patch 4, rank {first}"}
 
 
 def small_teacher(seed=0, num_classes=3):
