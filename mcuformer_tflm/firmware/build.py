@@ -55,7 +55,7 @@ def build_project(project: AnyPath, build: AnyPath, **options: AnyPath | bool) -
     project = checked_path("project", project)
     build = checked_path("build", build)
     find_tool(COMPILER)
-    cmake = _find_cmake()
+    cmake = find_cmake()
     toolchain = project.resolve() / "arm-none-eabi.cmake"
     chosen: dict[str, AnyPath | bool] = {"CMAKE_TOOLCHAIN_FILE": toolchain, **options}
     entries = [f"-D{name}={_cmake_value(value)}" for name, value in chosen.items()]
@@ -93,7 +93,12 @@ def read_image(elf: AnyPath) -> FirmwareImage:
     )
 
 
-def _find_cmake() -> str:
+def find_cmake() -> str:
+    """Returns the path of CMake.
+
+    Raises:
+        ToolchainError: If it is not installed.
+    """
     # `make setup` puts CMake beside Python, which a caller's PATH may not name.
     beside = Path(sys.executable).parent / "cmake"
     found = str(beside) if beside.exists() else shutil.which("cmake")

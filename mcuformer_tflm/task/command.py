@@ -7,7 +7,8 @@ from pathlib import Path
 
 import tf_keras
 
-from mcuformer_tflm.search.board import get_board
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.search.board import Board, get_board
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.progress import progress_bars
 from mcuformer_tflm.task.data import TaskData
@@ -28,13 +29,22 @@ def task_parser(description: str | None, board: str, out: str) -> argparse.Argum
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    parser.add_argument("--board", default=board)
+    parser.add_argument(
+        "--board", type=_board, default=board, help="a known board's name, or its .toml file"
+    )
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the results")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--smoke", action="store_true", help="the least work that goes through every step"
     )
     return parser
+
+
+def _board(name: str) -> Board:
+    try:
+        return get_board(name)
+    except ConfigError as error:  # told before any data is read
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run_and_print(
@@ -52,7 +62,7 @@ def run_and_print(
         settings: How much work to do, if it is no smoke run.
         teacher: As for ``run_task``.
     """
-    budget = Budget.of_board(get_board(arguments.board))
+    budget = Budget.of_board(arguments.board)
     console = results()
     console.print(
         f"{', '.join(data.labels[:20])} for {budget}, seed {arguments.seed}", soft_wrap=True

@@ -1,6 +1,7 @@
 """The application of examples/stm32_tflm, compiled without TFLM's sources: for a core against
 declarations, and for this machine against a stand-in that fails where a test says so."""
 
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ from mcuformer_tflm.emulator.toolchain import (
     find_tool,
     kernel_folder,
 )
-from mcuformer_tflm.firmware.build import build_project
+from mcuformer_tflm.firmware.build import build_project, find_cmake
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
 from mcuformer_tflm.firmware.source import checksum
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
@@ -218,6 +219,33 @@ def test_the_application_compiles_for_a_core_and_is_told_its_board_and_arena(mod
     assert "set(MCUFORMER_BOARD stm32f746)" in (project / "project" / "board.cmake").read_text()
     arena = cortex_m_arena_bytes(graph, read_plan(graph))
     assert f"set(MCUFORMER_TFLM_ARENA_BYTES {arena})" in told
+
+
+def test_the_application_is_configured_by_the_boards_files(model, project, tmp_path):
+    (tmp_path / "model.tflite").write_bytes(model)
+    tree = tmp_path / "tree" / "tensorflow/lite/micro"
+    tree.mkdir(parents=True)
+    (tree / "micro_interpreter.cc").touch()
+    written = project / "project"
+    entries = {
+        "CMAKE_TOOLCHAIN_FILE": written / "arm-none-eabi.cmake",
+        "CMAKE_EXPORT_COMPILE_COMMANDS": "ON", "MCUFORMER_FIRMWARE": written,
+        "MCUFORMER_MODEL": tmp_path / "model.tflite", "MCUFORMER_TFLM_DIR": tmp_path / "tree",
+    }  # fmt: skip
+    subprocess.run(
+        [find_cmake(), "-S", EXAMPLE, "-B", tmp_path / "build",
+         *(f"-D{name}={value}" for name, value in entries.items())],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    commands = json.loads((tmp_path / "build/compile_commands.json").read_text())
+    compiled = {Path(command["file"]).name: command["command"] for command in commands}
+    assert {"model_tflm.cc", "protection_armv7m.cc", "stm32f746.cc", "attention.cc"} <= set(
+        compiled
+    )
+    for command in compiled.values():
+        assert "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard -mthumb" in command
+    links = (tmp_path / "build/CMakeFiles/firmware.dir/link.txt").read_text()
+    assert f"-T{written}/board.ld" in links
 
 
 def test_the_application_says_what_it_lacks(tmp_path):
