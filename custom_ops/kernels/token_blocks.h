@@ -70,12 +70,29 @@ namespace packed_layer {
 }
 
 // Copies the layer's units from `first` on, up to kStagedUnits.
-inline Units StageUnits(const PackedLayer& layer, int width, int first, int units, int8_t* stage) {
+[[gnu::noinline]] inline Units StageUnits(const PackedLayer& layer, int width, int first, int units,
+                                          int8_t* stage) {
   const size_t bytes = PackedWeightBytes(units, width, layer.weight_bits);
   auto* constants = stage + PackedWeightBytes(kStagedUnits, width, 8);
   CopyWords(layer.weights + PackedWeightBytes(first, width, layer.weight_bits), bytes, stage);
   CopyWords(layer.constants + first, units * sizeof(UnitConstants), constants);
   return {stage, reinterpret_cast<const UnitConstants*>(constants), 1, first};
+}
+
+// Int4Offsets of all tokens of the blocks.
+[[gnu::noinline]] inline void OffsetsOfBlocks(const int16_t* blocks, int tokens, int width,
+                                              int32_t* offsets) {
+  for (int first = 0; first < tokens; first += kBlockTokens) {
+    const int rows = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
+    Int4Offsets(TokenBlockAt(blocks, first, width), rows, width, offsets + first);
+  }
+}
+
+// Multiply, once for each kind of store.
+template <typename Store>
+[[gnu::noinline]] void MultiplyRows(const int16_t* block, int tokens, int width, int units,
+                                    const Units& layer, const int32_t* offset, Store store) {
+  Multiply(block, tokens, width, units, layer, offset, store);
 }
 
 }  // namespace packed_layer
@@ -85,22 +102,23 @@ inline Units StageUnits(const PackedLayer& layer, int width, int first, int unit
 template <typename StoreAt>
 inline void MultiplyTokenBlocks(const int16_t* blocks, int tokens, int width, int units,
                                 const PackedLayer& layer, int8_t* stage, StoreAt store_at) {
-  if (tokens <= kBlockTokens) {
-    MultiplyBlock(blocks, tokens, width, units, layer, store_at(0));
-    return;
+  const bool stages = tokens > kBlockTokens, int4 = kHasInt4 && layer.weight_bits == 4;
+  int32_t of_one_block[kBlockTokens];
+  int32_t* offsets = of_one_block;
+  if (stages) {
+    offsets = reinterpret_cast<int32_t*>(stage + PackedWeightBytes(kStagedUnits, width, 8) +
+                                         kStagedUnits * sizeof(UnitConstants));
   }
-  const bool int4 = kHasInt4 && layer.weight_bits == 4;
-  auto* offsets = reinterpret_cast<int32_t*>(stage + PackedWeightBytes(kStagedUnits, width, 8) +
-                                             kStagedUnits * sizeof(UnitConstants));
-  for (int unit = 0; unit < units; unit += kStagedUnits) {
-    const int count = units - unit < kStagedUnits ? units - unit : kStagedUnits;
-    const packed_layer::Units staged = packed_layer::StageUnits(layer, width, unit, count, stage);
+  if (int4) packed_layer::OffsetsOfBlocks(blocks, tokens, width, offsets);
+  const int most = stages ? kStagedUnits : units;
+  for (int unit = 0; unit < units; unit += most) {
+    const int count = units - unit < most ? units - unit : most;
+    packed_layer::Units part = {layer.weights, layer.constants, 1, 0};
+    if (stages) part = packed_layer::StageUnits(layer, width, unit, count, stage);
     for (int first = 0; first < tokens; first += kBlockTokens) {
       const int rows = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
-      const int16_t* block = TokenBlockAt(blocks, first, width);
-      int32_t* offset = int4 ? offsets + first : nullptr;
-      if (int4 && unit == 0) packed_layer::Int4Offsets(block, rows, width, offset);
-      packed_layer::Multiply(block, rows, width, count, staged, offset, store_at(first));
+      packed_layer::MultiplyRows(TokenBlockAt(blocks, first, width), rows, width, count, part,
+                                 int4 ? offsets + first : nullptr, store_at(first));
     }
   }
 }
