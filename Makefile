@@ -50,15 +50,17 @@ $(VENV)/.ready: $(VENV)/.python $(OPERATOR_SOURCES)
 demo: setup
 	$(VENV)/bin/mcuformer demo --board "$(BOARD)" --out $(OUT)
 
-# The demo's model as firmware: compared with TFLM on each emulated board, built for each real one.
-FIRMWARE_BOARDS := stm32f427 stm32f746 stm32h743
+# The demo's model as firmware: compared with TFLM on each emulated board, built for each real one,
+# that of BOARD=mine.toml too.
+FIRMWARE_BOARDS := stm32f427 stm32f746 stm32h743 $(filter %.toml,$(BOARD))
 firmware: setup $(OUT)/model.tflite
 	set -e; for board in $(FIRMWARE_BOARDS); do \
 	  $(VENV)/bin/mcuformer emulate $(OUT)/model.tflite --board $$board; \
-	  $(VENV)/bin/mcuformer firmware $(OUT)/model.tflite --board $$board --out build/firmware/$$board; \
-	  $(VENV)/bin/cmake -S build/firmware/$$board -B build/firmware/$$board/build \
+	  project=build/firmware/$$(basename $$board .toml); \
+	  $(VENV)/bin/mcuformer firmware $(OUT)/model.tflite --board $$board --out $$project; \
+	  $(VENV)/bin/cmake -S $$project -B $$project/build \
 	    -DCMAKE_TOOLCHAIN_FILE=arm-none-eabi.cmake > build/firmware.log || (cat build/firmware.log; exit 1); \
-	  $(VENV)/bin/cmake --build build/firmware/$$board/build; \
+	  $(VENV)/bin/cmake --build $$project/build; \
 	done
 	$(PYTHON) -m pytest tests/mcuformer_tflm/firmware/test_firmware.py
 

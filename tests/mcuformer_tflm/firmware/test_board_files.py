@@ -129,6 +129,23 @@ def test_a_board_that_no_firmware_can_have_is_refused(change, told, model, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("core", "fpu", "flags", "caches", "protection"),
+    [
+        ("cortex-m4", None, "-mcpu=cortex-m4 -mfpu=fpv4-sp-d16", "OFF", "armv7m"),
+        ("cortex-m7", None, "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16", "ON", "armv7m"),
+        ("cortex-m7", "fpv5-d16", "-mcpu=cortex-m7 -mfpu=fpv5-d16", "ON", "armv7m"),
+        ("cortex-m33", None, "-mcpu=cortex-m33 -mfpu=fpv5-sp-d16", "OFF", "armv8m"),
+    ],
+)
+def test_the_build_has_the_cores_flags_caches_and_protection(core, fpu, flags, caches, protection):
+    told = board_files(mine((0x20000000, 320), core=core, fpu=fpu), None)["board.cmake"]
+    assert f"set(MCUFORMER_CPU {flags} -mfloat-abi=hard -mthumb)\n" in told
+    assert f"set(MCUFORMER_CACHES {caches})\n" in told
+    assert f"set(MCUFORMER_PROTECTION {protection})\n" in told
+    assert (SUPPORT_FOLDER / f"board/protection_{protection}.cc").is_file()
+
+
 def test_vectors_are_as_many_as_the_board_has_interrupts():
     for interrupts, told in ((16, 16), (480, 480), (None, 240)):
         board = mine((0x20000000, 320), interrupts=interrupts, flash_address=0x08004000)
