@@ -102,7 +102,9 @@ def checked_choice(field: str, value: Any, allowed: Sequence[Any]) -> Any:
     if isinstance(allowed, range):
         choices = f"{allowed[0]} to {allowed[-1]}"
     else:
-        choices = ", ".join(map(repr, allowed[:-1])) + f" and {allowed[-1]!r}"
+        choices = " and ".join(
+            filter(None, (", ".join(map(repr, allowed[:-1])), repr(allowed[-1])))
+        )
     raise ConfigError(f"{field} is {shown(value)}; allowed are {choices}.")
 
 

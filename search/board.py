@@ -136,7 +136,8 @@ class Board:
         if self.cycles_per_instruction is not None:
             checked_real("cycles_per_instruction", self.cycles_per_instruction, open_below=True)
         if self.fpu is not None:
-            checked_choice("fpu", self.fpu, CORES.get(self.core, ()))
+            checked_choice("core", self.core, tuple(CORES))
+            checked_choice("fpu", self.fpu, CORES[self.core])
         if self.start_up is not None:
             _check_name("start_up", self.start_up, r"\w+|.*\.cc", "a name, or the path of a .cc")
         self._check_memories()

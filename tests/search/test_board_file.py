@@ -105,6 +105,7 @@ def test_each_known_board_is_the_file_of_its_name():
         ('"mine"', '"a b"', "name is 'a b'; allowed are letters, digits"),
         ("cortex-m7", "cortex-m3", "core is 'cortex-m3'; allowed are 'cortex-m33', 'cortex-m4'"),
         ("fpv5-d16", "fpv4-sp-d16", "fpu is 'fpv4-sp-d16'; allowed are 'fpv5-sp-d16' and"),
+        ('m7"\nfpu = "fpv5', 'm4"\nfpu = "fpv5', "fpu is 'fpv5-d16'; allowed are 'fpv4-sp-d16'.$"),
         ("kib = 512", "kib = 0", r"sram\[0\].kib is 0; it must be at least 1"),
         ("kib = 512", "kib = 0.5", r"sram\[0\].kib is 0.5; it must be a whole number"),
         ("kib = 1024", "kib = true", "flash.kib is True"),
@@ -140,6 +141,11 @@ def test_a_wrong_file_is_told_with_its_field_and_what_is_allowed(file, old, new,
         get_board(str(path))
     assert str(error.value).startswith(f"{path}: ")
     assert re.search(told, str(error.value)), error.value
+
+
+def test_a_floating_point_unit_is_that_of_a_core_which_firmware_is_built_for():
+    with pytest.raises(ConfigError, match=r"core is 'cortex-m55'; allowed are 'cortex-m33'"):
+        Board("mine", "cortex-m55", (SramRegion("a", 0, 1),), 1, fpu="fpv5-d16")
 
 
 @pytest.mark.parametrize(
