@@ -3,29 +3,51 @@
 namespace mcuformer {
 namespace {
 
+constexpr int kUnroll = 4;
+
 // Fractional bits of a summand, as TFLite takes them.
 template <typename T>
 constexpr int kLeftShift = sizeof(T) == 1 ? 20 : 15;
 
-// The factor of the summand with the greater scale; exact, since a shifted value is even.
-class Half {
- public:
-  static bool Serves(const QuantizedMultiplier& factor) {
-    return factor.multiplier == int32_t{1} << 30 && factor.shift == 0;
-  }
-  int32_t operator()(int32_t x) const { return x >> 1; }
-};
+// Whether a factor is a half: that of the summand with the greater scale is.
+bool IsHalf(const QuantizedMultiplier& factor) {
+  return factor.multiplier == int32_t{1} << 30 && factor.shift == 0;
+}
 
-template <typename T, typename FirstRescale, typename SecondRescale, typename OutputRescale>
-void AddBy(const AddParams& params, const FirstRescale& rescale_first,
-           const SecondRescale& rescale_second, const OutputRescale& rescale, int size,
-           const T* first, const T* second, T* output) {
+template <typename T>
+void AddAny(const AddParams& params, int size, const T* first, const T* second, T* output) {
   constexpr int32_t kOne = 1 << kLeftShift<T>;
+  const auto rescale_by = [](const QuantizedMultiplier& factor) {
+    return AnyRescale(factor.multiplier, factor.shift);
+  };
+  const AnyRescale rescale_first = rescale_by(params.first.rescale),
+                   rescale_second = rescale_by(params.second.rescale),
+                   rescale = rescale_by(params.output);
   for (int i = 0; i < size; ++i) {
     const int32_t sum = rescale_first((first[i] - params.first.zero_point) * kOne) +
                         rescale_second((second[i] - params.second.zero_point) * kOne);
     output[i] = static_cast<T>(rescale.template To<T>(sum, params.output_zero_point));
   }
+}
+
+// The factor of the first summand is a half, exact since what it multiplies is even.
+template <typename T>
+void AddToHalf(const AddParams& params, const RescaleDown& rescale_second,
+               const RescaleDown& rescale, int size, const T* first, const T* second, T* output) {
+  constexpr int32_t kOne = 1 << kLeftShift<T>;
+  const int32_t of_first = -params.first.zero_point * (kOne / 2);
+  const int32_t of_second = -params.second.zero_point * kOne;
+  const int32_t zero_point = params.output_zero_point;
+  const auto add = [=](const T* x, const T* y, T* to) {
+    const int32_t sum = rescale_second.Plus(*y * kOne + of_second, *x * (kOne / 2) + of_first);
+    *to = static_cast<T>(SaturateTo<T>(rescale.Plus(sum, zero_point)));
+  };
+  const T* end = first + (size & ~(kUnroll - 1));
+  for (; first != end; first += kUnroll, second += kUnroll, output += kUnroll) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kUnroll; ++i) add(first + i, second + i, output + i);
+  }
+  for (int i = 0; i < (size & (kUnroll - 1)); ++i) add(first + i, second + i, output + i);
 }
 
 }  // namespace
@@ -35,18 +57,16 @@ void Add(const AddParams& params, int size, const T* first, const T* second, T* 
   const QuantizedMultiplier& by_first = params.first.rescale;
   const QuantizedMultiplier& by_second = params.second.rescale;
   const QuantizedMultiplier& by = params.output;
-  if (Half::Serves(by_second) && !Half::Serves(by_first)) {
+  if (IsHalf(by_second) && !IsHalf(by_first)) {
     const AddParams swapped = {params.second, params.first, params.output_zero_point, by};
     return Add(swapped, size, second, first, output);
   }
-  if (Half::Serves(by_first) && RescaleDown::Serves(by_second.multiplier, by_second.shift) &&
+  if (IsHalf(by_first) && RescaleDown::Serves(by_second.multiplier, by_second.shift) &&
       RescaleDown::Serves(by.multiplier, by.shift)) {
-    AddBy(params, Half(), RescaleDown(by_second.multiplier, by_second.shift),
-          RescaleDown(by.multiplier, by.shift), size, first, second, output);
+    AddToHalf(params, RescaleDown(by_second.multiplier, by_second.shift),
+              RescaleDown(by.multiplier, by.shift), size, first, second, output);
   } else {
-    AddBy(params, AnyRescale(by_first.multiplier, by_first.shift),
-          AnyRescale(by_second.multiplier, by_second.shift), AnyRescale(by.multiplier, by.shift),
-          size, first, second, output);
+    AddAny(params, size, first, second, output);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/cortex_m/rows.h"
 #include "kernels/dsp.h"
 
 namespace mcuformer {
@@ -41,6 +42,17 @@ struct ToKeys {
     keys[PackedWeightIndex(first + token, channel, head_dim)] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
   }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  // Four channels of a key are a word: a pair of them is followed by the word's other half, and
+  // that by the word behind the other key's.
+  const int8_t* MultiplyPairs(int channel, const MultiplyCall& call) const {
+    const int within = channel & 2 ? 6 : 2;
+    return McuformerMultiplyToRows(call, keys + PackedWeightIndex(first, channel, head_dim), 0,
+                                   PackedWeightIndex(1, 0, head_dim),
+                                   PackedWeightIndex(2, 0, head_dim), within, 8 - within);
+  }
+#endif
   int8_t* keys;
   int first, head_dim;
 };
@@ -51,6 +63,13 @@ struct ToValues {
     values[PackedWeightIndex(channel, first + token, tokens)] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
   }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  const int8_t* MultiplyPairs(int channel, const MultiplyCall& call) const {
+    return McuformerMultiplyToColumns(call, values + PackedWeightIndex(channel, first, tokens), 0,
+                                      PackedWeightIndex(2, 0, tokens));
+  }
+#endif
   int8_t* values;
   int first, tokens;
 };
@@ -64,116 +83,149 @@ struct Unscaled {
 };
 
 // What is added to the logits of one head's queries, up to four, from `first` on. The place of a
-// bias is a sum of what query and key give to it.
+// bias is a sum of what query and key give to it; keys come in their order, for each query or for
+// all of them, and so the key's part is walked.
 class PositionBias {
  public:
+  PositionBias() = default;
   PositionBias(const AttentionParams& params, const int16_t* bias, int first, int rows)
       : columns_(params.grid_columns),
         class_tokens_(params.tokens - params.grid_rows * columns_),
         of_class_token_(bias + (2 * params.grid_rows - 1) * (2 * columns_ - 1)) {
-    for (int row = 0; row < rows; ++row) {
-      const int query = first + row - class_tokens_;
-      const int lines = params.grid_rows - 1 - query / columns_;
-      starts_[row] =
-          query < 0 ? nullptr : bias + lines * (2 * columns_ - 1) + columns_ - 1 - query % columns_;
+    const int query = first < class_tokens_ ? 0 : first - class_tokens_;
+    int column = query % columns_;
+    const int16_t* start = bias + (params.grid_rows - 1 - query / columns_) * (2 * columns_ - 1) +
+                           columns_ - 1 - column;
+    for (int row = 0; row < kBlockTokens; ++row) {
+      if (first + row < class_tokens_) {
+        starts_[row] = nullptr;
+        continue;
+      }
+      starts_[row] = start;
+      if (row + 1 >= rows) continue;  // rows that are missing repeat the last one's
+      --start;
+      if (++column < columns_) continue;
+      column = 0;
+      start -= columns_ - 1;
     }
   }
 
-  int32_t Of(int row, int key) const {
+  int32_t Of(int row, int key) {
     const int16_t* start = starts_[row];
     const int patch = key - class_tokens_;
     if (patch < 0) return of_class_token_[start == nullptr ? 2 : 1];
     if (start == nullptr) return of_class_token_[0];
-    return start[patch + patch / columns_ * (columns_ - 1)];
+    if (patch < patch_) patch_ = column_ = place_ = 0;
+    for (; patch_ < patch; ++patch_) {
+      const bool last = ++column_ == columns_;
+      if (last) column_ = 0;
+      place_ += last ? columns_ : 1;
+    }
+    return start[place_];
   }
+
+  // Where the biases of each query start; null for a class token, and any for a row that is
+  // missing.
+  const int16_t* const* starts() const { return starts_; }
+  int ClassTokens() const { return class_tokens_; }
 
  private:
   int columns_, class_tokens_;
   const int16_t* of_class_token_;
   const int16_t* starts_[kBlockTokens];
+  int patch_ = 0, column_ = 0, place_ = 0;  // of the last key
 };
 
-// The softmax of one row of a token block, which starts at its first pair. Whole steps of four
-// values are two words: on Cortex-M they are taken as such.
-
-#ifdef MCUFORMER_CORTEX_M_DSP
-
-constexpr int kStepInRow = kStepOfInt8 * kBlockTokens;
-
-// Calls use(word) with both words of each whole step, and stores what it returns.
-template <typename Use>
-inline int ForEachWord(int tokens, int16_t* row, Use use) {
-  const int16_t* end = row + tokens / kStepOfInt8 * kStepInRow;
-  for (; row != end; row += kStepInRow) {
-    const int32_t even = use(LoadWord(row)), odd = use(LoadWord(row + kStepInRow / 2));
-    std::memcpy(row, &even, sizeof(even));
-    std::memcpy(row + kStepInRow / 2, &odd, sizeof(odd));
+// A store for MultiplyBlock: logits of queries by keys, into a token block.
+struct ToLogits {
+  template <typename Rescale>
+  void operator()(int row, int key, int32_t sum, const Rescale& rescale) const {
+    const int32_t logit =
+        bias == nullptr ? rescale(sum) : SumSaturated(rescale(sum), bias->Of(row, key));
+    logits[BlockIndex(row, key)] = Saturate<int16_t>(logit);
   }
-  return tokens & -kStepOfInt8;
-}
-
-#endif
-
-int32_t Greatest(int tokens, const int16_t* row) {
-  int32_t greatest = INT16_MIN;
-  int i = 0;
 #ifdef MCUFORMER_CORTEX_M_DSP
-  int16x2_t both = static_cast<int16x2_t>(0x80008000);  // twice the least
-  for (; i + kStepOfInt8 <= tokens; i += kStepOfInt8) {
-    const int16_t* pair = row + i * kBlockTokens;
-    both = GreaterPair(LoadWord(pair + kStepInRow / 2), GreaterPair(LoadWord(pair), both));
+  static constexpr bool kHasRoomForPair = true;
+  // The biases of a class token lie apart: its query and the first keys are not served.
+  const int8_t* MultiplyPairs(int key, const MultiplyCall& call) const {
+    static constexpr const int16_t* kNone[kBlockTokens] = {};
+    const int32_t multiplier = params.score.multiplier, shift = params.score.shift;
+    const int16_t* const* starts = bias == nullptr ? kNone : bias->starts();
+    const int patch = bias == nullptr ? 0 : key - bias->ClassTokens();
+    if (!RescaleDown::Serves(multiplier, shift) || patch < 0 ||
+        (bias != nullptr && starts[0] == nullptr)) {
+      return call.weights;
+    }
+    int row = 0, column = patch;
+    for (; column >= params.grid_columns && column > 0; column -= params.grid_columns) ++row;
+    constexpr int kBytes = sizeof(int16_t);
+    const int offset = row * (2 * params.grid_columns - 1) + column;
+    return McuformerMultiplyToLogits(
+        call, logits + BlockIndex(0, key),
+        static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1), -shift, starts[0], starts[1],
+        starts[2], starts[3], kBytes * offset, kBytes * (offset - column + params.grid_columns),
+        params.grid_rows - row, kBytes * params.grid_columns);
   }
-  greatest = static_cast<int16_t>(both) > both >> 16 ? static_cast<int16_t>(both) : both >> 16;
 #endif
-  for (; i < tokens; ++i) {
-    const int32_t logit = row[BlockIndex(0, i)];
-    if (logit > greatest) greatest = logit;
-  }
-  return greatest;
-}
+  const AttentionParams& params;
+  PositionBias* bias;  // or null
+  int16_t* logits;
+};
 
-// Replaces logits by their exponentials; returns the sum.
-uint32_t Exponentials(int tokens, int32_t greatest, const int16_t* exp_table, int16_t* row) {
-  uint32_t sum = 0;
-  int i = 0;
-#ifdef MCUFORMER_CORTEX_M_DSP
-  const int16x2_t both = (greatest & 0xFFFF) * 0x10001;
-  i = ForEachWord(tokens, row, [=, &sum](int32_t logits) {
-    const uint32_t distances = __usat16(__qsub16(both, logits), 8);
-    const uint32_t first = static_cast<uint16_t>(exp_table[distances & 0xFF]);
-    const uint32_t second = static_cast<uint16_t>(exp_table[distances >> 16]);
-    sum += first + second;
-    return static_cast<int32_t>(first | second << 16);
-  });
-#endif
-  for (; i < tokens; ++i) {
+// What a row's sum of exponentials comes to: probabilities in 2^-15 are exponentials times inverse
+// over 2^(power + 1), rounded.
+struct Inverse {
+  explicit Inverse(uint32_t sum) : power(BitWidth(sum) - 1) {
+    const uint32_t normalised = power >= 15 ? sum >> (power - 15) : sum << (15 - power);
+    inverse = (uint32_t{1} << 31) / normalised;
+  }
+  int power;
+  uint32_t inverse;
+};
+
+// Replaces the exponentials of one row of a token block, which starts at its first pair.
+void Normalise(int tokens, const Inverse& by, int16_t* row) {
+  const uint32_t half = uint32_t{1} << by.power;
+  for (int i = 0; i < tokens; ++i) {
     int16_t* value = row + BlockIndex(0, i);
-    const int32_t distance = greatest - *value;
-    *value = exp_table[distance < kExpTableSize ? distance : kExpTableSize - 1];
-    sum += static_cast<uint32_t>(*value);
+    const uint32_t scaled = (static_cast<uint16_t>(*value) * by.inverse + half) >> (by.power + 1);
+    *value = static_cast<int16_t>(scaled - (scaled >> 15));  // 2^15 is the greatest
   }
-  return sum;
 }
 
-// Replaces exponentials by probabilities in 2^-15.
-void Normalise(int tokens, uint32_t inverse, int power, int16_t* row) {
-  const uint32_t half = uint32_t{1} << power;
-  const auto probability = [=](uint32_t exponential) {
-    const uint32_t scaled = (exponential * inverse + half) >> (power + 1);
-    return scaled - (scaled >> 15);  // 2^15 is the greatest, and one too many
-  };
-  int i = 0;
 #ifdef MCUFORMER_CORTEX_M_DSP
-  i = ForEachWord(tokens, row, [=](int32_t exponentials) {
-    const uint32_t word = static_cast<uint32_t>(exponentials);
-    return static_cast<int32_t>(probability(word & 0xFFFF) | probability(word >> 16) << 16);
-  });
-#endif
-  for (; i < tokens; ++i) {
-    int16_t* value = row + BlockIndex(0, i);
-    *value = static_cast<int16_t>(probability(static_cast<uint16_t>(*value)));
+
+// Whole steps of four rows: rows that are missing may hold anything, and keys that are missing get
+// the least logit, whose exponentials are taken from the sums again.
+void SoftmaxOfFour(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
+  const int steps = RoundUp(tokens, kStepOfInt8) / kStepOfInt8, all = steps * kStepOfInt8;
+  for (int i = tokens; i < all; ++i) {
+    int16_t* missing = block + BlockIndex(0, i);
+    for (int row = 0; row < kBlockTokens; ++row) missing[2 * row] = INT16_MIN;
+  }
+  int32_t sums[kBlockTokens];  // of two rows at a time; before, their greatest
+  McuformerGreatestOfFour(block, steps, sums);
+  McuformerExponentialsOfTwo(block, steps, exp_table, sums);
+  if (rows > 2) McuformerExponentialsOfTwo(block + 4, steps, exp_table, sums + 2);
+  const int16_t* missing = block + BlockIndex(0, all - 1);
+  int32_t factors[kBlockTokens];
+  bool all_fine = true;
+  for (int row = 0; row < rows; ++row) {
+    if (tokens < all) sums[row] -= (all - tokens) * missing[2 * row];
+    const Inverse by(static_cast<uint32_t>(sums[row]));
+    // Of a table that starts near 2^15, as it should, a sum is greater than 2^14. Then the inverse
+    // can be shifted so that of each product the same 30 bits are lost, and stays below 2^31.
+    all_fine = all_fine && sums[row] > 1 << 14;
+    factors[row] = all_fine ? static_cast<int32_t>(by.inverse << (29 - by.power)) : 0;
+  }
+  for (int row = rows; row < kBlockTokens; ++row) factors[row] = 0;
+  if (all_fine) return McuformerProbabilitiesOfFour(block, steps, factors);
+  for (int row = 0; row < rows; ++row) {
+    Normalise(tokens, Inverse(static_cast<uint32_t>(sums[row])), block + 2 * row);
   }
 }
+
+#endif
 
 template <typename T>
 class HeadStreamer {
@@ -194,6 +246,7 @@ class HeadStreamer {
   }
 
   void Run(int head, int8_t* output) {
+    for (int part = 0; part < kNumParts; ++part) parts_[part] = PartOf(head, part);
     const int stride = params_.num_heads * params_.head_dim;
     int8_t* context = output + head * params_.head_dim;
     for (int first = 0; first < params_.tokens; first += at_once_) {
@@ -221,7 +274,7 @@ class HeadStreamer {
   }
 
   // The packed layer of one part of a head.
-  PackedLayer PartOf(int head, Part part) const {
+  PackedLayer PartOf(int head, int part) const {
     const size_t index = static_cast<size_t>(head) * kNumParts + part;
     const int bits = weights_.qkv.weight_bits;
     return {weights_.qkv.weights + index * PackedWeightBytes(params_.head_dim, params_.width, bits),
@@ -266,7 +319,7 @@ class HeadStreamer {
   void ForEach(int head, Part part, int first, int tokens, StoreAt store_at) const {
     if (Projects()) {
       MultiplyTokenBlocks(LowRank() ? ranks_ : blocks_, tokens, params_.width, params_.head_dim,
-                          PartOf(head, part), stage_, store_at);
+                          parts_[part], stage_, store_at);
       return;
     }
     const auto store = store_at(0);
@@ -307,6 +360,7 @@ class HeadStreamer {
   const AttentionParams& params_;
   const AttentionWeights& weights_;
   const T* input_;
+  PackedLayer parts_[kNumParts];  // of the head
   int at_once_;
   bool loaded_ = false;
   int8_t* keys_;
@@ -323,29 +377,51 @@ class HeadStreamer {
 void AttentionLogits(const AttentionParams& params, const int16_t* position_bias, int first,
                      int rows, const int16_t* queries, const int8_t* keys, int16_t* logits) {
   const UnitConstants score = {0, params.score.multiplier, params.score.shift};
-  if (position_bias == nullptr) {
-    MultiplyBlock(queries, rows, params.head_dim, params.tokens, keys, score,
-                  [=](int row, int key, int32_t sum, const auto& rescale) {
-                    logits[BlockIndex(row, key)] =
-                        static_cast<int16_t>(rescale.template To<int16_t>(sum, 0));
-                  });
-    return;
-  }
-  const PositionBias bias(params, position_bias, first, rows);
-  MultiplyBlock(queries, rows, params.head_dim, params.tokens, keys, score,
-                [=](int row, int key, int32_t sum, const auto& rescale) {
-                  const int32_t logit = SumSaturated(rescale(sum), bias.Of(row, key));
-                  logits[BlockIndex(row, key)] = Saturate<int16_t>(logit);
-                });
+#ifdef MCUFORMER_CORTEX_M_DSP
+  constexpr bool kAsFour = true;  // cheaper than fewer, and rows that are missing may be any
+#else
+  constexpr bool kAsFour = false;
+#endif
+  const int tokens = kAsFour ? kBlockTokens : rows;
+  PositionBias bias;
+  if (position_bias != nullptr) bias = PositionBias(params, position_bias, first, rows);
+  const ToLogits store = {params, position_bias == nullptr ? nullptr : &bias, logits};
+#ifdef MCUFORMER_CORTEX_M_DSP
+  const int steps = RoundUp(params.head_dim, kStepOfInt8) / kStepOfInt8;
+  const MultiplyCall all = {McuformerInt8.first,
+                            McuformerInt8.Next(steps),
+                            queries,
+                            queries + steps * kStepOfInt8 * kBlockTokens,
+                            keys,
+                            keys + PackedWeightBytes(params.tokens, params.head_dim, 8),
+                            nullptr,
+                            0,
+                            nullptr};
+  if (store.MultiplyPairs(0, all) == nullptr) return;
+#endif
+  MultiplyBlock(queries, tokens, params.head_dim, params.tokens, keys, score, store);
 }
 
 void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  SoftmaxOfFour(tokens, rows, exp_table, block);
+#else
   for (int16_t* row = block; row != block + 2 * rows; row += 2) {
-    const uint32_t sum = Exponentials(tokens, Greatest(tokens, row), exp_table, row);
-    const int power = BitWidth(sum) - 1;
-    const uint32_t normalised = power >= 15 ? sum >> (power - 15) : sum << (15 - power);
-    Normalise(tokens, (uint32_t{1} << 31) / normalised, power, row);
+    int32_t greatest = INT16_MIN;
+    for (int i = 0; i < tokens; ++i) {
+      const int32_t logit = row[BlockIndex(0, i)];
+      if (logit > greatest) greatest = logit;
+    }
+    uint32_t sum = 0;
+    for (int i = 0; i < tokens; ++i) {
+      int16_t* value = row + BlockIndex(0, i);
+      const int32_t distance = greatest - *value;
+      *value = exp_table[distance < kExpTableSize ? distance : kExpTableSize - 1];
+      sum += static_cast<uint32_t>(*value);
+    }
+    Normalise(tokens, Inverse(sum), row);
   }
+#endif
 }
 
 void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,

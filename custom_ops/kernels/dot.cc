@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/cortex_m/rows.h"
 #include "kernels/dsp.h"
 
 #if defined(__SSE2__)
@@ -159,8 +160,13 @@ inline void WidenSteps(const int8_t* rows, int stride, int steps, int16_t* block
 
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block) {
   const int whole = width & -kStepOfInt8;
-  if (tokens == kBlockTokens) {
+  if (tokens == kBlockTokens && whole > 0) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+    McuformerWidenFour(rows, stride, whole / kStepOfInt8, block);
+    if (whole == width) return;
+#else
     WidenSteps<kBlockTokens>(rows, stride, whole / kStepOfInt8, block);
+#endif
   } else {
     for (int token = 0; token < tokens; ++token) {
       WidenSteps<1>(rows + token * stride, stride, whole / kStepOfInt8, block + 2 * token);

@@ -35,7 +35,7 @@ constexpr int StepOf(int weight_bits) { return weight_bits == 4 ? kStepOfInt4 : 
 constexpr size_t TokenBlockBytes(int width) {
   return sizeof(int16_t) * kBlockTokens * RoundUp(width, kStepOfInt4);
 }
-constexpr int BlockIndex(int token, int value) {
+[[gnu::always_inline]] constexpr int BlockIndex(int token, int value) {
   return (value & ~3) * kBlockTokens + (value & 1) * 2 * kBlockTokens + token * 2 +
          ((value >> 1) & 1);
 }
@@ -47,7 +47,7 @@ constexpr size_t PackedWeightBytes(int units, int width, int weight_bits) {
   return static_cast<size_t>(RoundUp(units, 2)) * (RoundUp(width, StepOf(weight_bits)) / 4) *
          (weight_bits == 4 ? 2 : 4);
 }
-constexpr int PackedWeightIndex(int unit, int value, int width) {
+[[gnu::always_inline]] constexpr int PackedWeightIndex(int unit, int value, int width) {
   return ((unit >> 1) * (RoundUp(width, kStepOfInt8) / 4) + (value >> 2)) * 8 + (unit & 1) * 4 +
          (value & 3);
 }

@@ -45,6 +45,13 @@ inline int16x2_t GreaterPair(int16x2_t a, int16x2_t b) {
   return greater;
 }
 
+// The greater of four bytes each.
+inline int32_t GreaterBytes(int32_t a, int32_t b) {
+  int32_t greater;
+  __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(greater) : "r"(a), "r"(b));
+  return greater;
+}
+
 #endif
 
 // round(a * b / 2^32), ties upwards.
@@ -108,6 +115,30 @@ inline int8_t SaturateInt8(int32_t x) {
   return static_cast<int8_t>(__ssat(x, 8));
 #else
   return static_cast<int8_t>(x < -128 ? -128 : (x > 127 ? 127 : x));
+#endif
+}
+
+template <typename T>
+inline int32_t SaturateTo(int32_t x) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  return __ssat(x, 8 * sizeof(T));
+#else
+  constexpr int32_t kMin = std::numeric_limits<T>::min(), kMax = std::numeric_limits<T>::max();
+  return x < kMin ? kMin : (x > kMax ? kMax : x);
+#endif
+}
+
+// addend + x / 2^shift, to nearest, ties upwards; shift in [1, 31], the sum must fit 32 bits.
+inline int32_t AddShiftedRounded(int32_t x, int32_t shift, int32_t addend) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  int32_t sum;  // what is shifted out last is the half that is rounded
+  __asm__("asrs %0, %1, %2\n\tadc %0, %0, %3"
+          : "=&r"(sum)
+          : "r"(x), "r"(shift), "r"(addend)
+          : "cc");
+  return sum;
+#else
+  return addend + (((x >> (shift - 1)) + 1) >> 1);
 #endif
 }
 

@@ -79,6 +79,11 @@ class RescaleDown {
 
   int32_t operator()(int32_t sum) const { return (Shifted(sum) + 1) >> 1; }
 
+  // The same, and an addend with which it fits 32 bits.
+  int32_t Plus(int32_t sum, int32_t addend) const {
+    return AddShiftedRounded(Corrected(sum), right_ + 1, addend);
+  }
+
   template <typename T>
   int32_t To(int32_t sum, int32_t zero_point) const {
     return HalfSumSaturated<T>(Shifted(sum), 2 * zero_point + 1);
@@ -89,13 +94,15 @@ class RescaleDown {
     return static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1);
   }
 
-  // Half of this plus one is the product rounded with ties away from zero: below zero it is
-  // taken from one less than the high half.
-  int32_t Shifted(int32_t sum) const {
+  // The high half of the product, one less below zero: so ties are rounded away from zero.
+  int32_t Corrected(int32_t sum) const {
     // Twice the multiplier is 2^32 + fraction_.
     const int32_t high = MultiplyAddHighRounded(sum, fraction_, sum);
-    return (high + (high >> 31)) >> right_;
+    return high + (high >> 31);
   }
+
+  // Half of this plus one is the rounded product.
+  int32_t Shifted(int32_t sum) const { return Corrected(sum) >> right_; }
 
   int32_t fraction_;  // 2 multiplier - 2^32
   int32_t right_;
@@ -115,15 +122,20 @@ class ResidualAdd {
         multiplier_(scale.rescale.multiplier),
         shift_(scale.rescale.shift) {}
 
+  // Whether a residual's summand is the high half of (residual * Factor() + Offset()) *
+  // Multiplier(), rounded: no difference of 17 bits saturates then.
+  bool IsProduct() const { return shift_ >= 0 && shift_ <= 13; }
+  int32_t Factor() const { return int32_t{2} << shift_; }
+  int32_t Offset() const { return -zero_point_ * Factor(); }
+  int32_t Multiplier() const { return multiplier_; }
+
   // saturate(zero_point + the sum); residual and its zero point fit 16 bits.
   template <typename T>
   int32_t To(int32_t rescaled, int32_t residual, int32_t zero_point) const {
-    constexpr int kLargestShift = 13;  // no difference of 17 bits saturates
     const int32_t difference = residual - zero_point_;
-    const int32_t addend =
-        shift_ >= 0 && shift_ <= kLargestShift
-            ? MultiplyHighRounded(difference * (int32_t{2} << shift_), multiplier_)
-            : MultiplyByQuantizedMultiplier(difference, multiplier_, shift_);
+    const int32_t addend = IsProduct()
+                               ? MultiplyHighRounded(difference * Factor(), multiplier_)
+                               : MultiplyByQuantizedMultiplier(difference, multiplier_, shift_);
     const int32_t sum = SumSaturated(rescaled, addend);
     // Ties away from zero, as in RescaleDown.
     return HalfSumSaturated<T>(SumSaturated(sum, sum >> 31) >> (kResidualFractionBits - 1),

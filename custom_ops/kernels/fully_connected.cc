@@ -5,6 +5,25 @@
 namespace mcuformer {
 namespace {
 
+// A store for MultiplyBlock: rows behind a GELU.
+struct GeluToRows {
+  template <typename Rescale>
+  void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
+    output[token * stride + unit] = table[rescale.template To<int8_t>(sum, zero_point)];
+  }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
+    return McuformerMultiplyToRowsByTable(call, output + unit, zero_point, stride, 2 * stride, 2, 2,
+                                          table);
+  }
+#endif
+  int8_t* output;
+  int stride;
+  int32_t zero_point;
+  const int8_t* table;  // from its entry of 0
+};
+
 // Calls a store with the last layer's sums: store(first) gives that which counts tokens from
 // `first` on.
 template <typename Store>
@@ -42,10 +61,7 @@ void FullyConnected(const FullyConnectedParams& params, const FullyConnectedWeig
   if (weights.gelu_table != nullptr) {
     const int8_t* table = GeluFromZero(weights.gelu_table);
     Walk(params, weights, input, scratch, grows, [=](int first) {
-      int8_t* target = output + first * units;
-      return [=](int token, int unit, int32_t sum, const auto& rescale) {
-        target[token * units + unit] = table[rescale.template To<int8_t>(sum, zero_point)];
-      };
+      return GeluToRows{output + first * units, units, zero_point, table};
     });
     return;
   }

@@ -23,6 +23,7 @@ Moments MomentsOf(const int8_t* x, int width) {
   int32_t sum = 0, squares = 0;
   int i = 0;
   for (; i + kUnroll <= width; i += kUnroll) {
+#pragma GCC unroll 2
     for (int j = i; j < i + kUnroll; j += 4) {
       const int32_t word = LoadWord(x + j);
       const int16x2_t even = __sxtb16(word), odd = OddBytes(word);
@@ -44,6 +45,7 @@ Moments MomentsOf(const int16_t* x, int width) {
   int64_t squares = 0;
   int i = 0;
   for (; i + kUnroll <= width; i += kUnroll) {
+#pragma GCC unroll 4
     for (int j = i; j < i + kUnroll; j += 2) {
       const int16x2_t pair = LoadWord(x + j);
       sum = __smlad(pair, kOnes, sum);
@@ -113,12 +115,15 @@ void LayerNorm(const LayerNormParams& params, int tokens, const T* input, const 
   const int width = params.width;
   for (int token = 0; token < tokens; ++token, input += width, output += width) {
     const Normaliser by = NormaliserOf(params, MomentsOf(input, width));
-    int i = 0;
-    // Unrolled by the compiler, since the inner loop's length is fixed.
-    for (; i + kUnroll <= width; i += kUnroll) {
-      for (int j = i; j < i + kUnroll; ++j) output[j] = Normalise(input[j], by, gamma[j], beta[j]);
+    const T* x = input;
+    const int16_t* g = gamma;
+    const int32_t* b = beta;
+    int8_t* y = output;
+    for (; x + kUnroll <= input + width; x += kUnroll, g += kUnroll, b += kUnroll, y += kUnroll) {
+#pragma GCC unroll 8
+      for (int i = 0; i < kUnroll; ++i) y[i] = Normalise(x[i], by, g[i], b[i]);
     }
-    for (; i < width; ++i) output[i] = Normalise(input[i], by, gamma[i], beta[i]);
+    for (; x != input + width; ++x, ++g, ++b, ++y) *y = Normalise(*x, by, *g, *b);
   }
 }
 

@@ -31,6 +31,12 @@ struct GeluToBlock {
   void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
     block[BlockIndex(token, unit)] = table[rescale.template To<int8_t>(sum, zero_point)];
   }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
+    return McuformerMultiplyToBlock(call, block + BlockIndex(0, unit), zero_point, table);
+  }
+#endif
   int16_t* block;
   int32_t zero_point;
   const int8_t* table;  // from its entry of 0

@@ -3,7 +3,9 @@
 #define MCUFORMER_KERNELS_PACKED_LAYER_H_
 
 #include <cstdint>
+#include <type_traits>
 
+#include "kernels/cortex_m/multiply.h"
 #include "kernels/dot.h"
 #include "kernels/fixed_point.h"
 
@@ -34,7 +36,9 @@ inline void WithRescale(const UnitConstants& unit, Use use) {
   }
 }
 
-// Stores for MultiplyBlock: named, so that the code of each is there once.
+// Stores for MultiplyBlock: named, so that the code of each is there once. Those with MultiplyPairs
+// have tuned code for four tokens and pairs of units from `unit` on (cortex_m/multiply.h); where it
+// does not serve the first pair, they return its weights.
 
 // int8 into rows, `stride` bytes apart.
 struct ToRows {
@@ -43,6 +47,12 @@ struct ToRows {
     output[token * stride + unit] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
   }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
+    return McuformerMultiplyToRows(call, output + unit, zero_point, stride, 2 * stride, 2, 2);
+  }
+#endif
   int8_t* output;
   int stride;
   int32_t zero_point;
@@ -55,6 +65,12 @@ struct ToBlock {
     block[BlockIndex(token, unit)] =
         static_cast<int16_t>(rescale.template To<int8_t>(sum, zero_point));
   }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
+    return McuformerMultiplyToBlock(call, block + BlockIndex(0, unit), zero_point, nullptr);
+  }
+#endif
   int16_t* block;
   int32_t zero_point;
 };
@@ -67,6 +83,20 @@ struct ToResidual {
     const int at = token * units + unit;
     output[at] = static_cast<T>(add.template To<T>(rescale(sum), residual[at], zero_point));
   }
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static constexpr bool kHasRoomForPair = false;
+  const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
+    if (!add.IsProduct()) return call.weights;
+    const int stride = units * static_cast<int>(sizeof(T));
+    if constexpr (sizeof(T) == 1) {
+      return McuformerMultiplyToResidual8(call, output + unit, zero_point, stride, residual + unit,
+                                          add.Factor(), add.Offset(), add.Multiplier());
+    } else {
+      return McuformerMultiplyToResidual16(call, output + unit, zero_point, stride, residual + unit,
+                                           add.Factor(), add.Offset(), add.Multiplier());
+    }
+  }
+#endif
   const T* residual;
   T* output;
   int units;
@@ -85,13 +115,6 @@ struct Units {
   int first;
 };
 
-// The inner loop, and what 4-bit weights, held as nibbles, add to the sums of each token: null
-// for 8 bits.
-struct InnerLoop {
-  void (*dot)(const int16_t*, const int8_t*, int, int32_t*);
-  const int32_t* offset;
-};
-
 // Not inlined anywhere below, where only 4-bit weights need it.
 [[gnu::noinline]] inline void AddOffset(const int32_t* offset, int32_t* sums) {
   for (int i = 0; i < 2 * kBlockTokens; ++i) sums[i] += offset[i % kBlockTokens];
@@ -100,12 +123,11 @@ struct InnerLoop {
 // Four tokens.
 template <typename Store>
 [[gnu::noinline]] void MultiplyFour(const int16_t* block, int steps, int units, const Units& layer,
-                                    const InnerLoop& loop, Store store) {
+                                    const int32_t* offset, Store store) {
   const int8_t* weights = layer.weights;
   const UnitConstants* constants = layer.constants;
   const int next = layer.next;
-  const auto dot = loop.dot;
-  const int32_t* offset = loop.offset;
+  const auto dot = kHasInt4 && offset != nullptr ? McuformerDot4x2Int4 : McuformerDot4x2;
   const auto store_unit = [&store](int unit, int32_t* sums, const UnitConstants& constant) {
     const int32_t multiplier = constant.multiplier, shift = constant.shift;
     if (RescaleDown::Serves(multiplier, shift)) {
@@ -122,9 +144,12 @@ template <typename Store>
   for (int unit = layer.first; unit < end; unit += 2) {
     const bool both = unit + 1 < end;
     const UnitConstants* second = both ? constants + next : constants;
-    const int32_t bias[2] = {constants->bias, second->bias};
     int32_t sums[2 * kBlockTokens];
-    for (int i = 0; i < 2 * kBlockTokens; ++i) sums[i] = bias[i / kBlockTokens];
+#pragma GCC unroll 4
+    for (int i = 0; i < kBlockTokens; ++i) {
+      sums[i] = constants->bias;
+      sums[kBlockTokens + i] = second->bias;
+    }
     if (kHasInt4 && offset != nullptr) AddOffset(offset, sums);
     dot(block, weights, steps, sums);
     store_unit(unit, sums, *constants);
@@ -137,19 +162,67 @@ template <typename Store>
 // One token of a block.
 template <typename Store>
 [[gnu::noinline]] void MultiplyOne(const int16_t* block, int token, int steps, int units,
-                                   const Units& layer, const InnerLoop& loop, Store store) {
-  const int32_t offset = kHasInt4 && loop.offset != nullptr ? loop.offset[token] : 0;
+                                   const Units& layer, const int32_t* offsets, Store store) {
+  const bool int4 = kHasInt4 && offsets != nullptr;
+  const auto dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
+  const int32_t offset = int4 ? offsets[token] : 0;
   const int8_t* weights = layer.weights;
   for (int unit = 0; unit < units; unit += 2, weights += 8 * steps) {
     int32_t sums[2] = {offset, offset};
-    loop.dot(block + 2 * token, weights, steps, sums);
+    dot(block + 2 * token, weights, steps, sums);
     for (int i = 0; i < 2 && unit + i < units; ++i) {
       const UnitConstants& constants = layer.constants[(unit + i) * layer.next];
-      store(token, layer.first + unit + i, sums[i] + constants.bias,
-            AnyRescale(constants.multiplier, constants.shift));
+      WithRescale(constants, [&](const auto& rescale) {
+        store(token, layer.first + unit + i, sums[i] + constants.bias, rescale);
+      });
     }
   }
 }
+
+#ifdef MCUFORMER_CORTEX_M_DSP
+
+template <typename Store, typename = void>
+struct HasTunedCode : std::false_type {};
+template <typename Store>
+struct HasTunedCode<Store, std::void_t<decltype(&Store::MultiplyPairs)>> : std::true_type {};
+
+// The same as MultiplyFour by the store's tuned code. Pairs that it does not serve go token by
+// token, and so does a last unit alone, unless the store has room for the one that is missing.
+template <typename Store>
+[[gnu::noinline]] void MultiplyPairs(const int16_t* block, int steps, int units, const Units& layer,
+                                     const int32_t* offsets, Store store) {
+  const bool int4 = kHasInt4 && offsets != nullptr;
+  const InnerLoop4x2& loop = int4 ? McuformerInt4 : McuformerInt8;
+  const int step = int4 ? kStepOfInt4 : kStepOfInt8;
+  const int pair_bytes = 8 * steps;
+  const int8_t* end = layer.weights + (units + Store::kHasRoomForPair) / 2u * pair_bytes;
+  Units rest = layer;
+  const auto pass = [&](int pairs) {
+    rest.weights += pairs * pair_bytes;
+    rest.constants += 2 * pairs * rest.next;
+    rest.first += 2 * pairs;
+    units -= 2 * pairs;
+  };
+  while (units > 0) {
+    if (rest.weights != end) {
+      const int8_t* stopped = store.MultiplyPairs(
+          rest.first,
+          {loop.first, loop.Next(steps), block, block + steps * step * kBlockTokens, rest.weights,
+           end, rest.constants, 2 * rest.next * static_cast<int>(sizeof(UnitConstants)), offsets});
+      if (stopped == nullptr && !(units & 1)) return;
+      const int8_t* reached = stopped == nullptr ? end : stopped;
+      const auto pairs = static_cast<int>((reached - rest.weights) / pair_bytes);
+      pass(stopped == nullptr || pairs == 0 ? pairs : pairs - 1);
+      if (units <= 0) return;
+    }
+    for (int token = 0; token < kBlockTokens; ++token) {
+      MultiplyOne(block, token, steps, units < 2 ? units : 2, rest, offsets, store);
+    }
+    pass(1);
+  }
+}
+
+#endif
 
 // What 4-bit weights add to the sums of each of the block's tokens.
 inline void Int4Offsets(const int16_t* block, int tokens, int width, int32_t* offset) {
@@ -166,13 +239,17 @@ inline void Multiply(const int16_t* block, int tokens, int width, int units, con
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int steps = RoundUp(width, step) / step;
   if (tokens == kBlockTokens) {
-    const InnerLoop loop = {int4 ? McuformerDot4x2Int4 : McuformerDot4x2, offset};
-    MultiplyFour(block, steps, units, layer, loop, store);
+#ifdef MCUFORMER_CORTEX_M_DSP
+    if constexpr (HasTunedCode<Store>::value) {
+      MultiplyPairs(block, steps, units, layer, offset, store);
+      return;
+    }
+#endif
+    MultiplyFour(block, steps, units, layer, offset, store);
     return;
   }
-  const InnerLoop loop = {int4 ? McuformerDot1x2Int4 : McuformerDot1x2, offset};
   for (int token = 0; token < tokens; ++token) {
-    MultiplyOne(block, token, steps, units, layer, loop, store);
+    MultiplyOne(block, token, steps, units, layer, offset, store);
   }
 }
 
@@ -194,7 +271,8 @@ inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units
 template <typename Store>
 inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
                           const int8_t* weights, const UnitConstants& constants, Store store) {
-  packed_layer::Multiply(block, tokens, width, units, {weights, &constants, 0, 0}, nullptr, store);
+  const UnitConstants of_both[2] = {constants, constants};
+  packed_layer::Multiply(block, tokens, width, units, {weights, of_both, 0, 0}, nullptr, store);
 }
 
 }  // namespace mcuformer

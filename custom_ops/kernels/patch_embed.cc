@@ -93,9 +93,9 @@ void Finish(const PatchEmbedParams& params, const StemWeights& weights, const in
   }
 }
 
-// Sums of up to four patches, counted row by row.
+// Widens the patches of a block, or with several tiles sums them up; they count row by row.
 void SumBlock(const PatchEmbedParams& params, const StemWeights& weights, const Rows& rows,
-              int first, int tokens, int16_t* block, int32_t* sums) {
+              int first, int tokens, bool one_tile, int16_t* block, int32_t* sums) {
   const int patch = params.patch_size;
   const int columns = PatchesAlong(params.width, patch);
   Corner corners[kBlockTokens];
@@ -104,7 +104,7 @@ void SumBlock(const PatchEmbedParams& params, const StemWeights& weights, const 
     corners[token] = {row * patch - PaddingBefore(params.height, patch),
                       column * patch - PaddingBefore(params.width, patch)};
   }
-  StartSums(params, weights.layer, sums);
+  if (!one_tile) StartSums(params, weights.layer, sums);
   const int8_t* packed = weights.layer.weights;
   for (int y = 0; y < patch; y += params.tile) {
     for (int x = 0; x < patch; x += params.tile) {
@@ -112,6 +112,7 @@ void SumBlock(const PatchEmbedParams& params, const StemWeights& weights, const 
       const int values = tile.height * tile.width * params.channels;
       std::memset(block, 0, TokenBlockBytes(values));
       GatherTile(params, rows, tile, corners, tokens, block);
+      if (one_tile) return;
       AddTile(params, packed, block, values, sums);
       packed += PackedWeightBytes(params.embed_dim, values, 8);
     }
@@ -154,6 +155,9 @@ bool PatchEmbed(const PatchEmbedParams& params, const StemWeights& weights,
   // In place, tokens are held until their row is whole: its other patches still need the pixels
   // that they will overwrite.
   auto* held = reinterpret_cast<T*>(scratch + SumsBytes(dim) + TileBytes(params));
+  // Then positions are what a residual is elsewhere, and no sums need be held.
+  const bool one_tile = sizeof(T) == 1 && params.tile >= patch && weights.position != nullptr;
+  const int values = patch * patch * params.channels;
   Rows rows = {source.pixels, 0};
   for (int first = 0, tokens = 0; first < patches; first += tokens) {
     // A strip holds the pixels of one row of patches.
@@ -164,14 +168,21 @@ bool PatchEmbed(const PatchEmbedParams& params, const StemWeights& weights,
       const int count = Least(top + patch, params.height) - rows.first;
       if (!source.read(source.context, rows.first, count, source.pixels)) return false;
     }
-    SumBlock(params, weights, rows, first, tokens, block, sums);
+    SumBlock(params, weights, rows, first, tokens, one_tile, block, sums);
     for (int done = 0, count = 0; done < tokens; done += count) {
       const int next = first + done, column = next % columns;
       count = in_place ? Least(tokens - done, columns - column) : tokens;
       const int8_t* position =
           weights.position == nullptr ? nullptr : weights.position + next * dim;
-      Finish(params, weights, sums + done, count, position,
-             in_place ? held + column * dim : target + next * dim);
+      T* to = in_place ? held + column * dim : target + next * dim;
+      if constexpr (sizeof(T) == 1) {
+        if (one_tile) {
+          MultiplyBlock(block + 2 * done, count, values, dim, weights.layer,
+                        ToResidual<T>{position, to, dim, ResidualAdd({0, params.position}),
+                                      params.output_zero_point});
+        }
+      }
+      if (!one_tile) Finish(params, weights, sums + done, count, position, to);
       if (in_place && column + count == columns) {
         std::memcpy(target + (next - column) * dim, held, columns * dim * sizeof(T));
       }

@@ -50,14 +50,33 @@ Scaling ScalingOf(uint32_t sum) {
 }
 
 inline int8_t Probability(int32_t exponential, const Scaling& by) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  // Twice the factor is 2^32 + fraction, or for the widest rows just below 2^32. Of a shift beyond
+  // the word nothing is left, as it should.
+  const auto fraction = static_cast<int32_t>(by.factor << 1);
+  int32_t scaled =
+      MultiplyAddHighRounded(exponential, fraction, by.factor >> 30 != 0 ? exponential : 0);
+  __asm__("lsrs %0, %0, %1\n\tadc %0, %0, %2" : "+r"(scaled) : "r"(by.shift + 1), "r"(-128) : "cc");
+  return SaturateInt8(scaled);
+#else
   const uint64_t product = static_cast<uint64_t>(by.factor) * static_cast<uint32_t>(exponential);
   const uint32_t high = static_cast<uint32_t>((product + by.nudge) >> 32) >> by.shift;
   return static_cast<int8_t>(static_cast<int32_t>(high < 255 ? high : 255) - 128);
+#endif
 }
 
 int GreatestOf(const int8_t* x, int width) {
-  int greatest = INT8_MIN;
-  for (int i = 0; i < width; ++i) greatest = x[i] > greatest ? x[i] : greatest;
+  int greatest = INT8_MIN, i = 0;
+#ifdef MCUFORMER_CORTEX_M_DSP
+  int32_t of_each = static_cast<int32_t>(0x80808080);
+#pragma GCC unroll 4
+  for (; i + 4 <= width; i += 4) of_each = GreaterBytes(LoadWord(x + i), of_each);
+  for (int byte = 0; byte < 32; byte += 8) {
+    const auto value = static_cast<int8_t>(of_each >> byte);
+    greatest = value > greatest ? value : greatest;
+  }
+#endif
+  for (; i < width; ++i) greatest = x[i] > greatest ? x[i] : greatest;
   return greatest;
 }
 
@@ -69,11 +88,13 @@ void Softmax(int rows, int width, const int8_t* input, const int32_t* table, int
     uint32_t sum = 0;
     int i = 0;
     for (; i + kUnroll <= width; i += kUnroll) {
+#pragma GCC unroll 8
       for (int j = i; j < i + kUnroll; ++j) sum += Summand(exponentials[input[j]]);
     }
     for (; i < width; ++i) sum += Summand(exponentials[input[i]]);
     const Scaling by = ScalingOf(sum);
     for (i = 0; i + kUnroll <= width; i += kUnroll) {
+#pragma GCC unroll 8
       for (int j = i; j < i + kUnroll; ++j) output[j] = Probability(exponentials[input[j]], by);
     }
     for (; i < width; ++i) output[i] = Probability(exponentials[input[i]], by);

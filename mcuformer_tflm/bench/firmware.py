@@ -23,6 +23,7 @@ from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.zoo.catalogue import model_names, model_path
 
 _DEMO = Path("build/demo/model.tflite")
 
@@ -68,6 +69,8 @@ def cases(images: np.ndarray) -> Iterator[Case]:
         largest = FASHION_MNIST_SPACE.largest()
         note = f"{random}, the largest of the demo's space: {_DEMO} does not exist"
         yield Case("demo", random_model(largest, images), boards, note)
+    for name in model_names():
+        yield Case(f"zoo/{name}", model_path(name).read_bytes(), boards[:2], "shipped")
     # Its weights need external flash, which no microcontroller has: read once every four tokens in
     # the smallest arena, rarely where the arena has room for blocks of more.
     discovery = ("stm32f746-discovery",)

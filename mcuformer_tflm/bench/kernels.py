@@ -10,7 +10,9 @@ import numpy as np
 
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.custom_ops.reference import fully_connected
-from mcuformer_tflm.custom_ops.reference.attention import exp_table
+from mcuformer_tflm.custom_ops.reference.add import add_options
+from mcuformer_tflm.custom_ops.reference.attention import exp_table, pack_qkv
+from mcuformer_tflm.custom_ops.reference.attention import scratch_bytes as attention_scratch_bytes
 from mcuformer_tflm.custom_ops.reference.conv_stem import (
     KERNEL_SIZE,
     convolution_sizes,
@@ -30,6 +32,8 @@ TOKENS = 225
 LAYERS = ((192, 768), (768, 192), (192, 576))
 # That one pass over weights serves where they are staged.
 STAGED_TOKENS = 32
+# Heads and their width, on a grid of 7 x 7 patches: of networks for small images.
+SMALL_HEADS = ((8, 8), (8, 12), (4, 16))
 # Of a convolutional stem of that width: the image's side and channels, the patch size.
 STEM = (96, 3, 16, 192)
 _PORTABLE = "portable C++, compiled for this core"
@@ -106,9 +110,11 @@ def cases() -> list[Case]:
         Case("conv_stem/96x96x3x192", "instructions_per_mac", _stem_macs(*STEM), _conv_stem),
         Case("attention_qk/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_qk),
         Case("attention_pv/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_pv),
+        *(small_heads(heads, head_dim) for heads, head_dim in SMALL_HEADS),
         Case("attention_softmax/225x225", per_element, TOKENS * TOKENS, _attention_softmax),
         Case("gelu_epilogue/225x768", per_element, TOKENS * 768, _gelu_epilogue),
         Case("softmax/225x225", per_element, TOKENS * TOKENS, _softmax),
+        Case("add/225x192", per_element, TOKENS * 192, _add),
         Case("layer_norm/225x192", per_element, TOKENS * 192, _layer_norm),
     ]
 
@@ -231,6 +237,35 @@ def _attention_pv(machine: Machine) -> int:
     )  # fmt: skip
 
 
+def small_heads(heads: int, head_dim: int) -> Case:
+    """Returns attention with a position bias on normalised tokens, projections and all."""
+    side, width = 7, heads * head_dim
+    tokens = side * side
+
+    def run(machine: Machine) -> int:
+        rng = np.random.default_rng(0)
+        weights = _int8(rng, 3 * width, width)
+        constants = unit_constants(
+            rng.integers(-20000, 20000, 3 * width),
+            rng.integers(2**30, 2**31, 3 * width),
+            np.full(3 * width, -9 - int(np.log2(width) / 2)),
+        )
+        packed = pack_qkv(weights, constants, heads, head_dim)
+        bias = rng.integers(-(2**9), 2**9, (heads, (2 * side - 1) ** 2), dtype=np.int16)
+        return machine.call(
+            "mcuformer::Attention<signed char>",
+            Struct((tokens, width, heads, head_dim, 3, 1500000000, -7, 1500000000, -14, side, side,
+                    0, width, 0, 0, 0, 4)),
+            Struct((*packed, 8, None, None, exp_table(0.05), bias, None, None, 8)),
+            _int8(rng, tokens, width),
+            Buffer(np.zeros(attention_scratch_bytes(tokens, head_dim, width), np.int8)),
+            Buffer(np.zeros((tokens, width), np.int8)),
+        )  # fmt: skip
+
+    macs = 3 * tokens * width * width + 2 * tokens * tokens * width
+    return Case(f"attention/{tokens}x{heads}x{head_dim}", "instructions_per_mac", macs, run)
+
+
 def _attention_softmax(machine: Machine) -> int:
     rng = np.random.default_rng(0)
     block = Buffer(rng.integers(-(2**9), 2**9, 4 * -(-TOKENS // 8) * 8, dtype=np.int16))
@@ -244,6 +279,20 @@ def _softmax(machine: Machine) -> int:
     x = _int8(np.random.default_rng(0), TOKENS, TOKENS)
     output = Buffer(np.zeros_like(x))
     return machine.call("mcuformer::Softmax", TOKENS, TOKENS, x, softmax_table(0.05), output)
+
+
+def _add(machine: Machine) -> int:
+    rng = np.random.default_rng(0)
+    x, y = _int8(rng, TOKENS, 192), _int8(rng, TOKENS, 192)
+    options = add_options(0.05, 3, 0.03, -5, 0.06, 7)
+    return machine.call(
+        "mcuformer::Add<signed char>",
+        Struct(tuple(options[name] for name in (
+            "first_zero_point", "first_multiplier", "first_shift", "second_zero_point",
+            "second_multiplier", "second_shift", "output_zero_point", "output_multiplier",
+            "output_shift"))),
+        x.size, x, y, Buffer(np.zeros_like(x)),
+    )  # fmt: skip
 
 
 def _layer_norm(machine: Machine) -> int:

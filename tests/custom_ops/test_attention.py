@@ -246,13 +246,37 @@ def test_bias_of_every_place_in_a_block_equals_twin(rows, columns, class_token):
     check_relative(np.random.default_rng(0), rows, columns, class_token, heads=2)
 
 
-def check_relative(rng, rows, columns, class_token, heads):
+# Heads of one step of the inner loop, of two, of several and of more than are unrolled.
+@pytest.mark.parametrize("head_dim", [1, 5, 8, 12, 19, 37])
+@pytest.mark.parametrize("score", [1e-4, 0.004, 30.0])
+def test_bias_joins_logits_of_every_head_width_and_scale(head_dim, score):
+    rng = np.random.default_rng(head_dim)
+    check_relative(rng, 3, 3, False, 1, head_dim, score)
+    check_relative(rng, 2, 5, head_dim % 2 == 1, 1, head_dim, score)
+
+
+@pytest.mark.parametrize("greatest", [1, 2000, 2**14 - 1, 2**14, 2**15 - 1])
+@pytest.mark.parametrize("tokens", [1, 6, 7, 13])
+def test_table_that_starts_anywhere_above_0_gives_the_twins_probabilities(greatest, tokens):
+    rng = np.random.default_rng(tokens)
+    table = (exp_table(0.05).astype(np.int64) * greatest >> 15).astype(np.int16)
+    table[0] = greatest
+    qkv = int8(rng, 1, tokens, 3 * 4)
+    options = _options(1, 4, 3, 0.004, 0.8 / PROBABILITY_ONE)
+    wanted = attention(qkv[0], table, **options)
+    assert_equals_twin(
+        wanted, KERNELS["int8"], params(options, tokens), weights_of(table), qkv,
+        scratch(scratch_bytes(tokens, 4)), Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
+
+
+def check_relative(rng, rows, columns, class_token, heads, head_dim=4, score=0.004):
     """Asserts that TFLM and the emulated cores give what the twin does."""
-    tokens, head_dim = rows * columns + class_token, 4
+    tokens = rows * columns + class_token
     qkv = int8(rng, 1, tokens, 3 * heads * head_dim)
     steps = (2 * rows - 1) * (2 * columns - 1)
-    bias = int16(rng, heads, steps + 3 * class_token) >> 8
-    options = _options(heads, head_dim, 3, 0.004, 0.8 / PROBABILITY_ONE) | {"grid": rows}
+    bias = int16(rng, heads, steps + 3 * class_token) >> (8 if score < 1 else 0)
+    options = _options(heads, head_dim, 3, score, 0.8 / PROBABILITY_ONE) | {"grid": rows}
     if rows != columns or heads == 3:  # a square may do without
         options["grid_columns"] = columns
     table = exp_table(0.05)

@@ -204,6 +204,43 @@ def check_residual(rng, tokens, width, units, rank, draw, bits, zero_point=3,
     )  # fmt: skip
 
 
+# Units whose sums are scaled up or hardly at all, beside such as are scaled down: of a pair the
+# first, the second, both or none; and so far up that a sum saturates.
+SHIFTS = np.array([-7, -6, 0, -7, -9, 1, 2, 0, 13, -8, -7, 23, -31, 31, -1, -2, -7])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("draw", [None, int8, int16])
+def test_constants_of_any_kind_equal_twin_beside_each_other(draw, bits):
+    rng = np.random.default_rng(0)
+    tokens, width, units = 6, 9, len(SHIFTS)
+    x = int8(rng, 1, tokens, width)
+    weights = (int4 if bits == 4 else int8)(rng, units, width)
+    multiplier = rng.integers(2**30, 2**31, units)
+    multiplier[rng.integers(0, 4, units) == 0] >>= 3
+    constants = unit_constants(rng.integers(-20000, 20000, units), multiplier, SHIFTS)
+    packed = pack_weights(weights, bits), constants
+    options = {"output_zero_point": 3}
+    scratch, layer_ = scratch_of(tokens, width), layers(packed, bits)
+    if draw is None:
+        wanted = fully_connected(x[0], weights, constants, 3)
+        assert_equals_twin(
+            wanted, FULLY_CONNECTED, params(tokens, width, units, 3), layer_, x, scratch,
+            Buffer(np.zeros_like(wanted)),
+        )  # fmt: skip
+        return
+    residual = draw(rng, 1, tokens, units)
+    for shift in (8, 13, 14, -3):
+        options = {"output_zero_point": 3, "residual_zero_point": -5,
+                   "residual_multiplier": 2**30 + 12345, "residual_shift": shift}  # fmt: skip
+        wanted = fully_connected(x[0], weights, constants, residual=residual[0], **options)
+        stream = Buffer(residual[0])
+        assert_equals_twin(
+            wanted, RESIDUAL[str(residual.dtype)], params(tokens, width, units, 3), layer_,
+            Struct((-5, 2**30 + 12345, shift)), x, stream, scratch, stream,
+        )  # fmt: skip
+
+
 @given(seeds, sizes, sizes, sizes, block_tokens)
 def test_token_overwriting_gives_the_same_bytes_for_growing_and_shrinking_rows(
     rng, tokens, width, units, at_a_time

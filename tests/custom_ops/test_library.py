@@ -16,6 +16,8 @@ PARTS = {
     "McuformerDot1x2Int4", "mcuformer::SumToken",
     "mcuformer::AttentionLogits", "mcuformer::AttentionSoftmax", "mcuformer::AttentionContext",
     "mcuformer::IntegerSqrt", "mcuformer::MultiplyByQuantizedMultiplier",
+    "McuformerMultiplyToRows", "McuformerMultiplyToBlock",
+    "McuformerMultiplyToResidual8", "McuformerMultiplyToResidual16",
 }  # fmt: skip
 # Sizes in bytes, which the adapters' tests see as scratch.
 NO_KERNELS = re.compile(r".*(Bytes|MayOverwrite)$")

@@ -1,10 +1,7 @@
 // The inner loops of dot.h for Cortex-M with the DSP extension and an FPU.
 //
-// Four tokens by two units fill the core: eight sums, two words of weights, two of activations,
-// two pointers. Hence the weights of a step are loaded twice, once for each half of their bytes,
-// and the end of the block waits in an FPU register. 26 instructions for 32 products (8 bits),
-// 58 for 64 (4 bits). All loops are entered in the middle where the steps are no multiple of the
-// unrolling, so every step moves the pointers itself and has the same size.
+// No register is left (cortex_m/steps.h), and so the end of the block waits in one of the FPU. All
+// loops are entered in the middle where the steps are no multiple of the unrolling.
 #include "kernels/cortex_m/target.h"
 
 #ifdef MCUFORMER_CORTEX_M_DOT
@@ -12,60 +9,7 @@
   .syntax unified
   .thumb
 
-#define BLOCK r0
-#define WEIGHTS r1
-#define W0 r2
-#define W1 r3
-#define X0 r12
-#define X1 lr
-
-// Products of a pair of values of four tokens with W0 and W1.
-.macro PRODUCTS
-  ldrd X0, X1, [BLOCK], #8
-  smlad r4, X0, W0, r4
-  smlad r8, X0, W1, r8
-  smlad r5, X1, W0, r5
-  smlad r9, X1, W1, r9
-  ldrd X0, X1, [BLOCK], #8
-  smlad r6, X0, W0, r6
-  smlad r10, X0, W1, r10
-  smlad r7, X1, W0, r7
-  smlad r11, X1, W1, r11
-.endm
-
-.macro STEP_INT8
-  ldrd W0, W1, [WEIGHTS]
-  sxtb16 W0, W0
-  sxtb16 W1, W1
-  PRODUCTS
-  ldrd W0, W1, [WEIGHTS], #8
-  sxtb16 W0, W0, ror #8
-  sxtb16 W1, W1, ror #8
-  PRODUCTS
-.endm
-
-.macro NIBBLES shift
-  lsr.w W0, W0, #\shift
-  lsr.w W1, W1, #\shift
-  and W0, W0, #0x000F000F
-  and W1, W1, #0x000F000F
-.endm
-
-.macro STEP_INT4
-  ldrd W0, W1, [WEIGHTS]
-  and W0, W0, #0x000F000F
-  and W1, W1, #0x000F000F
-  PRODUCTS
-  ldrd W0, W1, [WEIGHTS]
-  NIBBLES 4
-  PRODUCTS
-  ldrd W0, W1, [WEIGHTS]
-  NIBBLES 8
-  PRODUCTS
-  ldrd W0, W1, [WEIGHTS], #8
-  NIBBLES 12
-  PRODUCTS
-.endm
+#include "kernels/cortex_m/steps.h"
 
 // A loop over `steps` (r2) steps: `unroll` times `step`, each of `size` instructions of four
 // bytes that takes 2^`log2_bytes` bytes of the block.

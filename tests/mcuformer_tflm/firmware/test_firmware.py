@@ -301,7 +301,13 @@ def test_no_assembly_of_a_program_asks_for_an_executable_stack(model, tmp_path):
     (tmp_path / "model.tflite").write_bytes(model)
     application = Path(__file__).parents[3] / "examples/stm32_tflm/model_data.S"
     sources = [*(tmp_path / "project").rglob("*.S"), application]
-    assert {source.name for source in sources} == {"constants.S", "dot.S", "model_data.S"}
+    assert {source.name for source in sources} == {
+        "constants.S",
+        "dot.S",
+        "model_data.S",
+        "multiply.S",
+        "rows.S",
+    }
     for source in sources:
         subprocess.run(
             [find_tool(COMPILER), *core_flags("cortex-m7"), "-mthumb", "-I.", "-c", source,
