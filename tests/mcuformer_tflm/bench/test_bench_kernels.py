@@ -14,9 +14,13 @@ LIMITS = {
     "conv_stem/96x96x3x192": 1.15,
     "attention_qk/225x64": 1.1,
     "attention_pv/225x64": 1.1,
-    "attention_softmax/225x225": 16,
+    "attention/49x8x8": 1.8,
+    "attention/49x8x12": 1.45,
+    "attention/49x4x16": 1.45,
+    "attention_softmax/225x225": 10,
     "gelu_epilogue/225x768": 2,
-    "softmax/225x225": 30,
+    "softmax/225x225": 16,
+    "add/225x192": 18,
     "layer_norm/225x192": 12,
 }
 
@@ -35,9 +39,13 @@ DOCUMENTED = {
     "convolutional stem, 96 x 96 x 3 to 36 x 192": ["conv_stem/96x96x3x192"],
     "attention, queries by keys, head of 64": ["attention_qk/225x64"],
     "attention, probabilities by values": ["attention_pv/225x64"],
+    "attention, 49 tokens, 8 heads of 8, position bias": ["attention/49x8x8"],
+    "attention, 49 tokens, 8 heads of 12, position bias": ["attention/49x8x12"],
+    "attention, 49 tokens, 4 heads of 16, position bias": ["attention/49x4x16"],
     "GELU, beyond the layer that it follows": ["gelu_epilogue/225x768"],
     "softmax of attention, 225 keys": ["attention_softmax/225x225"],
     "Softmax, 225 x 225": ["softmax/225x225"],
+    "Add, 225 x 192": ["add/225x192"],
     "LayerNorm, 225 x 192": ["layer_norm/225x192"],
 }
 
