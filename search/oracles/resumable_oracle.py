@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ class ResumableOracle(keras_tuner.Oracle):
     def save(self) -> None:
         """Writes ``oracle.json``, unless a step is under way that will."""
         if not self._in_step:
-            write_whole(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+            write_changed(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
 
     def reload(self) -> None:
         """Goes on from ``oracle.json``; trials that it does not hold as ended run again.
@@ -201,7 +201,7 @@ class ResumableOracle(keras_tuner.Oracle):
         super().set_state(state)
         self.set_decisions(state["decisions"])
 
-    @contextmanager
+    @contextlib.contextmanager
     def _step(self) -> Iterator[None]:
         self._in_step = True
         try:
@@ -263,6 +263,19 @@ def check_same_search(there: dict[str, Any], here: dict[str, Any], project: str)
             f"The project in {project} belongs to another search: {'; '.join(different)}. "
             + START_ANEW.format(project)
         )
+
+
+def write_changed(path: AnyPath, text: str) -> None:
+    """As ``write_whole``, unless the file holds that text already: to flush it costs milliseconds.
+
+    Raises:
+        ConfigError: If the folder cannot be written to.
+    """
+    path = checked_path("path", path)
+    with contextlib.suppress(OSError, ValueError):
+        if path.read_text(encoding="utf-8") == text:
+            return
+    write_whole(path, text)
 
 
 def write_whole(path: AnyPath, text: str) -> None:

@@ -28,6 +28,7 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError
 from mcuformer_tflm.search.oracles.resumable_oracle import (
     ResumableOracle,
     check_same_search,
+    write_changed,
     write_whole,
 )
 from mcuformer_tflm.search.progress import Report, progress_bars
@@ -197,7 +198,7 @@ class SearchTuner(BaseTuner):
         """Writes the tuner's and, unless a chief has it, the oracle's state."""
         if not self._is_worker():
             self.oracle.save()
-        write_whole(Path(self._get_tuner_fname()), json.dumps(self.get_state()))
+        write_changed(Path(self._get_tuner_fname()), json.dumps(self.get_state()))
 
     def summaries(self, name: str) -> tf.summary.SummaryWriter:
         """Returns a writer of TensorBoard logs in the project's folder ``logs``."""

@@ -10,7 +10,7 @@ from oracle_runs import finish, prepare, run, step
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.oracles import resumable_oracle
-from mcuformer_tflm.search.oracles.resumable_oracle import write_whole
+from mcuformer_tflm.search.oracles.resumable_oracle import write_changed, write_whole
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
@@ -141,6 +141,15 @@ def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot write .*file/project.*directory"):
         write_whole(tmp_path / "file" / "project" / "oracle.json", "{}")
+
+
+def test_file_that_holds_the_text_already_is_not_written_again(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "state.json", []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    for text in ("one", "one", "two", "two", "one"):
+        write_changed(path, text)
+        assert path.read_text() == text
+    assert len(flushed) == 3
 
 
 def test_file_is_whole_even_where_its_writing_is_not(tmp_path, monkeypatch):
