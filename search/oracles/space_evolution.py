@@ -62,8 +62,9 @@ class SpaceEvolution(ResumableOracle):
         (``evolution_step.look_around``). Eq. 3 alone stops where rounding makes its step zero.
       - With ``inherit="nearest"`` a pair that a walker comes to for the first time starts from the
         nearest trained one's supernet, whose epochs count as its own; only the walkers' first
-        pairs start from nothing. First scores are then compared less what more epochs gave
-        (``evolution_step.at_equal_epochs``).
+        pairs start from nothing. Since hardly two pairs have equal epochs then, ``"ascend"`` fits
+        its planes to first scores less what more epochs gave (``evolution_step.at_equal_epochs``);
+        ``"paper"`` compares equal epochs alone.
       - After ``steps`` trials a walker rests. The best pair is the one visited most often,
         ties broken by score.
       - A failed trial takes no step: the pair is tried once more, then given up, and its walker
@@ -294,6 +295,17 @@ class SpaceEvolution(ResumableOracle):
             for factor, index in zip(self._factors, point, strict=True)
         }
 
+    def _slopes(self, last: Visit, scores: dict[Point, float]) -> tuple[float, ...]:
+        """Returns the slopes of the plane over the k nearest pairs (Eq. 4)."""
+        if self.inherit == "nearest" and self.update == "ascend":
+            # Hardly two that inherit have equal epochs.
+            near = sorted(scores, key=lambda point: math.dist(last.point, point))[: self.k]
+            near_scores = [scores[point] for point in near]
+        else:
+            chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
+            near, near_scores = [v.point for v in chosen], [v.score for v in chosen]
+        return fit_plane(near, near_scores, factors=len(self._limits))
+
     def _visits(self, point: Point) -> list[Visit]:
         return [visit for visit in self._history if visit.point == point]
 
@@ -327,10 +339,7 @@ class SpaceEvolution(ResumableOracle):
                 point = next((p for p in self._order if p not in failed | busy), point)
         else:
             last = own[-1]
-            chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
-            slopes = fit_plane(
-                [v.point for v in chosen], [v.score for v in chosen], factors=len(self._limits)
-            )
+            slopes = self._slopes(last, scores)
             point = evolve(last.point, slopes, self.thresholds, self._limits, update=self.update)
             known = point in scores or point in failed or point in busy
             if self.update == "ascend" and known:
