@@ -252,13 +252,18 @@ class Architecture:
             raise ConfigError(f"This is no architecture in JSON: {error}") from error
 
 
+def takes_patches(stem: Stem, patch_size: int) -> bool:
+    """Whether a stem makes tokens of patches of a size."""
+    return stem == "patch" or patch_size in conv_stem.PATCH_SIZES
+
+
 def check_halved(patch_size: int) -> None:
     """Checks a patch's size for the convolutional stem.
 
     Raises:
         ConfigError: If its stages do not come to it.
     """
-    if patch_size not in conv_stem.PATCH_SIZES:
+    if not takes_patches("conv", patch_size):
         raise ConfigError(
             f"patch_size is {patch_size}; with the convolutional stem, whose stages halve the "
             f"image, it must be one of {conv_stem.PATCH_SIZES}."

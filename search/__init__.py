@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
     from mcuformer_tflm.search.space import (
         FASHION_MNIST_SPACE,
+        FASHION_MNIST_WIDE_SPACE,
         KEYWORD_98X40_SPACE,
         KEYWORD_SPACE,
         PERSON_SPACE,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "FASHION_MNIST_SPACE": "space",
+    "FASHION_MNIST_WIDE_SPACE": "space",
     "KEYWORD_98X40_SPACE": "space",
     "KEYWORD_SPACE": "space",
     "PERSON_SPACE": "space",
@@ -66,6 +68,7 @@ _HOMES = {
 
 __all__ = [
     "FASHION_MNIST_SPACE",
+    "FASHION_MNIST_WIDE_SPACE",
     "KEYWORD_98X40_SPACE",
     "KEYWORD_SPACE",
     "PERSON_SPACE",

@@ -12,8 +12,10 @@ from mcuformer_tflm.keras_models.architecture import (
     ImageSize,
     Pooling,
     Stem,
+    check_halved,
     checked_factor,
     image_shape,
+    takes_patches,
 )
 from mcuformer_tflm.keras_models.checked_values import (
     checked_choice,
@@ -59,8 +61,8 @@ class SearchSpace:
         low_rank_attention: Of every network, as in ``Architecture``; so the next two.
         relative_position: Whether heads add a learned bias for the distance of two tokens.
         pooling: ``"mean"`` or ``"class_token"``.
-        stem: ``"patch"``, ``"conv"`` or both, in any order; each patch size must be one of every
-            stem's (``Architecture``).
+        stem: ``"patch"``, ``"conv"`` or both, in any order. Patch sizes that a stem does not take
+            (``Architecture``) are there with the other one alone.
     """
 
     image_size: ImageSize = 240
@@ -89,9 +91,12 @@ class SearchSpace:
         for field in _FACTORS:
             object.__setattr__(self, field, _values(field, getattr(self, field)))
         object.__setattr__(self, "stem", _stems(self.stem))
-        largest, _ = self.largest(), self.smallest()
         for stem in self.stem:
-            for patch_size in self.patch_size:
+            if not any(stem in self.stems_of(patch_size) for patch_size in self.patch_size):
+                check_halved(self.patch_size[0])
+        largest, _ = self.largest(), self.smallest()
+        for patch_size in self.patch_size:
+            for stem in self.stems_of(patch_size):
                 dataclasses.replace(largest, patch_size=patch_size, stem=stem)
         for field in _FIXED:  # checked as the networks'
             object.__setattr__(self, field, getattr(largest, field))
@@ -100,6 +105,10 @@ class SearchSpace:
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the input."""
         return image_shape(self.image_size, self.channels)
+
+    def stems_of(self, patch_size: int) -> tuple[Stem, ...]:
+        """Returns those of the space's stems that take patches of a size; one at least."""
+        return tuple(stem for stem in self.stem if takes_patches(stem, patch_size)) or self.stem[:1]
 
     @property
     def space_factors(self) -> tuple[str, ...]:
@@ -135,18 +144,19 @@ class SearchSpace:
         Args:
             patch_size: One of the space's.
             rank_ratio: One of the space's.
-            stem: One of the space's; not needed where it has but one.
+            stem: One of the space's; not needed where patches of that size have but one.
 
         Raises:
             ConfigError: If the space has no such value, or several stems and none is given.
         """
-        if stem is None and len(self.stem) == 1:
-            stem = self.stem[0]
-        if stem not in self.stem:
-            raise ConfigError(f"stem is {shown(stem)}; allowed are {self.stem}.")
         for field, value in (("patch_size", patch_size), ("rank_ratio", rank_ratio)):
             if checked_factor(field, value) not in getattr(self, field):
                 raise ConfigError(f"{field} is {value}; allowed are {getattr(self, field)}.")
+        stems = self.stems_of(patch_size)
+        if stem is None and len(stems) == 1:
+            stem = stems[0]
+        if stem not in stems:
+            raise ConfigError(f"stem is {shown(stem)}; allowed are {stems}.")
         return dataclasses.replace(
             self, patch_size=(patch_size,), rank_ratio=(rank_ratio,), stem=(stem,)
         )
@@ -157,7 +167,7 @@ class SearchSpace:
             self.at(patch_size, rank_ratio, stem=stem)
             for patch_size in self.patch_size
             for rank_ratio in self.rank_ratio
-            for stem in self.stem
+            for stem in self.stems_of(patch_size)
         ]
 
     def largest(self) -> Architecture:
@@ -172,14 +182,15 @@ class SearchSpace:
         """Draws every factor uniformly."""
         checked_type("rng", rng, np.random.Generator)
         depth = int(rng.choice(self.depth))
+        patch_size = int(rng.choice(self.patch_size))
         return self.build(
-            int(rng.choice(self.patch_size)),
+            patch_size,
             float(rng.choice(self.rank_ratio)),
             int(rng.choice(self.embed_dim)),
             tuple(int(heads) for heads in rng.choice(self.num_heads, depth)),
             tuple(float(ratio) for ratio in rng.choice(self.mlp_ratio, depth)),
-            stem=self._drawn("stem", rng),
-            head_dim=self._drawn("head_dim", rng),
+            stem=_drawn(self.stems_of(patch_size), rng),
+            head_dim=_drawn(self.head_dim, rng),
         )
 
     def mutate(
@@ -216,7 +227,7 @@ class SearchSpace:
             embed_dim = int(rng.choice(self.embed_dim))
         head_dim = architecture.head_dim
         if len(self.head_dim) > 1 and rng.random() < whole_probability:
-            head_dim = self._drawn("head_dim", rng)
+            head_dim = _drawn(self.head_dim, rng)
         for block in range(len(heads)):
             if rng.random() < block_probability:
                 heads[block] = int(rng.choice(self.num_heads))
@@ -277,8 +288,8 @@ class SearchSpace:
         arch = checked_type("architecture", architecture, Architecture)
         return (
             all(getattr(arch, field) == getattr(self, field) for field in _FIXED)
-            and arch.stem in self.stem
             and arch.patch_size in self.patch_size
+            and arch.stem in self.stems_of(arch.patch_size)
             and arch.rank_ratio in self.rank_ratio
             and arch.embed_dim in self.embed_dim
             and arch.head_dim in self.head_dim
@@ -291,21 +302,15 @@ class SearchSpace:
         """Returns the number of networks in the space, over all its supernets."""
         block = len(self.num_heads) * len(self.mlp_ratio)
         networks = len(self.embed_dim) * sum(block**depth for depth in self.depth)
-        networks *= len(self.head_dim)
-        return networks * len(self.patch_size) * len(self.rank_ratio) * len(self.stem)
+        return networks * len(self.head_dim) * len(self.pairs())
 
     def _extreme(self, size: int, patch: int) -> Architecture:
-        depth = self.depth[size]
+        depth, patch_size = self.depth[size], self.patch_size[patch]
         return self.build(
-            self.patch_size[patch], self.rank_ratio[size], self.embed_dim[size],
-            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth, stem=self.stem[size],
-            head_dim=self.head_dim[size],
+            patch_size, self.rank_ratio[size], self.embed_dim[size],
+            (self.num_heads[size],) * depth, (self.mlp_ratio[size],) * depth,
+            stem=self.stems_of(patch_size)[size], head_dim=self.head_dim[size],
         )  # fmt: skip
-
-    def _drawn(self, factor: str, rng: np.random.Generator) -> Any:
-        # Where there is no choice the generator is left as it is.
-        values = getattr(self, factor)
-        return values[int(rng.integers(len(values)))] if len(values) > 1 else None
 
     def build(
         self,
@@ -349,6 +354,11 @@ def _stems(given: Any) -> tuple[Stem, ...]:
     return tuple(stem for stem in get_args(Stem) if stem in found)
 
 
+def _drawn(values: tuple, rng: np.random.Generator) -> Any:
+    # Where there is no choice the generator is left as it is.
+    return values[int(rng.integers(len(values)))] if len(values) > 1 else values[0]
+
+
 def _next_lower(values: tuple, value: float) -> Any:
     return values[max(values.index(value) - 1, 0)]
 
@@ -364,6 +374,22 @@ FASHION_MNIST_SPACE = SearchSpace(
     num_heads=(2, 3, 4),
     mlp_ratio=(2.0, 3.0),
     head_dim=(16,),
+)
+
+# Each of 8, 16, 32, 64 and 128 KiB is too little for some: arenas of 3.5 to 129 KiB, and files of
+# 26 KB to 3 MB. The paper's rank ratios; patches of 2 have no convolutional stem.
+FASHION_MNIST_WIDE_SPACE = SearchSpace(
+    image_size=28,
+    channels=1,
+    num_classes=10,
+    patch_size=(2, 4, 8),
+    embed_dim=(32, 48, 64, 96, 128, 192),
+    depth=(2, 3, 4, 5),
+    num_heads=(2, 4, 8, 12),
+    mlp_ratio=(1.0, 2.0, 3.0),
+    head_dim=(8, 12, 16, 24, 32),
+    relative_position=True,
+    stem=("patch", "conv"),
 )
 
 # Key words as 49x10 cepstral coefficients, or 98x40 log-mel energies; the usual ten words,

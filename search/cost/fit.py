@@ -112,7 +112,7 @@ class Fit:
         smallest = [
             space.at(patch_size, space.rank_ratio[0], stem=stem).smallest()
             for patch_size in space.patch_size
-            for stem in space.stem
+            for stem in space.stems_of(patch_size)
         ]
         if any(map(self, smallest)):
             return

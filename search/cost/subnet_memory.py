@@ -63,7 +63,7 @@ class EncodedSubnets:
         def draw(values: Sequence[Any], *shape: int) -> np.ndarray:
             return rng.integers(0, len(values), (*shape, count), dtype=np.uint8)
 
-        return cls(
+        drawn = cls(
             draw(space.patch_size), draw(space.rank_ratio), draw(space.embed_dim),
             draw(space.depth), draw(space.num_heads, space.depth[-1]),
             draw(space.mlp_ratio, space.depth[-1]),
@@ -73,6 +73,11 @@ class EncodedSubnets:
                 for values in (space.stem, space.head_dim)
             ),
         )  # fmt: skip
+        # Patches that the drawn stem does not take have the first one.
+        taken = np.array([[stem in space.stems_of(patch) for stem in space.stem]
+                          for patch in space.patch_size])  # fmt: skip
+        drawn.stem[~taken[drawn.patch_size, drawn.stem]] = 0
+        return drawn
 
     def decode(self, space: SearchSpace, index: int) -> Architecture:
         """Returns one of the subnets as an architecture."""
@@ -162,10 +167,10 @@ class SubnetMemory:
         two = self._table(outer[:1], lambda arch: len(_doubled(arch).to_json()))
         self._text = (two - one[:1])[0]
         self._outer_text = one[:, 0] - self._text[0]
-        # The stem is the last of the outer factors, so that the first networks have one each.
+        by_stem = {network.stem: network for network in anyone}
         arenas = [
-            [tflm_arena(arena_content(network, 0, depth=depth)) for depth in space.depth]
-            for network in anyone[: len(space.stem)]
+            [tflm_arena(arena_content(by_stem[stem], 0, depth=depth)) for depth in space.depth]
+            for stem in space.stem
         ]
         self._tail = np.array([[arena.tail for arena in row] for row in arenas], np.int32)
         self._planning = np.array([[arena.total for arena in row] for row in arenas], np.int32)
@@ -224,6 +229,9 @@ class SubnetMemory:
         heads: int,
         ratio: float,
     ) -> Architecture:
+        stems = self._space.stems_of(patch_size)
+        # What a table holds of a stem that does not take such patches is never looked up.
+        stem = stem if stem in stems else stems[0]
         return self._space.build(
             patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem=stem, head_dim=head_dim
         )

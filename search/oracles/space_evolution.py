@@ -137,7 +137,9 @@ class SpaceEvolution(ResumableOracle):
         self._failures: dict[Point, int] = {}
         # Of each pair that inherits: from which visit. It stays the same if the trial fails.
         self._sources: dict[Point, Visit] = {}
-        self._left_out: set[Point] = set()
+        # Stems that do not take patches of a size.
+        self._absent = {point for point in self._order if not self._is_pair(*point)}
+        self.leave_out(())
 
     @property
     def history(self) -> list[Visit]:
@@ -150,7 +152,7 @@ class SpaceEvolution(ResumableOracle):
         Args:
             pairs: Parts of the space, from ``SearchSpace.pairs``, but not all.
         """
-        self._left_out = {self.space.place(pair) for pair in pairs}
+        self._left_out = self._absent | {self.space.place(pair) for pair in pairs}
         self._order = [point for point in self._order if point not in self._left_out]
 
     def set_epochs(self, epochs: int) -> None:
@@ -305,6 +307,10 @@ class SpaceEvolution(ResumableOracle):
             chosen = neighbourhood(last.point, last.epochs, self._history, self.epochs, self.k)
             near, near_scores = [v.point for v in chosen], [v.score for v in chosen]
         return fit_plane(near, near_scores, factors=len(self._limits))
+
+    def _is_pair(self, patch: int, rank: int, stem: int = 0) -> bool:
+        space = self.space
+        return space.stem[stem] in space.stems_of(space.patch_size[patch])
 
     def _visits(self, point: Point) -> list[Visit]:
         return [visit for visit in self._history if visit.point == point]

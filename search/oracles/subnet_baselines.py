@@ -96,5 +96,6 @@ class GridSubnets(SubnetOracle):
                 patch, rank, dim, (heads,) * depth, (ratio,) * depth, stem=stem, head_dim=width
             )
             for patch, rank, dim, depth, heads, ratio, stem, width in points
+            if stem in space.stems_of(patch)
         ]
         return [architecture for architecture in grid if self.fit(architecture)]

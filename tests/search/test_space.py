@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.cost.subnet_memory import EncodedSubnets
+from mcuformer_tflm.search.space import (
+    FASHION_MNIST_SPACE,
+    FASHION_MNIST_WIDE_SPACE,
+    SearchSpace,
+)
 
 seeds = st.integers(0, 10**6).map(np.random.default_rng)
 
@@ -120,10 +126,54 @@ def test_one_of_several_stems_must_be_named():
 
 
 def test_space_of_a_patch_that_no_convolutional_stem_has_is_refused():
-    with pytest.raises(ConfigError, match=r"patch_size is 7; with the convolutional stem"):
-        dataclasses.replace(FASHION_MNIST_SPACE, stem=("patch", "conv"))
+    for patches, stem in (((4, 7), "conv"), ((7,), ("patch", "conv"))):
+        with pytest.raises(ConfigError, match=r"patch_size is 7; with the convolutional stem"):
+            dataclasses.replace(FASHION_MNIST_SPACE, patch_size=patches, stem=stem)
     with pytest.raises(ConfigError, match=r"stem is \('conv', 'conv'\); each .* once"):
         dataclasses.replace(BOTH_STEMS, stem=("conv", "conv"))
+
+
+SOME_STEMS = dataclasses.replace(BOTH_STEMS, patch_size=(2, 4, 7))
+
+
+@given(seeds)
+def test_patches_that_a_stem_does_not_take_have_the_other_one_alone(rng):
+    network = SOME_STEMS.sample(rng)
+    assert SOME_STEMS.contains(network)
+    assert network.stem == "patch" or network.patch_size == 4
+    encoded = EncodedSubnets.sample(SOME_STEMS, 20, rng)
+    for index in range(20):
+        assert SOME_STEMS.contains(encoded.decode(SOME_STEMS, index))
+
+
+def test_pairs_of_a_stem_are_those_that_it_takes():
+    ranks = len(SOME_STEMS.rank_ratio)
+    pairs = SOME_STEMS.pairs()
+    assert len(pairs) == (3 + 1) * ranks
+    assert {pair.patch_size for pair in pairs if pair.stem == ("conv",)} == {(4,)}
+    one = dataclasses.replace(SOME_STEMS, stem="patch")
+    assert SOME_STEMS.num_subnets() * 3 == one.num_subnets() * 4
+    assert SOME_STEMS.at(7, 0.5) == one.at(7, 0.5), "the only stem of such patches"
+    with pytest.raises(ConfigError, match=r"stem is 'conv'; allowed are \('patch',\)"):
+        SOME_STEMS.at(7, 0.5, stem="conv")
+    assert (SOME_STEMS.smallest().stem, SOME_STEMS.largest().stem) == ("patch", "patch")
+
+
+@pytest.mark.parametrize("kib", [16, 32, 64, 128])
+def test_each_size_of_arena_binds_in_the_wide_space(kib):
+    space = FASHION_MNIST_WIDE_SPACE
+    assert arena_bytes(space.smallest()) < 4 * 1024
+    assert arena_bytes(space.largest()) > kib * 1024
+    rng = np.random.default_rng(0)
+    arenas = [arena_bytes(space.sample(rng)) for _ in range(100)]
+    # Next to none needs all of 128 KiB; of the others each is too little for a share of all.
+    assert np.mean(np.asarray(arenas) > min(kib, 64) * 1024) > 0.03
+
+
+def test_wide_space_has_20_pairs_of_patch_and_rank_with_either_stem():
+    pairs = FASHION_MNIST_WIDE_SPACE.pairs()
+    for stem in ("patch", "conv"):
+        assert sum(pair.stem == (stem,) for pair in pairs) >= 20
 
 
 def test_with_one_stem_the_same_networks_are_drawn_whichever_it_is():

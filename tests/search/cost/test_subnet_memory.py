@@ -18,7 +18,7 @@ OPTIONS = dataclasses.replace(
     ODD, image_size=(28, 21), low_rank_attention=True, relative_position=True, pooling="class_token"
 )
 STEMS = dataclasses.replace(
-    ODD, patch_size=(4, 8), stem=("patch", "conv"), head_dim=(3, 8, 12)
+    ODD, patch_size=(3, 4, 8), stem=("patch", "conv"), head_dim=(3, 8, 12)
 )  # fmt: skip
 
 

@@ -362,6 +362,17 @@ def test_stem_that_is_left_out_is_not_visited():
     assert oracle.best_space().stem == ("patch",)
 
 
+def test_patches_that_a_stem_does_not_take_are_visited_with_the_other_alone():
+    space = dataclasses.replace(BOTH_STEMS, patch_size=(2, 4, 7), rank_ratio=(0.5, 0.7))
+    for update in ("ascend", "paper"):
+        oracle = SpaceEvolution(space, starts=4, steps=5, update=update)
+        replay(oracle, lambda values: (values["stem"] == "conv") + values["patch_size"])
+        visited = {space_from_values(trial.hyperparameters.values, space)
+                   for trial in oracle.trials.values()}  # fmt: skip
+        assert visited <= set(space.pairs())
+        assert update == "paper" or ("conv",) in {pair.stem for pair in visited}
+
+
 def test_search_without_a_choice_of_stems_says_nothing_of_them():
     conv = dataclasses.replace(BOTH_STEMS, stem="conv")
     for space in (FASHION_MNIST_SPACE, conv):
