@@ -2,7 +2,8 @@
 
 - Networks: ``Architecture``, ``Subnet``, ``Supernet``, ``build_subnet``, ``load_model``,
   ``load_vit``.
-- Training: ``SupernetTrainer``, ``train_subnet``, ``batches``, ``TrainingRecipe``.
+- Training: ``SupernetTrainer``, ``train_subnet``, ``batches``, ``TrainingRecipe``, and a
+  ``convolutional_teacher``.
 - Where it starts: ``initialise_attention``, ``initialise_low_rank``, ``full_matrices``,
   ``factorise``, ``inherit_weights``.
 - Layers of a network of your own, for ``tf_keras.Model``: ``PatchEmbed``, ``ConvStem``,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     )
     from mcuformer_tflm.keras_models.training.origin import data_origin
     from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+    from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
     from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, train_subnet
 
 _HOMES = {
@@ -69,6 +71,7 @@ _HOMES = {
     "TrainingRecipe": "training.recipe",
     "batches": "training.batches",
     "build_subnet": "subnet",
+    "convolutional_teacher": "training.teacher",
     "data_origin": "training.origin",
     "factorise": "training.low_rank",
     "full_matrices": "training.low_rank",
@@ -101,6 +104,7 @@ __all__ = [
     "TrainingRecipe",
     "batches",
     "build_subnet",
+    "convolutional_teacher",
     "data_origin",
     "factorise",
     "full_matrices",

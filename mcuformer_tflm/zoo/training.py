@@ -12,13 +12,13 @@ from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
 from mcuformer_tflm.keras_models.training.batches import ArrayBatches, batches
+from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.zoo.network import describe
 from mcuformer_tflm.zoo.recipe import Training, ZooRecipe, fingerprint_of
-from mcuformer_tflm.zoo.teacher import convolutional_teacher
 
 
 def train_teacher(
@@ -35,7 +35,7 @@ def train_teacher(
     folder = checked_path("folder", folder)
     tf_keras.utils.set_random_seed(recipe.seed)
     size, _, channels = data.train_images.shape[1:]
-    teacher = convolutional_teacher(size, channels, len(data.labels), recipe.teacher_width)
+    teacher = convolutional_teacher(size, channels, len(data.labels), width=recipe.teacher_width)
     train_subnet(
         teacher,
         _batches(recipe.teacher, recipe.seed, data),

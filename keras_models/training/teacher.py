@@ -5,27 +5,37 @@ from __future__ import annotations
 import tensorflow as tf
 import tf_keras
 
+from mcuformer_tflm.keras_models.architecture import ImageSize, checked_image_size, image_shape
+from mcuformer_tflm.keras_models.checked_values import checked_whole
+
 
 def convolutional_teacher(
-    image_size: int, channels: int, num_classes: int, width: int
+    image_size: ImageSize, channels: int, num_classes: int, *, width: int = 24
 ) -> tf_keras.Model:
-    """Builds a residual network of three stages for small images.
+    """Builds a residual network of three stages for small images, with fresh weights.
 
     A vision transformer has to learn what a convolution knows: that neighbouring pixels belong
     together. Following a convolutional teacher's probabilities shortens that (Touvron et al.,
     DeiT, 2021).
 
     Args:
-        image_size: Height and width of the images.
+        image_size: Side of a square image, or its (height, width).
         channels: Channels of the images.
         num_classes: Number of classes.
         width: Channels of the first stage; the others have twice and four times as many.
 
     Returns:
-        A model from float[batch, image_size, image_size, channels] in [-1, 1) to
-        float[batch, num_classes] logits.
+        A model from float[batch, height, width, channels] in [-1, 1) to float[batch, num_classes]
+        logits, for ``train_subnet``.
+
+    Raises:
+        ConfigError: If a number is out of range.
     """
-    image = tf_keras.Input((image_size, image_size, channels), name="image")
+    channels = checked_whole("channels", channels)
+    num_classes = checked_whole("num_classes", num_classes)
+    width = checked_whole("width", width)
+    shape = image_shape(checked_image_size(image_size), channels)
+    image = tf_keras.Input(shape, name="image")
     x = _convolve(image, width, name="stage_1")
     for stage in (2, 3):
         filters = 2 ** (stage - 1) * width
