@@ -13,7 +13,7 @@
 namespace mcuformer {
 
 // Units that are staged together: more of them share the cost of a call, and take more scratch.
-constexpr int kStagedUnits = 8;
+constexpr int kStagedUnits = 16;
 
 // How many of its tokens an operator holds as blocks at once: `block_tokens`, a multiple of
 // kBlockTokens, or as many as there are.

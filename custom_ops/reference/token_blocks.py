@@ -9,7 +9,7 @@ from mcuformer_tflm.custom_ops.reference.dot import (
     token_block_bytes,
 )
 
-STAGED_UNITS = 8
+STAGED_UNITS = 16
 # The most that the option ``block_tokens`` may say.
 MAX_BLOCK_TOKENS = 1 << 12
 _BYTES_PER_UNIT = 12

@@ -100,13 +100,19 @@ def cases() -> list[Case]:
             ("fully_connected", {}),
             ("fully_connected_in_place", {"in_place": True}),
             ("fully_connected_int4", {"weight_bits": 4}),
-            ("fully_connected_staged", {"block_tokens": STAGED_TOKENS}),
         ):
             layer = FullyConnectedCall(width, units, **options)
             result.append(Case(f"{name}/{shape}", "instructions_per_mac", macs, layer.run))
-    per_element = "instructions_per_element"
+    (width, units), per_element = LAYERS[0], "instructions_per_element"
+    staged = FullyConnectedCall(width, units, block_tokens=STAGED_TOKENS)
     return [
         *result,
+        Case(
+            f"fully_connected_staged/{TOKENS}x{width}x{units}",
+            "instructions_per_mac",
+            TOKENS * width * units,
+            staged.run,
+        ),
         Case("conv_stem/96x96x3x192", "instructions_per_mac", _stem_macs(*STEM), _conv_stem),
         Case("attention_qk/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_qk),
         Case("attention_pv/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_pv),

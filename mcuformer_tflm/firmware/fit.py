@@ -81,11 +81,11 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
         raise BudgetError(f"The model does not fit {board.name}. {problems} {hint}")
     sizes = _sizes(graph)
     outside = sum(sizes[i] for i in external)
-    read = external_bytes_read(graph, external)
+    read = estimated_bytes_read(graph, external)
     return Placement(plan, external, sum(sizes.values()) - outside, outside, read)
 
 
-def external_bytes_read(graph: ModelGraph, external: Collection[int]) -> int:
+def estimated_bytes_read(graph: ModelGraph, external: Collection[int]) -> int:
     """Returns the bytes that an inference reads of constants, by tensor: an estimate."""
     sizes, times = _sizes(graph), times_read(graph)
     return sum(sizes[i] * times[i] for i in external)

@@ -7,7 +7,7 @@ import pytest
 from mcuformer_tflm import MicroInterpreter, convert, plan_memory
 from mcuformer_tflm.bench.models import paper_architecture
 from mcuformer_tflm.data import quantize_images
-from mcuformer_tflm.firmware.fit import RAM_RESERVE, external_bytes_read, spread_constants
+from mcuformer_tflm.firmware.fit import RAM_RESERVE, estimated_bytes_read, spread_constants
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.plan.block_tokens import (
     choose_block_tokens,
@@ -136,7 +136,7 @@ def test_papers_network_reads_its_constants_rarely_within_its_board():
         blocked = with_block_tokens(graph, chosen)
         external, over = spread_constants(blocked, board)
         assert not over
-        read[budget] = external_bytes_read(blocked, external) / 1e6
+        read[budget] = estimated_bytes_read(blocked, external) / 1e6
     without, least, most = read.values()
     assert without > 350
     assert most < least < 64
