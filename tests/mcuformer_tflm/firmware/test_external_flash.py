@@ -3,10 +3,12 @@
 import dataclasses
 
 import pytest
+from typer.testing import CliRunner
 
 from mcuformer_tflm import convert
+from mcuformer_tflm.cli.application import app
 from mcuformer_tflm.data import quantize_images
-from mcuformer_tflm.firmware.fit import place_model
+from mcuformer_tflm.firmware.fit import RAM_RESERVE, place_model
 from mcuformer_tflm.firmware.measurement import measure_firmware
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.tflite.model_graph import read_graph
@@ -77,3 +79,28 @@ def test_what_is_read_most_often_lies_in_the_microcontrollers_own_flash(measured
     assert not placement.external & set(stem.inputs)
     _, four, _ = measured[4]
     assert four.external_bytes_read > placement.external_bytes_read
+
+
+def test_command_says_what_reading_costs_and_how_it_would_cost_less(
+    quantized, fashion_mnist, tmp_path
+):
+    board = tmp_path / "small.toml"
+    board.write_text(
+        'name = "small"\ncore = "cortex-m7"\n'
+        "flash = { address = 0x08000000, kib = 44 }\n"
+        "external_flash = { address = 0x90000000, kib = 64, bytes_per_second = 1_000_000 }\n"
+        '[[sram]]\nname = "sram"\naddress = 0x20000000\nkib = 64\n'
+    )
+    told = {}
+    for block_tokens in (4, 64):
+        model = tmp_path / "model.tflite"
+        model.write_bytes(convert(quantized, fashion_mnist.labels, block_tokens=block_tokens))
+        result = CliRunner().invoke(
+            app, ["firmware", str(model), "--board", str(board), "--out", str(tmp_path / "out")]
+        )
+        assert result.exit_code == 0, result.output
+        told[block_tokens] = " ".join(result.output.split())
+    advice = f"convert(..., arena_budget={64 * 1024 - RAM_RESERVE})"
+    assert advice in told[4]
+    assert advice not in told[64]
+    assert "reads about 0.1 MB of external flash, an estimate: " in told[4]
