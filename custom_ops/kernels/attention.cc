@@ -87,11 +87,12 @@ struct Unscaled {
 // all of them, and so the key's part is walked.
 class PositionBias {
  public:
-  PositionBias() = default;
   PositionBias(const AttentionParams& params, const int16_t* bias, int first, int rows)
       : columns_(params.grid_columns),
         class_tokens_(params.tokens - params.grid_rows * columns_),
-        of_class_token_(bias + (2 * params.grid_rows - 1) * (2 * columns_ - 1)) {
+        of_class_token_(bias == nullptr ? nullptr
+                                        : bias + (2 * params.grid_rows - 1) * (2 * columns_ - 1)) {
+    if (bias == nullptr) return;
     const int query = first < class_tokens_ ? 0 : first - class_tokens_;
     int column = query % columns_;
     const int16_t* start = bias + (params.grid_rows - 1 - query / columns_) * (2 * columns_ - 1) +
@@ -383,8 +384,7 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
   constexpr bool kAsFour = false;
 #endif
   const int tokens = kAsFour ? kBlockTokens : rows;
-  PositionBias bias;
-  if (position_bias != nullptr) bias = PositionBias(params, position_bias, first, rows);
+  PositionBias bias(params, position_bias, first, rows);
   const ToLogits store = {params, position_bias == nullptr ? nullptr : &bias, logits};
 #ifdef MCUFORMER_CORTEX_M_DSP
   const int steps = RoundUp(params.head_dim, kStepOfInt8) / kStepOfInt8;

@@ -167,13 +167,13 @@ template <typename Store>
   const auto dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
   const int32_t offset = int4 ? offsets[token] : 0;
   const int8_t* weights = layer.weights;
+  const UnitConstants* constants = layer.constants;
   for (int unit = 0; unit < units; unit += 2, weights += 8 * steps) {
     int32_t sums[2] = {offset, offset};
     dot(block + 2 * token, weights, steps, sums);
-    for (int i = 0; i < 2 && unit + i < units; ++i) {
-      const UnitConstants& constants = layer.constants[(unit + i) * layer.next];
-      WithRescale(constants, [&](const auto& rescale) {
-        store(token, layer.first + unit + i, sums[i] + constants.bias, rescale);
+    for (int i = 0; i < 2 && unit + i < units; ++i, constants += layer.next) {
+      WithRescale(*constants, [&](const auto& rescale) {
+        store(token, layer.first + unit + i, sums[i] + constants->bias, rescale);
       });
     }
   }

@@ -102,19 +102,21 @@ template <typename Store>
 template <typename StoreAt>
 inline void MultiplyTokenBlocks(const int16_t* blocks, int tokens, int width, int units,
                                 const PackedLayer& layer, int8_t* stage, StoreAt store_at) {
-  const bool stages = tokens > kBlockTokens, int4 = kHasInt4 && layer.weight_bits == 4;
-  int32_t of_one_block[kBlockTokens];
-  int32_t* offsets = of_one_block;
-  if (stages) {
-    offsets = reinterpret_cast<int32_t*>(stage + PackedWeightBytes(kStagedUnits, width, 8) +
-                                         kStagedUnits * sizeof(UnitConstants));
+  const bool int4 = kHasInt4 && layer.weight_bits == 4;
+  const packed_layer::Units all = {layer.weights, layer.constants, 1, 0};
+  if (tokens <= kBlockTokens) {
+    int32_t offsets[kBlockTokens];
+    if (int4) packed_layer::OffsetsOfBlocks(blocks, tokens, width, offsets);
+    packed_layer::MultiplyRows(blocks, tokens, width, units, all, int4 ? offsets : nullptr,
+                               store_at(0));
+    return;
   }
+  auto* offsets = reinterpret_cast<int32_t*>(stage + PackedWeightBytes(kStagedUnits, width, 8) +
+                                             kStagedUnits * sizeof(UnitConstants));
   if (int4) packed_layer::OffsetsOfBlocks(blocks, tokens, width, offsets);
-  const int most = stages ? kStagedUnits : units;
-  for (int unit = 0; unit < units; unit += most) {
-    const int count = units - unit < most ? units - unit : most;
-    packed_layer::Units part = {layer.weights, layer.constants, 1, 0};
-    if (stages) part = packed_layer::StageUnits(layer, width, unit, count, stage);
+  for (int unit = 0; unit < units; unit += kStagedUnits) {
+    const int count = units - unit < kStagedUnits ? units - unit : kStagedUnits;
+    const packed_layer::Units part = packed_layer::StageUnits(layer, width, unit, count, stage);
     for (int first = 0; first < tokens; first += kBlockTokens) {
       const int rows = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
       packed_layer::MultiplyRows(TokenBlockAt(blocks, first, width), rows, width, count, part,

@@ -40,7 +40,8 @@
 #define TABLE (CALL + 44)
 #define RESIDUAL (CALL + 48)
 #define FACTOR (CALL + 52)
-// Of logits.
+// Of logits, which have no constants of units.
+#define NOTHING CONSTANTS_STEP  // and OFFSETS: two words of 0
 #define FRACTION (CALL + 40)
 #define STARTS (CALL + 48)
 #define OFFSET (CALL + 64)
@@ -85,12 +86,16 @@
   INNER_LOOP McuformerInt4, STEP_INT4, INT4_STEP_BYTES, 4
 #endif
 
-// Saves registers and says where the inner loop goes on, all at 1 and 2.
+// Saves registers and has the inner loop end at 2; behind it lies 1.
 .macro ENTER
   push {r0-r3}
   push {r4-r11, lr}
-  ldr WEIGHTS, [sp, #FINISH]
   adr r2, 2f
+  FINISH_AT_R2
+.endm
+
+.macro FINISH_AT_R2
+  ldr WEIGHTS, [sp, #FINISH]
   adds r2, #1
   str r2, [sp, #FINISH]
   ldr r3, [sp, #NEXT_STEP]
@@ -415,10 +420,16 @@
 .endm
 
   FUNCTION McuformerMultiplyToLogits
-  ENTER
+  push {r0-r3}
+  push {r4-r11, lr}
+  ldr r3, [sp, #STARTS]
+  adr r2, 2f
+  cbnz r3, 3f
+  adr r2, 7f
+3:
+  FINISH_AT_R2
 1:
-  movs r7, #0
-  mov r11, r7
+  ldrd r7, r11, [sp, #NOTHING]
   ldr BLOCK, [sp, #TOKENS]
   ldr pc, [sp, #FIRST_STEP]
   .balign 4
@@ -428,8 +439,6 @@
   smmlar \sum, \sum, r2, \sum
   .endr
   ldrd r0, r2, [sp, #STARTS]
-  cmp r0, #0
-  beq.w 7f
   ldr r12, [sp, #OFFSET]
   BIASED_LOGIT r4, r0
   BIASED_LOGIT r5, r2
@@ -456,11 +465,12 @@
   SATURATE 16
   STORE_BLOCK
   END_PAIR
-7:
-  .irp sum, r4, r5, r6, r7, r8, r9, r10, r11
-  LOGIT \sum, #0
-  .endr
-  b 4b
+  .balign 4
+7:  // Without biases.
+  ldrd r2, r3, [sp, #FRACTION]
+  RESCALE_BY #0, r4, r5, r6, r7
+  RESCALE_BY #0, r8, r9, r10, r11
+  b.w 4b
 8:
   NEXT_ROW 5b
 10:
