@@ -186,13 +186,21 @@ struct HasTunedCode : std::false_type {};
 template <typename Store>
 struct HasTunedCode<Store, std::void_t<decltype(&Store::MultiplyPairs)>> : std::true_type {};
 
+inline const InnerLoop4x2& InnerLoopOf(bool int4, [[maybe_unused]] int steps) {
+  if (kHasInt4 && int4) return McuformerInt4;
+#ifdef MCUFORMER_CORTEX_M7
+  if (steps >= kLongSteps) return McuformerLongInt8;
+#endif
+  return McuformerInt8;
+}
+
 // The same as MultiplyFour by the store's tuned code. Pairs that it does not serve go token by
 // token, and so does a last unit alone, unless the store has room for the one that is missing.
 template <typename Store>
 [[gnu::noinline]] void MultiplyPairs(const int16_t* block, int steps, int units, const Units& layer,
                                      const int32_t* offsets, Store store) {
   const bool int4 = kHasInt4 && offsets != nullptr;
-  const InnerLoop4x2& loop = int4 ? McuformerInt4 : McuformerInt8;
+  const InnerLoop4x2& loop = InnerLoopOf(int4, steps);
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int pair_bytes = 8 * steps;
   const int8_t* end = layer.weights + (units + Store::kHasRoomForPair) / 2u * pair_bytes;
@@ -207,8 +215,9 @@ template <typename Store>
     if (rest.weights != end) {
       const int8_t* stopped = store.MultiplyPairs(
           rest.first,
-          {loop.first, loop.Next(steps), block, block + steps * step * kBlockTokens, rest.weights,
-           end, rest.constants, 2 * rest.next * static_cast<int>(sizeof(UnitConstants)), offsets});
+          {loop.first, loop.Next(steps), block, block + (steps - loop.behind) * step * kBlockTokens,
+           rest.weights, end, rest.constants,
+           2 * rest.next * static_cast<int>(sizeof(UnitConstants)), offsets});
       if (stopped == nullptr && !(units & 1)) return;
       const int8_t* reached = stopped == nullptr ? end : stopped;
       const auto pairs = static_cast<int>((reached - rest.weights) / pair_bytes);

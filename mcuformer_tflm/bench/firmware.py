@@ -114,8 +114,8 @@ def measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
     yield row("stack_bytes", figures.stack_bytes, "bytes", "of one inference, mcuformer_run")
     yield row(
         "milliseconds_estimated", figures.milliseconds_estimated, "ms",
-        f"an estimate: {figures.cycles_per_instruction:.3f} cycles an instruction (llvm-mca, "
-        f"inner loop of {figures.core}), {figures.megahertz} MHz, no wait for internal flash",
+        f"an estimate: {figures.cycles_per_instruction:.3f} cycles an instruction (llvm-mca, all "
+        f"code that ran on {figures.core}), {figures.megahertz} MHz, no wait for internal flash",
     )  # fmt: skip
     if figures.milliseconds_external_flash_estimated is not None:
         speed = get_board(board).external_bytes_per_second

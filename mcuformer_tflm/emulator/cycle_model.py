@@ -1,7 +1,8 @@
-"""Cycles an instruction of the inner loop, as LLVM's machine model has it: an estimate.
+"""Cycles of code that ran, as LLVM's machine models have them: an estimate.
 
-``llvm-mca`` schedules the loop as compiled, on a model of the core's pipelines. It knows neither
-caches nor wait states of flash.
+``llvm-mca`` schedules each block of straight code on a model of the core's pipelines, over and
+over, and what one round takes counts as often as the block ran. The model knows neither caches nor
+wait states of flash, and it predicts every branch.
 """
 
 from __future__ import annotations
@@ -9,29 +10,36 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mcuformer_tflm.emulator.toolchain import find_tool
 from mcuformer_tflm.keras_models.exceptions import EmulatorError, ToolchainError
 
-_LOOP = "McuformerDot4x2"
+# Rounds of a block: enough for a figure that more would change by less than a hundredth.
 _ITERATIONS = 100
+_BRANCH = re.compile(r"(b[a-z]{0,2}|bl|cbn?z)\s")
+_MULTIPLE = re.compile(r"(v?)(ldm|stm|push|pop)")
+# Between blocks: udf #251, which no compiler writes, as often as an IT behind which a block ends
+# may make the next instructions conditional.
+_BETWEEN = b"\xfb\xde" * 4
 
 
-def cycles_per_instruction(image: Path, core: str, function: str = _LOOP) -> float:
-    """Returns cycles an instruction of a function's innermost loop.
+def estimated_cycles(executed: Mapping[bytes, int], core: str) -> float:
+    """Returns the cycles of blocks of code, each taken as often as it ran.
 
-    Post-indexed loads are given to the model in offset form: it crashes on them, and they take
-    as long.
+    Some instructions are given to the model in a form that it takes: loads and stores that move
+    their base without this, conditional ones without their condition, calls as jumps, and
+    loads and stores of several registers one by one, two a cycle at best.
 
     Args:
-        image: ELF file that holds the function.
+        executed: How often each block ran, by its Thumb-2 code.
         core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
-        function: Its symbol.
 
     Raises:
-        EmulatorError: If the function has no loop, or llvm-mca refuses it.
-        ToolchainError: If llvm-mca is not installed.
+        EmulatorError: If llvm-mca refuses the code.
+        ToolchainError: If llvm-mca or the cross compiler is not installed.
     """
     tool = shutil.which("llvm-mca")
     if tool is None:
@@ -39,40 +47,74 @@ def cycles_per_instruction(image: Path, core: str, function: str = _LOOP) -> flo
             "llvm-mca is not installed. Run `apt-get install llvm` (Debian), or `make setup` in "
             "the checkout."
         )
-    listing = subprocess.run(
-        [find_tool("arm-none-eabi-objdump"), "-d", "--no-show-raw-insn",
-         f"--disassemble={function}", str(image)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    regions = (
+        f"@ LLVM-MCA-BEGIN {i}\n" + "\n".join(_plain(block)) + f"\n@ LLVM-MCA-END {i}\n"
+        for i, block in enumerate(_disassembled(list(executed)))
+    )
     architecture = "thumbv8m.main" if core == "cortex-m33" else "thumbv7em"
-    triple = f"{architecture}-none-eabihf"
     result = subprocess.run(
-        [tool, f"-mtriple={triple}", f"-mcpu={core}", f"-iterations={_ITERATIONS}"],
-        input="\n".join(_loop(listing, function)), capture_output=True, text=True, check=False,
+        [tool, f"-mtriple={architecture}-none-eabihf", f"-mcpu={core}",
+         f"-iterations={_ITERATIONS}", "-resource-pressure=0", "-instruction-info=0"],
+        input="".join(regions), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    found = {
-        name: int(value)
-        for name, value in re.findall(r"^(Instructions|Total Cycles):\s+(\d+)", result.stdout, re.M)
-    }
-    if len(found) != 2:
-        raise EmulatorError(f"llvm-mca refused the loop of {function}: {result.stderr[-500:]}")
-    return found["Total Cycles"] / found["Instructions"]
+    cycles = re.findall(r"^Total Cycles:\s+(\d+)", result.stdout, re.M)
+    if len(cycles) != len(executed) or result.stderr:
+        raise EmulatorError(f"llvm-mca refused code of {core}: {result.stderr[-500:]}")
+    return sum(
+        int(total) / _ITERATIONS * count
+        for total, count in zip(cycles, executed.values(), strict=True)
+    )
 
 
-def _loop(listing: str, function: str) -> list[str]:
-    lines = [
-        (int(address, 16), text.split("@")[0].strip())
-        for address, text in re.findall(r"^\s*([0-9a-f]+):\t(.*)$", listing, re.M)
-    ]
-    for end, text in lines:
-        branch = re.match(r"b(?:lt|ne|cc|hi|gt|lo)(?:\.[nw])?\s+([0-9a-f]+)", text)
-        if branch and int(branch.group(1), 16) < end:
-            start = int(branch.group(1), 16)
-            body = [text for address, text in lines if start <= address < end]
-            return [re.sub(r"\], #\d+$", "]", _plain(text)) for text in body]
-    raise EmulatorError(f"{function} has no loop.")
+def _disassembled(blocks: list[bytes]) -> Iterator[list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / "code"
+        code.write_bytes(b"".join(block + _BETWEEN for block in blocks))
+        listing = subprocess.run(
+            [find_tool("arm-none-eabi-objdump"), "-D", "-b", "binary", "-m", "arm",
+             "-M", "force-thumb", "--no-show-raw-insn", str(code)],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    block: list[str] = []
+    for text in re.findall(r"^\s*[0-9a-f]+:\t(.*)$", listing, re.M):
+        instruction = re.split(r"[@;]", text)[0].strip()
+        if re.fullmatch(r"udf[a-z]*\t#251", instruction):
+            if block:
+                yield block
+            block = []
+        else:
+            block.append(instruction)
 
 
-def _plain(text: str) -> str:
-    mnemonic, _, rest = text.partition("\t")
-    return f"{mnemonic.removesuffix('.w').removesuffix('.n')}\t{rest}"
+def _plain(block: list[str]) -> Iterator[str]:
+    conditional = 0
+    for text in block:
+        mnemonic, _, operands = text.partition("\t")
+        mnemonic = re.sub(r"\.[nw]$", "", mnemonic)
+        if re.fullmatch(r"it[te]{0,3}", mnemonic):
+            conditional = len(mnemonic) - 1
+            yield "nop"
+            continue
+        if conditional:
+            conditional -= 1
+            mnemonic = mnemonic[:-2]
+        multiple = _MULTIPLE.match(mnemonic)
+        if multiple:
+            load = multiple[2] in ("ldm", "pop")
+            yield from _one_by_one("ldr" if load else "str", multiple[1], operands)
+        elif mnemonic in ("bx", "blx"):
+            yield f"bx\t{operands}"
+        elif _BRANCH.match(f"{mnemonic} "):
+            register, comma, _ = operands.rpartition(",")
+            yield f"{'b' if mnemonic == 'bl' else mnemonic}\t{register}{comma}target"
+        else:
+            yield f"{mnemonic}\t" + re.sub(r"\], #-?\d+$|\]!$", "]", operands)
+
+
+def _one_by_one(mnemonic: str, vector: str, operands: str) -> Iterator[str]:
+    base = operands.partition("{")[0].strip(" ,!") or "sp"
+    for registers in re.split(r",\s*", operands.partition("{")[2].rstrip("}")):
+        run = re.fullmatch(r"([sd])(\d+)-[sd](\d+)", registers)
+        numbers = range(int(run[2]), int(run[3]) + 1) if run else ()
+        for register in [f"{run[1]}{n}" for n in numbers] if run else [registers]:
+            yield "bx\tlr" if register == "pc" else f"{vector}{mnemonic}\t{register}, [{base}]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class FirmwareCount:
         external_bytes_read: Bytes that instructions loaded from external flash, each time anew: no
             cache is modelled.
         external_by_operator: Those of each operator's function, in order of execution.
+        executed: How often each block of code ran, by its bytes.
     """
 
     instructions: int
@@ -41,6 +43,7 @@ class FirmwareCount:
     output: np.ndarray
     external_bytes_read: int
     external_by_operator: dict[str, int]
+    executed: Counter[bytes]
 
 
 def count_inference(
@@ -118,6 +121,7 @@ def count_inference(
         np.frombuffer(bytes(machine.mem_read(output, output_bytes)), np.int8).copy(),
         sum(counter.loaded.values()),
         {name: counter.loaded[start] for start, name in starts.items()},
+        counter.executed(),
     )
 
 
@@ -128,6 +132,7 @@ class _Counter:
         self.loaded = dict(self.by_start)
         self._machine, self._run, self._current = machine, run, run
         self._sizes: dict[tuple[int, int], int] = {}
+        self._ran: Counter[tuple[int, int]] = Counter()
 
     def count(self, machine: Any, address: int, size: int, _: Any) -> None:
         instructions = self._sizes.get((address, size))
@@ -139,6 +144,13 @@ class _Counter:
             self._current = address
         self.by_start[self._current] += instructions
         self.total += instructions
+        self._ran[address, size] += 1
+
+    def executed(self) -> Counter[bytes]:
+        result: Counter[bytes] = Counter()
+        for block, count in self._ran.items():
+            result[bytes(self._machine.mem_read(*block))] += count
+        return result
 
     def load(self, machine: Any, access: int, address: int, size: int, value: int, _: Any) -> None:
         self.loaded[self._current] += size

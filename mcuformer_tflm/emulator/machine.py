@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,9 +93,9 @@ class Machine:
         self._uc.mem_map(_RAM, _RAM_SIZE)
         for address, data in image.segments:
             self._uc.mem_write(address, data)
-        self._block_sizes: dict[int, int] = {}
+        self._blocks: dict[int, int] = {}  # instructions of blocks, by address and size
+        self._ran: Counter[int] = Counter()
         self._row_sources: dict[int, RowSource] = {}
-        self._instructions = 0
         self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._count)
         self._error = unicorn.UcError
 
@@ -134,7 +135,7 @@ class Machine:
         saved = [getattr(regs, f"UC_ARM_REG_R{i}") for i in range(4, 12)]
         for register in saved:
             self._uc.reg_write(register, 0xC0DE0000 + register)
-        self._instructions = 0
+        self._ran.clear()
         try:
             self._uc.emu_start(self.image.functions[function] | 1, _RETURN)
         except self._error as error:
@@ -147,7 +148,14 @@ class Machine:
         self._collect(function)
         left = bytes(self._uc.mem_read(_STACK - _STACK_SIZE, _STACK_SIZE))
         self.stack_bytes = _STACK_SIZE - (len(left) - len(left.lstrip(b"\x5a"))) - len(spilled)
-        return self._instructions
+        return sum(self._blocks[block] * count for block, count in self._ran.items())
+
+    def executed(self) -> Counter[bytes]:
+        """Returns how often each block of code ran in the last call, by its bytes."""
+        result: Counter[bytes] = Counter()
+        for block, count in self._ran.items():
+            result[bytes(self._uc.mem_read(block >> 16, block & 0xFFFF))] += count
+        return result
 
     def _place(self, argument: Any) -> int:
         if argument is None:
@@ -201,11 +209,10 @@ class Machine:
     def _count(self, uc: Any, address: int, size: int, _: Any) -> None:
         if address in self._row_sources:
             self._deliver(self._row_sources[address])
-        count = self._block_sizes.get((address << 16) | size)
-        if count is None:
-            count = count_instructions(bytes(uc.mem_read(address, size)))
-            self._block_sizes[(address << 16) | size] = count
-        self._instructions += count
+        block = (address << 16) | size
+        if block not in self._blocks:
+            self._blocks[block] = count_instructions(bytes(uc.mem_read(address, size)))
+        self._ran[block] += 1
 
 
 def core_model(core: str) -> int:

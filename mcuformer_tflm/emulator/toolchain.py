@@ -14,12 +14,15 @@ from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
 COMPILER = "arm-none-eabi-g++"
+# MCUFORMER_CORTEX_M7: what no macro of the compiler tells (kernels/cortex_m/target.h).
 CORE_FLAGS = {
     "cortex-m0plus": ("-mcpu=cortex-m0plus",),
     "cortex-m33": ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
     "cortex-m4": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
-    "cortex-m7": ("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
-}
+    "cortex-m7": (
+        "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard", "-DMCUFORMER_CORTEX_M7",
+    ),
+}  # fmt: skip
 COMPILE_FLAGS = (
     "-std=c++17", "-mthumb", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti",
     "-fno-threadsafe-statics", "-ffunction-sections", "-fdata-sections",

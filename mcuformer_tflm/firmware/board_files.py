@@ -128,12 +128,14 @@ def _place(address: int, size: int) -> str:
 
 def _cmake(board: Board, start_up: Path | None, why_not: str) -> str:
     fpu = board.fpu or CORES[board.core][0]
+    # What no macro of the compiler tells: kernels/cortex_m/target.h.
+    own_loops = " -DMCUFORMER_CORTEX_M7" if board.core == "cortex-m7" else ""
     source = "" if start_up is None else f" ${{CMAKE_CURRENT_LIST_DIR}}/{start_up.as_posix()}"
     return f"""\
 # {_WRITTEN.format(board.name)}
 set(MCUFORMER_BOARD {board.name})
 set(MCUFORMER_MEGAHERTZ {board.megahertz or 0}) # 0: the board does not tell
-set(MCUFORMER_CPU -mcpu={board.core} -mfpu={fpu} -mfloat-abi=hard -mthumb)
+set(MCUFORMER_CPU -mcpu={board.core} -mfpu={fpu} -mfloat-abi=hard -mthumb{own_loops})
 # Whether the core has caches of its own.
 set(MCUFORMER_CACHES {"ON" if board.core in _CACHES else "OFF"})
 # Memory protection: ARMv7-M's or ARMv8-M's.

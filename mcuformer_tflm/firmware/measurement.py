@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.emulator.arm_boards import emulated
-from mcuformer_tflm.emulator.cycle_model import cycles_per_instruction
+from mcuformer_tflm.emulator.cycle_model import estimated_cycles
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.emulation import expected_bytes
@@ -36,7 +36,7 @@ class FirmwareFigures:
         constant_bytes: Weights and tables in flash.
         arena_bytes: The firmware's arena: there is no interpreter, and nothing persistent in it.
         stack_bytes: The most stack in use in one inference, the application's not counted.
-        cycles_per_instruction: The board's own, where it is calibrated; else of the inner loop,
+        cycles_per_instruction: The board's own, where it is calibrated; else of all code that ran,
             llvm-mca's estimate.
         megahertz: The board's clock.
         milliseconds_estimated: The instructions at that clock, no wait for internal flash.
@@ -89,7 +89,9 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         placement = export_firmware(model, target, project)
         image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
         count = _count(interpreter, image.elf, target.core, picture)
-        cpi = target.cycles_per_instruction or cycles_per_instruction(image.elf, target.core)
+    cpi = target.cycles_per_instruction
+    if cpi is None:
+        cpi = estimated_cycles(count.executed, target.core) / count.instructions
     wait = None
     if placement.external_bytes:
         if not target.external_bytes_per_second:

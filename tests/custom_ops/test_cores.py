@@ -29,6 +29,31 @@ def test_kernels_compile_without_a_warning_for(core):
     assert {"McuformerDot4x2", "McuformerDot1x2Int4", "mcuformer::WidenTokens"} <= set(functions)
 
 
+@pytest.mark.parametrize(
+    ("flags", "own"),
+    [
+        (CORE_FLAGS["cortex-m4"], False),
+        (CORE_FLAGS["cortex-m7"], True),
+        (CORE_FLAGS["cortex-m33"], False),
+        # What GCC tells of an M7 without the definition: its double precision alone.
+        (("-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"), False),
+        (("-mcpu=cortex-m7", "-mfpu=fpv5-d16", "-mfloat-abi=hard"), True),
+        (("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard", "-D__ARM_FPV5__"), False),
+        ((*CORE_FLAGS["cortex-m7"], "-DMCUFORMER_PORTABLE"), False),
+    ],
+    ids=str,
+)
+def test_an_m7_takes_its_own_loop_where_macros_tell_it(flags, own, tmp_path):
+    path = tmp_path / "multiply.o"
+    command = [find_tool(COMPILER), *flags, "-mthumb", f"-I{kernel_folder().parent}"]
+    source = kernel_folder() / "cortex_m/multiply.S"
+    subprocess.run([*command, "-c", source, "-o", path], check=True)
+    names = subprocess.run(
+        [find_tool("arm-none-eabi-nm"), path], capture_output=True, text=True, check=True
+    ).stdout
+    assert ("McuformerLongInt8" in names) == own
+
+
 def test_kernels_use_no_heap_and_no_floating_point():
     names = compiled("cortex-m0plus").functions
     forbidden = {"malloc", "free", "_sbrk", "__cxa_throw"}

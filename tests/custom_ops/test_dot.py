@@ -69,6 +69,24 @@ def test_inner_loop_adds_the_products(weight_bits, tokens, rng, width):
     assert_equals_twin(wanted, function, block, packed, steps, Buffer(start))
 
 
+@pytest.mark.parametrize(
+    ("function", "weight_bits", "unroll"),
+    [("McuformerDot4x2", 8, 8), ("McuformerDot4x2Int4", 4, 4), ("McuformerDot1x2", 8, 2),
+     ("McuformerDot1x2Int4", 4, 2)],
+)  # fmt: skip
+def test_inner_loop_takes_every_number_of_steps(function, weight_bits, unroll):
+    rng = np.random.default_rng(0)
+    tokens = 4 if "4x2" in function else 1
+    for steps in range(1, 2 * unroll + 2):
+        width = steps * (8 if weight_bits == 4 else 4)
+        rows, weights = int8(rng, tokens, width), int8(rng, 2, width) >> (8 - weight_bits)
+        wanted = (weights + (INT4_OFFSET if weight_bits == 4 else 0)) @ rows.T.astype(np.int64)
+        assert_equals_twin(
+            wanted, function, token_block(rows)[: 4 * width], pack_weights(weights, weight_bits),
+            steps, Buffer(np.zeros_like(wanted, np.int32)),
+        )  # fmt: skip
+
+
 @given(rng=seeds, token=st.integers(0, 3), width=widths)
 def test_inner_loop_for_one_token_takes_any_of_a_block(rng, token, width):
     rows, weights = int8(rng, 4, width).astype(np.int16), int8(rng, 2, width)

@@ -98,6 +98,23 @@ def check_layer(rng, tokens, width, units, bits, gelu, zero_point=3, in_place=Tr
     )  # fmt: skip
 
 
+# All that the unrolled loops and the M7's loop for long rows can meet: kLongSteps is 48.
+@pytest.mark.parametrize(
+    ("bits", "steps"), [(8, range(1, 19)), (8, range(46, 66)), (4, range(1, 11))], ids=str
+)
+def test_rows_of_every_number_of_steps_equal_the_twin(bits, steps):
+    rng = np.random.default_rng(0)
+    for step in steps:
+        width = step * (8 if bits == 4 else 4)
+        x = int8(rng, 4, width)
+        weights, constants, packed = layer(rng, 5, width, bits)
+        wanted = fully_connected(x, weights, constants, 3)
+        assert_equals_twin(
+            wanted, FULLY_CONNECTED, params(4, width, 5, 3), layers(packed, bits), x,
+            scratch_of(4, width), Buffer(np.zeros_like(wanted)),
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("at_a_time", BLOCK_TOKENS_MET)
 def test_blocks_of_any_size_give_the_twins_bytes_for_tokens_of_every_remainder(at_a_time):
     for tokens in TOKENS_MET:

@@ -11,8 +11,8 @@
 
 #include "kernels/cortex_m/steps.h"
 
-// A loop over `steps` (r2) steps: `unroll` times `step`, each of `size` instructions of four
-// bytes that takes 2^`log2_bytes` bytes of the block.
+// A loop over `steps` (r2) steps: `unroll` times `step`, each of `size` bytes of code, that takes
+// 2^`log2_bytes` bytes of the block.
 .macro DOT_4X2 name, step, size, unroll, log2_bytes
   .section .text.\name, "ax", %progbits
   .balign 8
@@ -29,11 +29,9 @@
   beq 1f
   // Skip the steps that would go beyond the end.
   rsb r2, r2, #\unroll
-  movw r3, #4 * \size
-  mul r2, r2, r3
-  adr r3, 1f
-  add r2, r2, r3
-  orr r2, r2, #1
+  movw r3, #\size
+  adr r12, 1f + 1  // Thumb
+  mla r2, r2, r3, r12
   bx r2
   .balign 4
 1:
@@ -110,8 +108,8 @@
   .size \name, . - \name
 .endm
 
-  DOT_4X2 McuformerDot4x2, STEP_INT8, 26, 8, 5
-  DOT_4X2 McuformerDot4x2Int4, STEP_INT4, 58, 4, 6
+  DOT_4X2 McuformerDot4x2, STEP_INT8, INT8_STEP_BYTES, 8, 5
+  DOT_4X2 McuformerDot4x2Int4, STEP_INT4, INT4_STEP_BYTES, 4, 6
   DOT_1X2 McuformerDot1x2, STEP_1X2_INT8
   DOT_1X2 McuformerDot1x2Int4, STEP_1X2_INT4
 

@@ -62,7 +62,7 @@
 // NEXT_STEP, in the middle of the others, and ends at FINISH.
 .macro INNER_LOOP name, step, bytes, unroll
   FUNCTION \name\()First
-  \step FIRST_PRODUCTS
+  FIRST \step
   ldr pc, [sp, #NEXT_STEP]
   .size \name\()First, . - \name\()First
   .balign 4
@@ -84,6 +84,25 @@
   INNER_LOOP McuformerInt8, STEP_INT8, INT8_STEP_BYTES, 8
 #ifndef MCUFORMER_INT8_WEIGHTS_ONLY
   INNER_LOOP McuformerInt4, STEP_INT4, INT4_STEP_BYTES, 4
+#endif
+
+#ifdef MCUFORMER_CORTEX_M7
+  FUNCTION McuformerLongInt8First
+  ldrd W0, W1, [WEIGHTS]
+  FIRST LONG_STEP
+  ldr pc, [sp, #NEXT_STEP]
+  .size McuformerLongInt8First, . - McuformerLongInt8First
+  FUNCTION McuformerLongInt8Next
+1:
+  .rept 8
+  LONG_STEP
+  .endr
+  ldr X0, [sp, #TOKENS_END]
+  cmp BLOCK, X0
+  bne.w 1b
+  LONG_STEP last=1
+  ldr pc, [sp, #FINISH]
+  .size McuformerLongInt8Next, . - McuformerLongInt8Next
 #endif
 
 // Saves registers and has the inner loop end at 2; behind it lies 1.
@@ -153,6 +172,8 @@
 .macro RESCALE_BY addend, s0, s1, s2, s3
   .irp sum, \s0, \s1, \s2, \s3
   smmlar \sum, \sum, r2, \sum
+  .endr
+  .irp sum, \s0, \s1, \s2, \s3
   adds \sum, \sum, \sum, asr #31
   asrs \sum, \sum, r3
   adc \sum, \sum, \addend
@@ -478,7 +499,7 @@
   .size McuformerMultiplyToLogits, . - McuformerMultiplyToLogits
 
 // What C++ needs to know of the loops: InnerLoop4x2 in cortex_m/multiply.h.
-.macro DESCRIBE name, bytes, unroll
+.macro DESCRIBE name, bytes, unroll, behind
   .section .rodata.\name, "a", %progbits
   .balign 4
   .global \name
@@ -488,12 +509,16 @@
   .word \name\()Next
   .word \bytes
   .word \unroll
+  .word \behind
   .size \name, . - \name
 .endm
 
-  DESCRIBE McuformerInt8, INT8_STEP_BYTES, 8
+  DESCRIBE McuformerInt8, INT8_STEP_BYTES, 8, 0
+#ifdef MCUFORMER_CORTEX_M7
+  DESCRIBE McuformerLongInt8, LONG_STEP_BYTES, 8, 1
+#endif
 #ifndef MCUFORMER_INT8_WEIGHTS_ONLY
-  DESCRIBE McuformerInt4, INT4_STEP_BYTES, 4
+  DESCRIBE McuformerInt4, INT4_STEP_BYTES, 4, 0
 #endif
 
 #endif  // MCUFORMER_CORTEX_M_DSP

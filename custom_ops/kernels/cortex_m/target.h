@@ -10,6 +10,14 @@
 #if defined(__ARM_FP)
 #define MCUFORMER_CORTEX_M_DOT
 #endif
+// An M7 has loops of its own, which any core can run. It and the M4 differ in no macro but those of
+// the FPU: double precision, or FPv5, of which GCC says nothing. Where neither tells, the build
+// may: without MCUFORMER_CORTEX_M7 an M7 runs the M4's loops, which only costs time.
+#if defined(__ARM_ARCH_7EM__) && !defined(MCUFORMER_CORTEX_M7)
+#if defined(__ARM_FPV5__) || (defined(__ARM_FP) && (__ARM_FP & 8))
+#define MCUFORMER_CORTEX_M7
+#endif
+#endif
 #endif
 #endif
 

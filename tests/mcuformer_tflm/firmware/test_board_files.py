@@ -141,6 +141,8 @@ def test_a_board_that_no_firmware_can_have_is_refused(change, told, model, tmp_p
 def test_the_build_has_the_cores_flags_caches_and_protection(core, fpu, flags, caches, protection):
     told = board_files(mine((0x20000000, 320), core=core, fpu=fpu), None)["board.cmake"]
     assert f"set(MCUFORMER_CPU {flags} -mfloat-abi=hard -mthumb" in told
+    # GCC has no macro that tells an M7 (kernels/cortex_m/target.h).
+    assert (" -DMCUFORMER_CORTEX_M7)" in told) == (core == "cortex-m7")
     assert f"set(MCUFORMER_CACHES {caches})\n" in told
     assert f"set(MCUFORMER_PROTECTION {protection})\n" in told
     assert (SUPPORT_FOLDER / f"board/protection_{protection}.cc").is_file()
