@@ -53,7 +53,8 @@ class TaskSettings:
         score: How a space is scored.
         population: Subnets a generation.
         generations: Generations after the first.
-        search_recipe: How supernets are trained.
+        search_recipe: How supernets are trained. Where it distils, their subnets follow the teacher
+            that is given.
         train_epochs: Epochs of the chosen subnet in float.
         train_recipe: How, also while it is trained quantized. Where it distils, the supernet's
             largest subnet teaches, or the teacher that is given.
@@ -125,7 +126,8 @@ def run_task(
         progress: Called with (what is being done, done, total).
         seed: Of all random choices; the data's batches have their own.
         settings: How much work to do.
-        teacher: A network, images to logits, that the chosen subnet follows besides the labels.
+        teacher: A network, images to logits, that the chosen subnet follows besides the labels, and
+            the supernets' subnets where their recipe distils.
 
     Returns:
         The report, which is also in ``report.json``.
@@ -149,7 +151,7 @@ def run_task(
         begun=project.exists() and any(project.iterdir()),
         advice=f"Finish that run, remove {project} to start anew, or give another out.",
     )
-    supernet, evolution = _search(data, budget, project, progress, seed, settings)
+    supernet, evolution = _search(data, budget, project, progress, seed, settings, teacher)
     subnet = supernet.extract(evolution.best_architecture())
     if settings.train_recipe.distillation_weight and teacher is None:
         teacher = supernet.extract(supernet.largest)
@@ -218,6 +220,7 @@ def _search(
     progress: Progress,
     seed: int,
     settings: TaskSettings,
+    teacher: tf_keras.Model | None,
 ) -> tuple[Supernet, SubnetEvolution]:
     spaces = SpaceEvolution(
         settings.space,
@@ -231,6 +234,7 @@ def _search(
         budget,
         settings=settings.score,
         recipe=settings.search_recipe,
+        teacher=teacher if settings.search_recipe.distillation_weight else None,
         seed=seed,
         report=progress,
         directory=project,

@@ -16,6 +16,7 @@ from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings
+from mcuformer_tflm.task import flow
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.flow import TaskSettings, run_task
 
@@ -99,6 +100,22 @@ def test_run_of_other_data_or_options_is_refused_by_its_fields(unfinished, chang
         )  # fmt: skip
     assert f" {field}" in str(refusal.value)
     assert f"remove {unfinished / 'unfinished-run'} to start anew" in str(refusal.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_supernets_follow_the_teacher_where_their_recipe_distils(tmp_path, monkeypatch, share):
+    given = []
+
+    def tuner(*arguments, **options):
+        given.append(options["teacher"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flow, "SupernetTuner", tuner)
+    recipe, network = TrainingRecipe(distillation_weight=share), teacher()
+    settings = dataclasses.replace(SETTINGS, search_recipe=recipe)
+    with pytest.raises(KeyboardInterrupt):
+        run_task(task_data(), BUDGET, tmp_path, quiet, 0, settings, teacher=network)
+    assert given == [network if share else None]
 
 
 def test_unfinished_run_goes_on_to_the_model_of_a_whole_one(tmp_path):
