@@ -150,6 +150,27 @@ class Machine:
         self.stack_bytes = _STACK_SIZE - (len(left) - len(left.lstrip(b"\x5a"))) - len(spilled)
         return sum(self._blocks[block] * count for block, count in self._ran.items())
 
+    def reads_beside(self, function: str, *arguments: Any) -> list[str]:
+        """Runs a function as ``call`` does, slowly; tells its reads beside its arguments."""
+        import unicorn
+
+        read: set[tuple[int, int]] = set()
+        hook = self._uc.hook_add(
+            unicorn.UC_HOOK_MEM_READ,
+            lambda uc, access, address, size, value, _: read.add((address, size)),
+            begin=_HEAP, end=_STACK - _STACK_SIZE - 1,
+        )  # fmt: skip
+        try:
+            self.call(function, *arguments)
+        finally:
+            self._uc.hook_del(hook)
+        laid = [(start, start + len(data)) for start, data, _ in self._laid]
+        return [
+            f"{size} bytes at {address:#x}"
+            for address, size in sorted(read)
+            if not any(start <= address and address + size <= end for start, end in laid)
+        ]
+
     def executed(self) -> Counter[bytes]:
         """Returns how often each block of code ran in the last call, by its bytes."""
         result: Counter[bytes] = Counter()

@@ -26,7 +26,7 @@ from on_cortex_m import BUILDS, assert_equals_twin, run, scratch
 from mcuformer_tflm.custom_ops.reference.dot import pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected, scratch_bytes
-from mcuformer_tflm.emulator.machine import Buffer, Struct
+from mcuformer_tflm.emulator.machine import Buffer, Struct, emulated_machine
 from mcuformer_tflm.keras_models.exceptions import PlanError
 from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.verifier import verify_plan
@@ -113,6 +113,22 @@ def test_rows_of_every_number_of_steps_equal_the_twin(bits, steps):
             wanted, FULLY_CONNECTED, params(4, width, 5, 3), layers(packed, bits), x,
             scratch_of(4, width), Buffer(np.zeros_like(wanted)),
         )  # fmt: skip
+
+
+# One step and more, an M7's loop for long rows, whose steps load ahead, and 4 bits.
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+@pytest.mark.parametrize(("bits", "width"), [(8, 4), (8, 40), (8, 192), (8, 228), (4, 8), (4, 40)])
+def test_products_read_nothing_beyond_what_they_were_given(core, bits, width):
+    rng = np.random.default_rng(0)
+    _, _, packed = layer(rng, 4, width, bits)
+    given = [layers(packed, bits), int8(rng, 4, width), scratch_of(4, width),
+             Buffer(np.zeros((4, 4), np.int8))]  # fmt: skip
+    machine = emulated_machine(core)
+    assert machine.reads_beside(FULLY_CONNECTED, params(4, width, 4, 3), *given) == []
+    # It would tell: the last weights are not given to the kernel.
+    short = [np.ascontiguousarray(packed[0].reshape(-1)[:-4]), *packed[1:]]
+    given[0] = layers(short, bits)
+    assert machine.reads_beside(FULLY_CONNECTED, params(4, width, 4, 3), *given) != []
 
 
 @pytest.mark.parametrize("at_a_time", BLOCK_TOKENS_MET)
