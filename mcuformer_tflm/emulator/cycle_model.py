@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mcuformer_tflm.emulator.toolchain import find_tool
@@ -29,10 +29,6 @@ _BETWEEN = b"\xfb\xde" * 4
 def estimated_cycles(executed: Mapping[bytes, int], core: str) -> float:
     """Returns the cycles of blocks of code, each taken as often as it ran.
 
-    Some instructions are given to the model in a form that it takes: loads and stores that move
-    their base without this, conditional ones without their condition, calls as jumps, and
-    loads and stores of several registers one by one, two a cycle at best.
-
     Args:
         executed: How often each block ran, by its Thumb-2 code.
         core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
@@ -41,6 +37,26 @@ def estimated_cycles(executed: Mapping[bytes, int], core: str) -> float:
         EmulatorError: If llvm-mca refuses the code.
         ToolchainError: If llvm-mca or the cross compiler is not installed.
     """
+    (cycles,) = estimated_cycles_by_part([executed], core)
+    return cycles
+
+
+def estimated_cycles_by_part(parts: Sequence[Mapping[bytes, int]], core: str) -> list[float]:
+    """Returns what ``estimated_cycles`` does for each part of a program, in one run of llvm-mca.
+
+    Some instructions are given to the model in a form that it takes: loads and stores that move
+    their base without this, conditional ones without their condition, calls as jumps, and
+    loads and stores of several registers one by one, two a cycle at best.
+
+    Args:
+        parts: How often each block ran in it, by its Thumb-2 code.
+        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
+
+    Raises:
+        EmulatorError: If llvm-mca refuses the code.
+        ToolchainError: If llvm-mca or the cross compiler is not installed.
+    """
+    blocks = list(dict.fromkeys(block for part in parts for block in part))
     tool = shutil.which("llvm-mca")
     if tool is None:
         raise ToolchainError(
@@ -49,7 +65,7 @@ def estimated_cycles(executed: Mapping[bytes, int], core: str) -> float:
         )
     regions = (
         f"@ LLVM-MCA-BEGIN {i}\n" + "\n".join(_plain(block)) + f"\n@ LLVM-MCA-END {i}\n"
-        for i, block in enumerate(_disassembled(list(executed)))
+        for i, block in enumerate(_disassembled(blocks))
     )
     architecture = "thumbv8m.main" if core == "cortex-m33" else "thumbv7em"
     result = subprocess.run(
@@ -58,12 +74,10 @@ def estimated_cycles(executed: Mapping[bytes, int], core: str) -> float:
         input="".join(regions), capture_output=True, text=True, check=False,
     )  # fmt: skip
     cycles = re.findall(r"^Total Cycles:\s+(\d+)", result.stdout, re.M)
-    if len(cycles) != len(executed) or result.stderr:
+    if len(cycles) != len(blocks) or result.stderr:
         raise EmulatorError(f"llvm-mca refused code of {core}: {result.stderr[-500:]}")
-    return sum(
-        int(total) / _ITERATIONS * count
-        for total, count in zip(cycles, executed.values(), strict=True)
-    )
+    once = {block: int(total) / _ITERATIONS for block, total in zip(blocks, cycles, strict=True)}
+    return [sum(once[block] * count for block, count in part.items()) for part in parts]
 
 
 def _disassembled(blocks: list[bytes]) -> Iterator[list[str]]:

@@ -35,6 +35,7 @@ class FirmwareCount:
             cache is modelled.
         external_by_operator: Those of each operator's function, in order of execution.
         executed: How often each block of code ran, by its bytes.
+        executed_by_operator: Those of each operator's function, in order of execution.
     """
 
     instructions: int
@@ -44,6 +45,7 @@ class FirmwareCount:
     external_bytes_read: int
     external_by_operator: dict[str, int]
     executed: Counter[bytes]
+    executed_by_operator: dict[str, Counter[bytes]]
 
 
 def count_inference(
@@ -114,6 +116,7 @@ def count_inference(
     if machine.reg_read(registers.UC_ARM_REG_R0) & 0xFF != 1:
         raise EmulatorError(f"{image.name} refused to run on {core}.")
     left = bytes(machine.mem_read(bottom, top - bottom))
+    ran = counter.executed()
     return FirmwareCount(
         counter.total,
         {name: counter.by_start[start] for start, name in starts.items()},
@@ -121,7 +124,8 @@ def count_inference(
         np.frombuffer(bytes(machine.mem_read(output, output_bytes)), np.int8).copy(),
         sum(counter.loaded.values()),
         {name: counter.loaded[start] for start, name in starts.items()},
-        counter.executed(),
+        sum(ran.values(), Counter()),
+        {name: ran[start] for start, name in starts.items()},
     )
 
 
@@ -132,7 +136,7 @@ class _Counter:
         self.loaded = dict(self.by_start)
         self._machine, self._run, self._current = machine, run, run
         self._sizes: dict[tuple[int, int], int] = {}
-        self._ran: Counter[tuple[int, int]] = Counter()
+        self._ran: Counter[tuple[int, int, int]] = Counter()
 
     def count(self, machine: Any, address: int, size: int, _: Any) -> None:
         instructions = self._sizes.get((address, size))
@@ -144,12 +148,13 @@ class _Counter:
             self._current = address
         self.by_start[self._current] += instructions
         self.total += instructions
-        self._ran[address, size] += 1
+        self._ran[self._current, address, size] += 1
 
-    def executed(self) -> Counter[bytes]:
-        result: Counter[bytes] = Counter()
-        for block, count in self._ran.items():
-            result[bytes(self._machine.mem_read(*block))] += count
+    def executed(self) -> dict[int, Counter[bytes]]:
+        """Returns how often each block of code ran, by the start of the operator's function."""
+        result: dict[int, Counter[bytes]] = {start: Counter() for start in self.by_start}
+        for (start, address, size), count in self._ran.items():
+            result[start][bytes(self._machine.mem_read(address, size))] += count
         return result
 
     def load(self, machine: Any, access: int, address: int, size: int, value: int, _: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.emulator.arm_boards import emulated
-from mcuformer_tflm.emulator.cycle_model import estimated_cycles
+from mcuformer_tflm.emulator.cycle_model import estimated_cycles_by_part
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.emulation import expected_bytes
@@ -38,6 +38,7 @@ class FirmwareFigures:
         stack_bytes: The most stack in use in one inference, the application's not counted.
         cycles_per_instruction: The board's own, where it is calibrated; else of all code that ran,
             llvm-mca's estimate.
+        cycles_by_operator: Of each operator's function by the same estimate.
         megahertz: The board's clock.
         milliseconds_estimated: The instructions at that clock, no wait for internal flash.
         external_bytes_read: Bytes that instructions loaded from external flash, counted.
@@ -55,6 +56,7 @@ class FirmwareFigures:
     arena_bytes: int
     stack_bytes: int
     cycles_per_instruction: float
+    cycles_by_operator: Mapping[str, float]
     megahertz: int
     milliseconds_estimated: float
     external_bytes_read: int
@@ -89,9 +91,7 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         placement = export_firmware(model, target, project)
         image = build_project(project, project / "build", MCUFORMER_EMULATED=True)
         count = _count(interpreter, image.elf, target.core, picture)
-    cpi = target.cycles_per_instruction
-    if cpi is None:
-        cpi = estimated_cycles(count.executed, target.core) / count.instructions
+    cycles, by_operator = _estimate(count, target)
     wait = None
     if placement.external_bytes:
         if not target.external_bytes_per_second:
@@ -109,13 +109,25 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         constant_bytes=image.constant_bytes,
         arena_bytes=placement.arena_bytes,
         stack_bytes=count.stack_bytes,
-        cycles_per_instruction=cpi,
+        cycles_per_instruction=cycles / count.instructions,
+        cycles_by_operator=by_operator,
         megahertz=target.megahertz,
-        milliseconds_estimated=round(count.instructions * cpi / target.megahertz / 1000, 2),
+        milliseconds_estimated=round(cycles / target.megahertz / 1000, 2),
         external_bytes_read=count.external_bytes_read,
         external_by_operator=count.external_by_operator,
         milliseconds_external_flash_estimated=None if wait is None else round(wait, 1),
     )
+
+
+def _estimate(count: FirmwareCount, board: Board) -> tuple[float, dict[str, float]]:
+    """Returns the cycles of the inference and of each operator's function."""
+    if board.cycles_per_instruction is not None:
+        each = board.cycles_per_instruction
+        by_operator = {name: each * number for name, number in count.by_operator.items()}
+        return each * count.instructions, by_operator
+    parts = [count.executed, *count.executed_by_operator.values()]
+    total, *cycles = estimated_cycles_by_part(parts, board.core)
+    return total, dict(zip(count.executed_by_operator, cycles, strict=True))
 
 
 def _count(

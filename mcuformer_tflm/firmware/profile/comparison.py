@@ -189,7 +189,7 @@ def compare(
             code=operator.code,
             instructions=figures.by_operator[function],
             external_bytes=figures.external_by_operator[function],
-            cycles_estimated=figures.by_operator[function] * figures.cycles_per_instruction
+            cycles_estimated=figures.cycles_by_operator[function]
             + figures.external_by_operator[function] * per_byte,
             cycles=float(cycles),
         )

@@ -28,6 +28,7 @@ from mcuformer_tflm.convert.graph import Graph
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
 from mcuformer_tflm.emulator.firmware_counter import count_inference
+from mcuformer_tflm.emulator.machine import count_instructions
 from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool
 from mcuformer_tflm.firmware.build import build_project
@@ -227,6 +228,9 @@ def test_counted_inference_repeats_and_sums_over_operators(
     assert counts[0].instructions == counts[1].instructions
     assert list(counts[0].by_operator) == functions
     assert 0.95 < sum(counts[0].by_operator.values()) / counts[0].instructions <= 1
+    for function, blocks in counts[0].executed_by_operator.items():
+        again = sum(count_instructions(block) * times for block, times in blocks.items())
+        assert again == counts[0].by_operator[function]
 
 
 @pytest.mark.slow
