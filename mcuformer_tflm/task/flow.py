@@ -32,6 +32,7 @@ from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.project_origin import keep_origin, validation_origin
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
+from mcuformer_tflm.task.arena import arena_to_spend
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.report import Report
 
@@ -176,7 +177,8 @@ def run_task(
         teacher=teacher,
         checkpoint=project / "quantized.npz",
     )
-    model = convert(quantized, labels)
+    arena = arena_to_spend(budget, quantized.architecture)
+    model = convert(quantized, labels, arena_budget=arena)
 
     interpreter = MicroInterpreter(model)
     test_images, test_classes = data.test
@@ -267,7 +269,7 @@ def _origin(
 ) -> Origin:
     # Neither labels nor test images: what is kept does not depend on them.
     limits = dataclasses.asdict(budget)
-    del limits["name"]
+    del limits["name"], limits["board"]
     return {
         "search": data_origin(data.search),
         "train": data_origin(data.train),

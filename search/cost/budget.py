@@ -38,6 +38,7 @@ class Budget:
         banks: Bytes of further regions of SRAM, which a plan over all of them may use where the
             first alone is too small.
         quantization: How networks will be quantized; their bytes depend on it.
+        board: Whose memories they are, where they are a board's.
     """
 
     arena: int
@@ -46,6 +47,7 @@ class Budget:
     _: dataclasses.KW_ONLY
     banks: tuple[int, ...] = ()
     quantization: QuantizationConfig = INT8
+    board: Board | None = None
 
     def __post_init__(self) -> None:
         """Checks what the memory model relies on.
@@ -62,6 +64,8 @@ class Budget:
         banks = tuple(checked_whole("banks", size, least=0) for size in banks)
         object.__setattr__(self, "banks", banks)
         checked_type("quantization", self.quantization, QuantizationConfig)
+        if self.board is not None:
+            checked_type("board", self.board, Board)
 
     @classmethod
     def of_board(
@@ -90,7 +94,9 @@ class Budget:
         first, *others = regions
         flash = max(0, board.flash_budget - code_bytes(board.core))
         banks = tuple(size for size in others if size > 0)
-        return cls(first, flash, board.name, banks=banks, quantization=quantization)
+        return cls(
+            first, flash, board.name, banks=banks, quantization=quantization, board=board
+        )  # fmt: skip
 
     @property
     def sram(self) -> int:
