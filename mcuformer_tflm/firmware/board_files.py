@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS, emulated
 from mcuformer_tflm.firmware.protection import ARMV8M, arena_alignment, cover, memories
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
 from mcuformer_tflm.search.board import CORES, Board
 
@@ -19,7 +19,7 @@ _CACHES = ("cortex-m7",)
 _WRITTEN = "Written by `mcuformer firmware` for {}; written again, it is replaced."
 
 
-def board_files(board: Board, start_up: Path | None) -> dict[str, str]:
+def board_files(board: Board, start_up: AnyPath | None) -> dict[str, str]:
     """Returns the files of a project that a board alone decides, by path.
 
     ``board.cmake`` is the board's part of the build, ``board.ld`` its linker script,
@@ -35,6 +35,7 @@ def board_files(board: Board, start_up: Path | None) -> dict[str, str]:
             the memories.
     """
     checked_choice("core", board.core, tuple(CORES))
+    source = None if start_up is None else checked_path("start_up", start_up)
     _check_vectors(board)
     alignment = arena_alignment(board)
     try:
@@ -44,7 +45,7 @@ def board_files(board: Board, start_up: Path | None) -> dict[str, str]:
     except (ConfigError, EmulatorError) as error:
         twin, why_not = None, str(error)
     files = {
-        "board.cmake": _cmake(board, start_up, why_not),
+        "board.cmake": _cmake(board, source, why_not),
         "board.ld": _linker_script(board, alignment, ""),
         "board_shape.h": _header(board, []),
     }
@@ -56,7 +57,7 @@ def board_files(board: Board, start_up: Path | None) -> dict[str, str]:
     return files
 
 
-def find_start_up(board: Board, folder: Path) -> Path | None:
+def find_start_up(board: Board, folder: AnyPath) -> Path | None:
     """Returns the source that runs first after reset on a board.
 
     Args:
@@ -73,8 +74,9 @@ def find_start_up(board: Board, folder: Path) -> Path | None:
         if not os.path.isfile(source):
             raise ConfigError(f"start_up of {board.name} is {str(source)!r}, which is no file.")
         return source
-    names = sorted(path.stem for path in folder.glob("*.cc"))
-    return folder / f"{checked_choice(f'start_up of {board.name}', board.start_up, names)}.cc"
+    sources = checked_path("folder", folder)
+    names = sorted(path.stem for path in sources.glob("*.cc"))
+    return sources / f"{checked_choice(f'start_up of {board.name}', board.start_up, names)}.cc"
 
 
 def _interrupts(board: Board) -> int:
