@@ -253,7 +253,12 @@ class Architecture:
 
 
 def takes_patches(stem: Stem, patch_size: int) -> bool:
-    """Whether a stem makes tokens of patches of a size."""
+    """Whether a stem makes tokens of patches of a size.
+
+    Raises:
+        ConfigError: If there is no such stem.
+    """
+    checked_choice("stem", stem, get_args(Stem))
     return stem == "patch" or patch_size in conv_stem.PATCH_SIZES
 
 

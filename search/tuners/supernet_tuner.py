@@ -41,7 +41,7 @@ from mcuformer_tflm.search.tuners.search_tuner import SearchTuner
 
 __all__ = ["ScoreSettings", "SupernetTuner"]
 
-Start = Literal["structured", "random"]
+Start = Literal["random", "structured"]
 
 
 class SupernetTuner(SearchTuner):
@@ -60,8 +60,8 @@ class SupernetTuner(SearchTuner):
         settings: How a space is scored.
         recipe: How supernets are trained.
         memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
-        start: First weights of attention: ``"structured"`` (``initialise_attention``), or
-            ``"random"``, as of all other layers.
+        start: First weights of attention: ``"random"``, as of all other layers, or
+            ``"structured"`` (``initialise_attention``), which suits long training and many heads.
         teacher: A network, images to logits, whose probabilities all subnets follow besides the
             labels; the recipe's ``distillation_weight`` is its share. It must not have learnt from
             the validation data.
@@ -87,7 +87,7 @@ class SupernetTuner(SearchTuner):
         settings: ScoreSettings | None = None,
         recipe: TrainingRecipe | None = None,
         memory: Memory = "arena",
-        start: Start = "structured",
+        start: Start = "random",
         teacher: tf_keras.Model | None = None,
         seed: int = 0,
         strategy: tf.distribute.Strategy | None = None,

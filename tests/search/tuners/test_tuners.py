@@ -303,10 +303,10 @@ def first_weights(folder, **options):
     return _Begun.supernet
 
 
-def test_attention_of_a_supernet_starts_with_structure_unless_it_shall_not(tmp_path):
+def test_attention_of_a_supernet_starts_with_structure_where_it_shall(tmp_path):
     structured, same, random = (
-        first_weights(tmp_path / str(run), start=start)
-        for run, start in enumerate(("structured", "structured", "random"))
+        first_weights(tmp_path / str(run), **options)
+        for run, options in enumerate(({"start": "structured"}, {"start": "structured"}, {}))
     )
     layers, others = structured.blocks[0], random.blocks[0]
     assert np.ptp(layers["attention"].relative_bias) > 1
@@ -325,9 +325,9 @@ def test_project_of_before_there_was_a_choice_is_gone_on_with_as_it_was_begun(fi
     del state["configuration"]["start"], state["configuration"]["teacher"]
     path.write_text(json.dumps(state))
     options = {"starts": 1, "steps": 1, "epochs": 2}
-    space_tuner(tmp_path / "copy", start="random", **options)
+    space_tuner(tmp_path / "copy", **options)
     with pytest.raises(ConfigError, match="start is random there and structured here"):
-        space_tuner(tmp_path / "copy", **options)
+        space_tuner(tmp_path / "copy", start="structured", **options)
 
 
 def test_new_pair_begins_with_what_the_nearest_one_has_learnt(tmp_path):
