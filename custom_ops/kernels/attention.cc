@@ -35,6 +35,13 @@ struct Layout {
   size_t values, scores, queries, blocks, ranks, stage, size;
 };
 
+// Keys 1 and 2 of four change places in blocks of logits and in values, so that logits of two keys,
+// which are computed together, lie side by side.
+constexpr int PlaceOf(int key) { return (key & ~3) | (key & 1) << 1 | (key >> 1 & 1); }
+[[gnu::always_inline]] constexpr int LogitIndex(int row, int key) {
+  return (key & ~1) * kBlockTokens + 2 * row + (key & 1);  // BlockIndex(row, PlaceOf(key))
+}
+
 // Stores for MultiplyBlock: packed weights, of which a key is a unit and a value a column.
 struct ToKeys {
   template <typename Rescale>
@@ -60,7 +67,7 @@ struct ToKeys {
 struct ToValues {
   template <typename Rescale>
   void operator()(int token, int channel, int32_t sum, const Rescale& rescale) const {
-    values[PackedWeightIndex(channel, first + token, tokens)] =
+    values[PackedWeightIndex(channel, PlaceOf(first + token), tokens)] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
   }
 #ifdef MCUFORMER_CORTEX_M_DSP
@@ -143,7 +150,7 @@ struct ToLogits {
   void operator()(int row, int key, int32_t sum, const Rescale& rescale) const {
     const int32_t logit =
         bias == nullptr ? rescale(sum) : SumSaturated(rescale(sum), bias->Of(row, key));
-    logits[BlockIndex(row, key)] = Saturate<int16_t>(logit);
+    logits[LogitIndex(row, key)] = Saturate<int16_t>(logit);
   }
 #ifdef MCUFORMER_CORTEX_M_DSP
   static constexpr bool kHasRoomForPair = true;
@@ -157,15 +164,21 @@ struct ToLogits {
         (bias != nullptr && starts[0] == nullptr)) {
       return call.weights;
     }
+    // Of a single column the biases lie side by side, as those of a single row.
+    const bool is_column = params.grid_columns == 1;
+    const int columns = is_column ? params.grid_rows : params.grid_columns;
+    const int rows = is_column ? 1 : params.grid_rows;
     int row = 0, column = patch;
-    for (; column >= params.grid_columns && column > 0; column -= params.grid_columns) ++row;
+    for (; column >= columns && column > 0; column -= columns) ++row;
     constexpr int kBytes = sizeof(int16_t);
-    const int offset = row * (2 * params.grid_columns - 1) + column;
+    const int offset = row * (2 * columns - 1) + column;
+    const int right = -1 - shift;
+    const bool fits = (RoundUp(params.head_dim, kStepOfInt8) << 14 >> right) < INT16_MAX;
     return McuformerMultiplyToLogits(
-        call, logits + BlockIndex(0, key),
-        static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1), -shift, starts[0], starts[1],
-        starts[2], starts[3], kBytes * offset, kBytes * (offset - column + params.grid_columns),
-        params.grid_rows - row, kBytes * params.grid_columns);
+        call, logits + LogitIndex(0, key),
+        static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1),
+        fits ? right : INT32_MIN + right, starts[0], starts[1], starts[2], starts[3],
+        kBytes * offset, kBytes * (offset - column + columns), rows - row, kBytes * columns);
   }
 #endif
   const AttentionParams& params;
@@ -176,10 +189,8 @@ struct ToLogits {
 // What a row's sum of exponentials comes to: probabilities in 2^-15 are exponentials times inverse
 // over 2^(power + 1), rounded.
 struct Inverse {
-  explicit Inverse(uint32_t sum) : power(BitWidth(sum) - 1) {
-    const uint32_t normalised = power >= 15 ? sum >> (power - 15) : sum << (15 - power);
-    inverse = (uint32_t{1} << 31) / normalised;
-  }
+  [[gnu::always_inline]] explicit Inverse(uint32_t sum)
+      : power(BitWidth(sum) - 1), inverse((uint32_t{1} << 31) / (sum << (31 - power) >> 16)) {}
   int power;
   uint32_t inverse;
 };
@@ -188,7 +199,7 @@ struct Inverse {
 void Normalise(int tokens, const Inverse& by, int16_t* row) {
   const uint32_t half = uint32_t{1} << by.power;
   for (int i = 0; i < tokens; ++i) {
-    int16_t* value = row + BlockIndex(0, i);
+    int16_t* value = row + LogitIndex(0, i);
     const uint32_t scaled = (static_cast<uint16_t>(*value) * by.inverse + half) >> (by.power + 1);
     *value = static_cast<int16_t>(scaled - (scaled >> 15));  // 2^15 is the greatest
   }
@@ -201,26 +212,32 @@ void Normalise(int tokens, const Inverse& by, int16_t* row) {
 void SoftmaxOfFour(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
   const int steps = RoundUp(tokens, kStepOfInt8) / kStepOfInt8, all = steps * kStepOfInt8;
   for (int i = tokens; i < all; ++i) {
-    int16_t* missing = block + BlockIndex(0, i);
+    int16_t* missing = block + LogitIndex(0, i);
     for (int row = 0; row < kBlockTokens; ++row) missing[2 * row] = INT16_MIN;
   }
   int32_t sums[kBlockTokens];  // of two rows at a time; before, their greatest
   McuformerGreatestOfFour(block, steps, sums);
   McuformerExponentialsOfTwo(block, steps, exp_table, sums);
   if (rows > 2) McuformerExponentialsOfTwo(block + 4, steps, exp_table, sums + 2);
-  const int16_t* missing = block + BlockIndex(0, all - 1);
+  const int16_t* missing = block + LogitIndex(0, all - 1);
+  const int32_t greatest = exp_table[0];
   int32_t factors[kBlockTokens];
-  bool all_fine = true;
-  for (int row = 0; row < rows; ++row) {
-    if (tokens < all) sums[row] -= (all - tokens) * missing[2 * row];
-    const Inverse by(static_cast<uint32_t>(sums[row]));
+  int32_t least = greatest;
+  for (int row = 0; row < kBlockTokens; ++row) {
+    factors[row] = 0;
+    if (row >= rows) continue;
+    const int32_t sum = sums[row] -= (all - tokens) * missing[2 * row];
+    const Inverse by(static_cast<uint32_t>(sum));
     // Of a table that starts near 2^15, as it should, a sum is greater than 2^14. Then the inverse
     // can be shifted so that of each product the same 30 bits are lost, and stays below 2^31.
-    all_fine = all_fine && sums[row] > 1 << 14;
-    factors[row] = all_fine ? static_cast<int32_t>(by.inverse << (29 - by.power)) : 0;
+    if (sum < least) least = sum;
+    factors[row] = static_cast<int32_t>(by.inverse << (29 - by.power));
+    // A probability of 2^15, which is one too much, has only zeros beside it, which stay 0.
+    if (sum == greatest && MultiplyHighRounded(sum << 3, factors[row]) == 1 << 16) {
+      factors[row] -= factors[row] >> 15;
+    }
   }
-  for (int row = rows; row < kBlockTokens; ++row) factors[row] = 0;
-  if (all_fine) return McuformerProbabilitiesOfFour(block, steps, factors);
+  if (least > 1 << 14) return McuformerProbabilitiesOfFour(block, steps, factors);
   for (int row = 0; row < rows; ++row) {
     Normalise(tokens, Inverse(static_cast<uint32_t>(sums[row])), block + 2 * row);
   }
@@ -409,12 +426,12 @@ void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* b
   for (int16_t* row = block; row != block + 2 * rows; row += 2) {
     int32_t greatest = INT16_MIN;
     for (int i = 0; i < tokens; ++i) {
-      const int32_t logit = row[BlockIndex(0, i)];
+      const int32_t logit = row[LogitIndex(0, i)];
       if (logit > greatest) greatest = logit;
     }
     uint32_t sum = 0;
     for (int i = 0; i < tokens; ++i) {
-      int16_t* value = row + BlockIndex(0, i);
+      int16_t* value = row + LogitIndex(0, i);
       const int32_t distance = greatest - *value;
       *value = exp_table[distance < kExpTableSize ? distance : kExpTableSize - 1];
       sum += static_cast<uint32_t>(*value);

@@ -63,12 +63,14 @@ constexpr int64_t PositionBiases(const AttentionParams& params) {
 // The parts of the operator that work on up to four queries: `rows`, from `first` on.
 //
 // queries, keys: int8 values of one head, a token block [rows, head_dim] and packed weights
-// [tokens, head_dim]. logits: a token block [rows, tokens].
+// [tokens, head_dim]. logits: a token block [rows, tokens], in which keys 1 and 2 of each four
+// change places.
 void AttentionLogits(const AttentionParams& params, const int16_t* position_bias, int first,
                      int rows, const int16_t* queries, const int8_t* keys, int16_t* logits);
 // Turns the logits of a token block [rows, tokens] into probabilities in 2^-15.
 void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block);
-// values: packed weights [head_dim, tokens]. output: of the head in the first query.
+// values: packed weights [head_dim, tokens], tokens in the order of logits. output: of the head in
+// the first query.
 void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,
                       const int8_t* values, int8_t* output);
 

@@ -65,18 +65,6 @@ Layout LayOut(const ConvStemParams& params) {
   return layout;
 }
 
-// A store for MultiplyBlock: pixels of a stage's output.
-struct ToPixels {
-  template <typename Rescale>
-  void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
-    if (token >= pixels) return;
-    output[token * units + unit] =
-        static_cast<int8_t>(rescale.template To<int8_t>(sum, kConvStemZeroPoint));
-  }
-  int8_t* output;
-  int pixels, units;
-};
-
 // A store for MultiplyBlock: tokens with their positions.
 template <typename T>
 struct ToTokens {
@@ -171,14 +159,22 @@ int GatherPixels(const Stage& stage, const int8_t* const* rows, int first, int8_
   return tokens;
 }
 
+// Where the block starts that holds pixel `first` and those behind it: two or three that are left
+// over have some before them computed once more, since four cost less. One alone costs least.
+int BlockStart(int first, int columns) {
+  const int left = columns - first;
+  return columns >= kBlockTokens && left > 1 && left < kBlockTokens ? columns - kBlockTokens
+                                                                    : first;
+}
+
 void ConvolveRow(const Stage& stage, const int8_t* const* rows, int8_t* taps, int16_t* block,
                  int8_t* output) {
   const int columns = Half(stage.width);
   for (int first = 0; first < columns; first += kBlockTokens) {
-    const int tokens = GatherPixels(stage, rows, first, taps, block);
-    MultiplyBlock(
-        block, tokens, stage.Values(), stage.units, stage.layer,
-        ToPixels{output + first * stage.units, Least(kBlockTokens, columns - first), stage.units});
+    first = BlockStart(first, columns);
+    const int tokens = Least(GatherPixels(stage, rows, first, taps, block), columns - first);
+    MultiplyBlock(block, tokens, stage.Values(), stage.units, stage.layer,
+                  ToRows{output + first * stage.units, stage.units, kConvStemZeroPoint});
   }
 }
 
@@ -189,15 +185,25 @@ template <typename T>
                                   int16_t* pixels, T* output) {
   const int dim = params.embed_dim, columns = Half(stage.width);
   const PackedLayer projection = stage.NextLayer();
-  const ResidualAdd add({0, position == nullptr ? QuantizedMultiplier{0, 0} : params.position});
+  const bool adds = position != nullptr;
+  const ResidualAdd add({0, adds ? params.position : QuantizedMultiplier{0, 0}});
   for (int first = 0; first < columns; first += kBlockTokens) {
+    first = BlockStart(first, columns);
     const int tokens = GatherPixels(stage, rows, first, reinterpret_cast<int8_t*>(pixels), block);
+    const int count = Least(tokens, columns - first);
     MultiplyBlock(block, tokens, stage.Values(), stage.units, stage.layer,
                   ToBlock{pixels, kConvStemZeroPoint});
-    MultiplyBlock(
-        pixels, tokens, stage.units, dim, projection,
-        ToTokens<T>{position == nullptr ? nullptr : position + first * dim, output + first * dim,
-                    Least(kBlockTokens, columns - first), dim, add, params.output_zero_point});
+    const int8_t* added = adds ? position + first * dim : nullptr;
+    T* target = output + first * dim;
+    if constexpr (sizeof(T) == 1) {
+      if (adds) {
+        MultiplyBlock(pixels, count, stage.units, dim, projection,
+                      ToResidual<T>{added, target, dim, add, params.output_zero_point});
+        continue;
+      }
+    }
+    MultiplyBlock(pixels, tokens, stage.units, dim, projection,
+                  ToTokens<T>{added, target, count, dim, add, params.output_zero_point});
   }
 }
 

@@ -101,10 +101,29 @@ Normaliser NormaliserOf(const LayerNormParams& params, const Moments& moments) {
           static_cast<int32_t>(inverse >> (23 - params.normalised_bits))};
 }
 
+inline int32_t Centred(int32_t x, const Normaliser& by) {
+  return static_cast<int32_t>(static_cast<uint32_t>(x) * by.factor + by.offset);
+}
+
 inline int8_t Normalise(int32_t x, const Normaliser& by, int16_t gamma, int32_t beta) {
-  const int32_t centred = static_cast<int32_t>(static_cast<uint32_t>(x) * by.factor + by.offset);
-  const int32_t normalised = MultiplyHighRounded(centred, by.inverse);
+  const int32_t normalised = MultiplyHighRounded(Centred(x, by), by.inverse);
   return SaturateInt8(MultiplyAddHigh(normalised, gamma, beta) >> 8);
+}
+
+// Two values.
+template <typename T>
+inline void NormalisePair(const T* x, const Normaliser& by, const int16_t* gamma,
+                          const int32_t* beta, int8_t* y) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  const int32_t both = LoadWord(gamma);
+  const int32_t first = MultiplyHighRounded(Centred(x[0], by), by.inverse);
+  const int32_t second = MultiplyHighRounded(Centred(x[1], by), by.inverse);
+  y[0] = SaturateInt8(__smlawb(first, both, beta[0]) >> 8);
+  y[1] = SaturateInt8(__smlawt(second, both, beta[1]) >> 8);
+#else
+  y[0] = Normalise(x[0], by, gamma[0], beta[0]);
+  y[1] = Normalise(x[1], by, gamma[1], beta[1]);
+#endif
 }
 
 }  // namespace
@@ -120,8 +139,8 @@ void LayerNorm(const LayerNormParams& params, int tokens, const T* input, const 
     const int32_t* b = beta;
     int8_t* y = output;
     for (; x + kUnroll <= input + width; x += kUnroll, g += kUnroll, b += kUnroll, y += kUnroll) {
-#pragma GCC unroll 8
-      for (int i = 0; i < kUnroll; ++i) y[i] = Normalise(x[i], by, g[i], b[i]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kUnroll; i += 2) NormalisePair(x + i, by, g + i, b + i, y + i);
     }
     for (; x != input + width; ++x, ++g, ++b, ++y) *y = Normalise(*x, by, *g, *b);
   }

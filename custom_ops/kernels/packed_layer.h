@@ -123,7 +123,7 @@ struct Units {
 // Four tokens.
 template <typename Store>
 [[gnu::noinline]] void MultiplyFour(const int16_t* block, int steps, int units, const Units& layer,
-                                    const int32_t* offset, Store store) {
+                                    const int32_t* offset, const Store& store) {
   const int8_t* weights = layer.weights;
   const UnitConstants* constants = layer.constants;
   const int next = layer.next;
@@ -162,7 +162,7 @@ template <typename Store>
 // One token of a block.
 template <typename Store>
 [[gnu::noinline]] void MultiplyOne(const int16_t* block, int token, int steps, int units,
-                                   const Units& layer, const int32_t* offsets, Store store) {
+                                   const Units& layer, const int32_t* offsets, const Store& store) {
   const bool int4 = kHasInt4 && offsets != nullptr;
   const auto dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
   const int32_t offset = int4 ? offsets[token] : 0;
@@ -198,7 +198,7 @@ inline const InnerLoop4x2& InnerLoopOf(bool int4, [[maybe_unused]] int steps) {
 // token, and so does a last unit alone, unless the store has room for the one that is missing.
 template <typename Store>
 [[gnu::noinline]] void MultiplyPairs(const int16_t* block, int steps, int units, const Units& layer,
-                                     const int32_t* offsets, Store store) {
+                                     const int32_t* offsets, const Store& store) {
   const bool int4 = kHasInt4 && offsets != nullptr;
   const InnerLoop4x2& loop = InnerLoopOf(int4, steps);
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
@@ -243,7 +243,7 @@ inline void Int4Offsets(const int16_t* block, int tokens, int width, int32_t* of
 // offset: of 4-bit weights, else null.
 template <typename Store>
 inline void Multiply(const int16_t* block, int tokens, int width, int units, const Units& layer,
-                     const int32_t* offset, Store store) {
+                     const int32_t* offset, const Store& store) {
   const bool int4 = kHasInt4 && offset != nullptr;
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int steps = RoundUp(width, step) / step;

@@ -91,7 +91,7 @@ namespace packed_layer {
 // Multiply, once for each kind of store.
 template <typename Store>
 [[gnu::noinline]] void MultiplyRows(const int16_t* block, int tokens, int width, int units,
-                                    const Units& layer, const int32_t* offset, Store store) {
+                                    const Units& layer, const int32_t* offset, const Store& store) {
   Multiply(block, tokens, width, units, layer, offset, store);
 }
 

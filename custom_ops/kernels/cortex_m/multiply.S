@@ -81,7 +81,7 @@
   .size \name\()Next, . - \name\()Next
 .endm
 
-  INNER_LOOP McuformerInt8, STEP_INT8, INT8_STEP_BYTES, 8
+  INNER_LOOP McuformerInt8, STEP_INT8, INT8_STEP_BYTES, 16
 #ifndef MCUFORMER_INT8_WEIGHTS_ONLY
   INNER_LOOP McuformerInt4, STEP_INT4, INT4_STEP_BYTES, 4
 #endif
@@ -214,18 +214,25 @@
   NEXT_CONSTANTS
 .endm
 
-.macro STORE_ROWS store, bytes
+// Both units of a token lie side by side and are stored at once.
+.macro STORE_ROWS bytes
+  .if \bytes == 1
+  STORE_FOUR_ROWS strh, #8, #8
+  .else
+  STORE_FOUR_ROWS str.w, #16, #16
+  .endif
+.endm
+
+.macro STORE_FOUR_ROWS store, at, bits
+  bfi r4, r8, \at, \bits
+  bfi r5, r9, \at, \bits
+  bfi r6, r10, \at, \bits
+  bfi r7, r11, \at, \bits
+  add r12, r2, r3
   \store r4, [r0]
-  \store r8, [r0, #\bytes]
-  add r12, r0, r2
-  \store r5, [r12]
-  \store r9, [r12, #\bytes]
-  add r12, r0, r3
-  \store r6, [r12]
-  \store r10, [r12, #\bytes]
-  add r12, r12, r2
-  \store r7, [r12]
-  \store r11, [r12, #\bytes]
+  \store r5, [r0, r2]
+  \store r6, [r0, r3]
+  \store r7, [r0, r12]
 .endm
 
 .macro LOOK_UP
@@ -250,7 +257,7 @@
   .endif
   ldr r0, [sp, #OUTPUT]
   ldrd r2, r3, [sp, #TO_TOKEN]
-  STORE_ROWS strb, 1
+  STORE_ROWS 1
   ldrd r2, r3, [sp, #ADVANCE]
   add r0, r0, r2
   strd r3, r2, [sp, #ADVANCE]
@@ -262,7 +269,8 @@
   MULTIPLY_TO_ROWS McuformerMultiplyToRows, 0
   MULTIPLY_TO_ROWS McuformerMultiplyToRowsByTable, 1
 
-// int8 into packed weights of which a token is a column: four tokens of two units are two words.
+// int8 into packed weights of which a token is a column, in the order of logits: four tokens of two
+// units are two words.
   FUNCTION McuformerMultiplyToColumns
   ENTER
 1:
@@ -272,14 +280,13 @@
   SATURATE 8
   ldr r0, [sp, #OUTPUT]
   ldr r2, [sp, #TO_PAIR]
-  strb r4, [r0]
-  strb r5, [r0, #1]
-  strb r6, [r0, #2]
-  strb r7, [r0, #3]
-  strb r8, [r0, #4]
-  strb r9, [r0, #5]
-  strb r10, [r0, #6]
-  strb r11, [r0, #7]
+  bfi r4, r6, #8, #8
+  bfi r5, r7, #8, #8
+  pkhbt r4, r4, r5, lsl #16
+  bfi r8, r10, #8, #8
+  bfi r9, r11, #8, #8
+  pkhbt r5, r8, r9, lsl #16
+  strd r4, r5, [r0]
   add r0, r0, r2
   str r0, [sp, #OUTPUT]
   END_PAIR
@@ -318,26 +325,19 @@
   END_PAIR
   .size McuformerMultiplyToBlock, . - McuformerMultiplyToBlock
 
-// Shifts a unit's sums left where its constants want it and no sum is too large; a shift of 0 then
-// remains. Goes back to 9 where this does not serve either.
+// Shifts a unit's sums left, with saturation, where its constants want it; a shift of 0 then
+// remains. Goes back to 9 where the multiplier is none of RescaleDown's.
 .macro SHIFT_UNIT back, s0, s1, s2, s3
-  lsls r0, r2, #1
-  bpl.w 9b
-  cmp r3, #30
-  bgt.w 9b
-  eor r0, \s0, \s0, asr #31
-  .irp sum, \s1, \s2, \s3
-  eor lr, \sum, \sum, asr #31
-  orr r0, r0, lr
-  .endr
-  rsb lr, r3, #30
-  lsrs r0, r0, lr
-  bne.w 9b
-  .irp sum, \s0, \s1, \s2, \s3
-  lsl \sum, \sum, r3
-  .endr
   lsls r2, r2, #1
-  movs r3, #0
+  bpl.w 9b
+  cbz r3, 2f
+1:
+  .irp sum, \s0, \s1, \s2, \s3
+  qadd \sum, \sum, \sum
+  .endr
+  subs r3, r3, #1
+  bne 1b
+2:
   b.w \back
 .endm
 
@@ -358,7 +358,7 @@
 .endm
 
 // Sums with residuals, in rows; what both carry in fractional bits is shifted out.
-.macro MULTIPLY_TO_RESIDUAL name, load, store, bytes
+.macro MULTIPLY_TO_RESIDUAL name, load, bytes
   FUNCTION \name
   ENTER
 1:
@@ -398,7 +398,7 @@
   ldr r0, [sp, #OUTPUT]
   ldr r2, [sp, #TO_TOKEN]
   lsls r3, r2, #1
-  STORE_ROWS \store, \bytes
+  STORE_ROWS \bytes
   adds r0, #2 * \bytes
   str r0, [sp, #OUTPUT]
   END_PAIR
@@ -409,44 +409,27 @@
   .size \name, . - \name
 .endm
 
-  MULTIPLY_TO_RESIDUAL McuformerMultiplyToResidual8, ldrsb, strb, 1
-  MULTIPLY_TO_RESIDUAL McuformerMultiplyToResidual16, ldrsh, strh, 2
+  MULTIPLY_TO_RESIDUAL McuformerMultiplyToResidual8, ldrsb, 1
+  MULTIPLY_TO_RESIDUAL McuformerMultiplyToResidual16, ldrsh, 2
 
-// Logits: four queries by pairs of keys, which share RescaleDown's constants. The bias of a query
-// and the key at the offset r12 comes from where the query's biases start.
-.macro LOGIT sum, bias
-  add \sum, \sum, \sum, asr #31
-  asrs \sum, \sum, r3
-  adc \sum, \sum, \bias
-.endm
-
-.macro BIASED_LOGIT sum, start
-  ldrsh lr, [\start, r12]
-  LOGIT \sum, lr
-.endm
-
-// Behind a row of patches the offset leaps to where the next one starts; behind the last it stays,
-// since the second key of a pair may be missing.
-.macro NEXT_ROW back
-  ldr lr, [sp, #ROWS]
-  subs lr, lr, #1
-  str lr, [sp, #ROWS]
-  sub r12, r12, #2
-  beq \back
-  ldr lr, [sp, #ROW_BYTES]
-  add r12, r12, lr
-  add lr, lr, r12
-  str lr, [sp, #ROW_END]
-  b \back
+// Logits: four queries by pairs of keys, which share RescaleDown's constants. A pair of a query is a
+// word, to which the biases of the query and both keys are added: they lie side by side, at the
+// offset r12 from where the query's biases start, unless a row of patches ends between them.
+.macro PAIRS_OF_LOGITS
+  pkhbt r4, r4, r8, lsl #16
+  pkhbt r5, r5, r9, lsl #16
+  pkhbt r6, r6, r10, lsl #16
+  pkhbt r7, r7, r11, lsl #16
 .endm
 
   FUNCTION McuformerMultiplyToLogits
   push {r0-r3}
   push {r4-r11, lr}
-  ldr r3, [sp, #STARTS]
-  adr r2, 2f
-  cbnz r3, 3f
+  ldr r3, [sp, #FRACTION + 4]
   adr r2, 7f
+  cmp r3, #0
+  blt 3f
+  adr r2, 2f
 3:
   FINISH_AT_R2
 1:
@@ -455,47 +438,76 @@
   ldr pc, [sp, #FIRST_STEP]
   .balign 4
 2:
+  // All fit 16 bits before they are rounded, and so go in pairs from there on.
   ldrd r2, r3, [sp, #FRACTION]
   .irp sum, r4, r5, r6, r7, r8, r9, r10, r11
   smmlar \sum, \sum, r2, \sum
   .endr
-  ldrd r0, r2, [sp, #STARTS]
-  ldr r12, [sp, #OFFSET]
-  BIASED_LOGIT r4, r0
-  BIASED_LOGIT r5, r2
-  ldrd r0, r2, [sp, #STARTS + 8]
-  BIASED_LOGIT r6, r0
-  BIASED_LOGIT r7, r2
-  ldr lr, [sp, #ROW_END]
-  add r12, r12, #2
-  cmp r12, lr
-  beq.w 8f
-5:
-  BIASED_LOGIT r10, r0
-  BIASED_LOGIT r11, r2
-  ldrd r0, r2, [sp, #STARTS]
-  BIASED_LOGIT r8, r0
-  BIASED_LOGIT r9, r2
-  ldr lr, [sp, #ROW_END]
-  add r12, r12, #2
-  cmp r12, lr
-  beq.w 10f
-6:
-  str r12, [sp, #OFFSET]
+  .irp sum, r4, r5, r6, r7, r8, r9, r10, r11
+  add \sum, \sum, \sum, asr #31
+  asr.w \sum, \sum, r3
+  .endr
+  PAIRS_OF_LOGITS
+  mov r3, #0x00010001
+  .irp pair, r4, r5, r6, r7
+  shadd16 \pair, \pair, r3
+  .endr
 4:
-  SATURATE 16
-  STORE_BLOCK
+  add r12, sp, #STARTS
+  ldm r12, {r0, r2, r3, r8, r12}
+  cbz r0, 6f
+  ldr lr, [sp, #ROW_END]
+  add r9, r12, #4
+  cmp r9, lr
+  bge.w 8f
+  str r9, [sp, #OFFSET]
+5:
+  ldr r0, [r0, r12]
+  ldr r2, [r2, r12]
+  ldr r3, [r3, r12]
+  ldr r8, [r8, r12]
+10:
+  qadd16 r4, r4, r0
+  qadd16 r5, r5, r2
+  qadd16 r6, r6, r3
+  qadd16 r7, r7, r8
+6:
+  ldr r0, [sp, #OUTPUT]
+  stm r0!, {r4-r7}
+  str r0, [sp, #OUTPUT]
   END_PAIR
   .balign 4
-7:  // Without biases.
+7:
   ldrd r2, r3, [sp, #FRACTION]
+  adds r3, #1  // its lowest byte counts
   RESCALE_BY #0, r4, r5, r6, r7
   RESCALE_BY #0, r8, r9, r10, r11
+  SATURATE 16
+  PAIRS_OF_LOGITS
   b.w 4b
 8:
-  NEXT_ROW 5b
-10:
-  NEXT_ROW 6b
+  // A row ends behind the pair, or between its keys; r10: the offset where the next row starts.
+  // Behind the last one, where the second key of a pair may be missing, it is the last key's.
+  ldr r11, [sp, #ROWS]
+  sub r10, lr, #2
+  subs r11, r11, #1
+  str r11, [sp, #ROWS]
+  itt ne
+  ldrne r11, [sp, #ROW_BYTES]
+  addne r10, r10, r11
+  add r11, r10, r11
+  str r11, [sp, #ROW_END]
+  str r10, [sp, #OFFSET]
+  cmp r9, lr
+  beq.w 5b
+  add r9, r10, #2
+  str r9, [sp, #OFFSET]
+  .irp start, r0, r2, r3, r8
+  ldrh lr, [\start, r12]
+  ldrh \start, [\start, r10]
+  orr \start, lr, \start, lsl #16
+  .endr
+  b.w 10b
   .size McuformerMultiplyToLogits, . - McuformerMultiplyToLogits
 
 // What C++ needs to know of the loops: InnerLoop4x2 in cortex_m/multiply.h.
@@ -513,7 +525,7 @@
   .size \name, . - \name
 .endm
 
-  DESCRIBE McuformerInt8, INT8_STEP_BYTES, 8, 0
+  DESCRIBE McuformerInt8, INT8_STEP_BYTES, 16, 0
 #ifdef MCUFORMER_CORTEX_M7
   DESCRIBE McuformerLongInt8, LONG_STEP_BYTES, 8, 1
 #endif

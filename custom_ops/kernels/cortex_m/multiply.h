@@ -56,7 +56,8 @@ const int8_t* McuformerMultiplyToRowsByTable(MultiplyCall call, int8_t* output, 
                                              int to_token, int to_half, int advance, int then,
                                              const int8_t* table);
 
-// int8 into packed weights of which a token is a column, pairs of units to_pair bytes apart.
+// int8 into packed weights of which a token is a column, in the order of logits: tokens 1 and 2 of
+// four change places. Pairs of units lie to_pair bytes apart.
 const int8_t* McuformerMultiplyToColumns(MultiplyCall call, int8_t* output, int32_t zero_point,
                                          int to_pair);
 
@@ -73,10 +74,12 @@ const int8_t* McuformerMultiplyToResidual16(MultiplyCall call, void* output, int
                                             int to_token, const void* residual, int32_t factor,
                                             int32_t offset, int32_t multiplier);
 
-// Logits of four queries into a token block; the call has no constants, since all keys share
-// these: twice the multiplier without its top bit, and the shift to the right. The biases of a
-// query are int16 from `start` on, in lines of row_bytes that overlap by one; the first start is
-// null where there are none. offset is 0, row_end row_bytes.
+// Logits of four queries into a token block, two keys of a query side by side; the call has no
+// constants, since all keys share these: twice the multiplier without its top bit, and the shift to
+// the right, less 1, with the top bit set unless every logit fits 16 bits at that shift, without
+// its bias. The biases of a query are int16 from `start` on, in lines of row_bytes that
+// overlap by one; the first start is null where there are none. offset is that of the first key,
+// row_end where its row ends, rows how many there are from it on.
 const int8_t* McuformerMultiplyToLogits(MultiplyCall call, int16_t* output, int32_t fraction,
                                         int32_t right, const int16_t* start0, const int16_t* start1,
                                         const int16_t* start2, const int16_t* start3, int offset,

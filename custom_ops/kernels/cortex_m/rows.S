@@ -114,9 +114,8 @@
 .macro PROBABILITIES pair, factor
   smlawb lr, \factor, \pair, r12
   smlawt \pair, \factor, \pair, r12
-  usat lr, #15, lr, asr #14
-  usat \pair, #15, \pair, asr #14
-  pkhbt \pair, lr, \pair, lsl #16
+  asr.w lr, lr, #14
+  pkhbt \pair, lr, \pair, lsl #2
 .endm
 
 .macro PROBABILITIES_OF_FOUR
