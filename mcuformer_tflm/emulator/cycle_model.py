@@ -19,7 +19,7 @@ from mcuformer_tflm.keras_models.exceptions import EmulatorError, ToolchainError
 
 # Rounds of a block: enough for a figure that more would change by less than a hundredth.
 _ITERATIONS = 100
-_BRANCH = re.compile(r"(b[a-z]{0,2}|bl|cbn?z)\s")
+_BRANCH = re.compile(r"(b(eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al|l)?|cbn?z)\s")
 _MULTIPLE = re.compile(r"(v?)(ldm|stm|push|pop)")
 # Between blocks: udf #251, which no compiler writes, as often as an IT behind which a block ends
 # may make the next instructions conditional.
