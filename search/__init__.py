@@ -1,7 +1,8 @@
 """Search spaces, boards, what a network costs, and keras-tuner's oracles and tuners.
 
 - Spaces and boards: ``SearchSpace`` and the ready ones, ``Board``, ``get_board``.
-- What a network costs before it exists: ``Budget``, ``summary`` and the ``..._bytes``.
+- What a network costs before it exists: ``Budget``, ``summary``, ``estimate_cost`` and
+  the ``..._bytes``.
 - Oracles, who decide: ``SpaceEvolution``, ``SubnetEvolution``, ``RandomSubnets``, ``GridSubnets``.
 - Tuners, who measure: ``SupernetTuner`` and ``SubnetTuner``.
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from mcuformer_tflm.search.build import build_supernet
     from mcuformer_tflm.search.cost.activation_memory import arena_bytes, fits_regions
     from mcuformer_tflm.search.cost.budget import Budget
+    from mcuformer_tflm.search.cost.instructions import num_instructions
     from mcuformer_tflm.search.cost.memory import code_bytes, eq5_bytes, flash_bytes, weight_bytes
+    from mcuformer_tflm.search.cost.milliseconds import CostEstimate, estimate_cost
     from mcuformer_tflm.search.cost.model_file import model_bytes
     from mcuformer_tflm.search.cost.summary import summary
     from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
@@ -45,6 +48,7 @@ _HOMES = {
     "PERSON_SPACE": "space",
     "Board": "board",
     "Budget": "cost.budget",
+    "CostEstimate": "cost.milliseconds",
     "GridSubnets": "oracles.subnet_baselines",
     "RandomSubnets": "oracles.subnet_baselines",
     "ScoreSettings": "tuners.scoring",
@@ -58,10 +62,12 @@ _HOMES = {
     "build_supernet": "build",
     "code_bytes": "cost.memory",
     "eq5_bytes": "cost.memory",
+    "estimate_cost": "cost.milliseconds",
     "fits_regions": "cost.activation_memory",
     "flash_bytes": "cost.memory",
     "get_board": "board",
     "model_bytes": "cost.model_file",
+    "num_instructions": "cost.instructions",
     "summary": "cost.summary",
     "weight_bytes": "cost.memory",
 }
@@ -74,6 +80,7 @@ __all__ = [
     "PERSON_SPACE",
     "Board",
     "Budget",
+    "CostEstimate",
     "GridSubnets",
     "RandomSubnets",
     "ScoreSettings",
@@ -87,10 +94,12 @@ __all__ = [
     "build_supernet",
     "code_bytes",
     "eq5_bytes",
+    "estimate_cost",
     "fits_regions",
     "flash_bytes",
     "get_board",
     "model_bytes",
+    "num_instructions",
     "summary",
     "weight_bytes",
 ]

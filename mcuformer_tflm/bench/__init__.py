@@ -1,7 +1,7 @@
 """Benchmarks: each suite is a module of that name with ``run(progress) -> list[Row]``."""
 
 SUITES: tuple[str, ...] = (
-    "accuracy", "figure3", "firmware", "kernels", "memory", "operators", "pretrained",
+    "accuracy", "cost", "figure3", "firmware", "kernels", "memory", "operators", "pretrained",
     "quantization", "search",
 )  # fmt: skip
 # Those that draw a picture.

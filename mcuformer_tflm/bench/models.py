@@ -10,6 +10,7 @@ import numpy as np
 from mcuformer_tflm import data as datasets
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
 
 
 def paper_architecture(depth: int = 14) -> Architecture:
@@ -52,7 +53,11 @@ def enlarge(images: np.ndarray, architecture: Architecture) -> np.ndarray:
 
 
 def random_model(
-    architecture: Architecture, images: np.ndarray, seed: int = 1, **options: Any
+    architecture: Architecture,
+    images: np.ndarray,
+    seed: int = 1,
+    quantization: QuantizationConfig = INT8,
+    **options: Any,
 ) -> bytes:
     """Returns a converted network of random weights, its ranges taken from images.
 
@@ -60,6 +65,7 @@ def random_model(
         architecture: The network.
         images: uint8[n, height, width, 1] to calibrate on, enlarged as needed.
         seed: Of the weights.
+        quantization: Of the network.
         options: Of ``convert``.
     """
     import tf_keras
@@ -72,7 +78,7 @@ def random_model(
     for weight in subnet.trainable_weights:
         weight.assign_add(0.02 * rng.standard_normal(weight.shape))
     calibration = datasets.normalise(enlarge(images, architecture))
-    quantized = subnet.quantized_copy([calibration])
+    quantized = subnet.quantized_copy([calibration], quantization)
     labels = [f"class {i}" for i in range(architecture.num_classes)]
     return convert(quantized, labels, **options)
 

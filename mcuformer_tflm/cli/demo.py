@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mcuformer_tflm.cli.options import Board, DataFolder, ResultsFolder
+from mcuformer_tflm.cli.options import Board, DataFolder, Milliseconds, ResultsFolder
 from mcuformer_tflm.cli.outputs import check_writable
 from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
 from mcuformer_tflm.task.terminal import results
@@ -22,6 +22,7 @@ def demo(
     sram_kib: Annotated[
         int | None, typer.Option(min=1, help="Limit the arena to fewer KiB than the board has.")
     ] = None,
+    milliseconds: Milliseconds = None,
     weight_bits: Annotated[int, typer.Option(help="Bits of the blocks' weights: 4 or 8.")] = 8,
     residual_bits: Annotated[int, typer.Option(help="Bits of the residual stream: 8 or 16.")] = 8,
     data_folder: DataFolder = None,
@@ -37,7 +38,9 @@ def demo(
 
     quantization = QuantizationConfig(weight_bits=weight_bits, residual_bits=residual_bits)
     arena = None if sram_kib is None else sram_kib * 1024
-    budget = Budget.of_board(get_board(board), arena, quantization=quantization)
+    budget = Budget.of_board(
+        get_board(board), arena, quantization=quantization, milliseconds=milliseconds
+    )
     data = fashion_mnist(data_folder)
     check_writable(out)
     console = results()

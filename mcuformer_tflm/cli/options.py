@@ -30,3 +30,7 @@ ResultsFolder = Annotated[Path, typer.Option(help="Folder of the results.")]
 Work = Annotated[
     Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
 ]
+Milliseconds = Annotated[
+    float | None,
+    typer.Option("--ms", help="Limit an inference to so many milliseconds, by estimate."),
+]

@@ -19,11 +19,12 @@ def plan(
         Path | None, typer.Option(help="Draw the memory map to this .png or .svg.")
     ] = None,
 ) -> None:
-    """Show where each buffer of a model lies in the arena, and whether a board holds it.
+    """Show where each buffer of a model lies in the arena, what it costs, and whether it fits.
 
     Example: `mcuformer plan build/demo/model.tflite --board stm32f427 --picture map.svg`
     """
     from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
+    from mcuformer_tflm.plan.cost import estimate_graph_cost
     from mcuformer_tflm.plan.picture import draw_plan
     from mcuformer_tflm.plan.planner import plan_memory, read_plan
     from mcuformer_tflm.plan.schedule import describe_schedule
@@ -48,6 +49,9 @@ def plan(
         f"% below the plan. Arena in TFLM, Cortex-M (computed): {arena:,} bytes; under TFLM's own "
         f"planner {cortex_m_arena_bytes(graph, memory_map, planner='tflm'):,}."
     )
+    estimate = estimate_graph_cost(graph, target)
+    if estimate is not None:
+        console.print(f"One inference on {target.name}: {estimate.text}.")
     if picture is not None:
         draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)
         console.print(f"Memory map drawn to {picture}", soft_wrap=True)

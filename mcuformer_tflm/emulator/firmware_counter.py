@@ -49,7 +49,13 @@ class FirmwareCount:
 
 
 def count_inference(
-    image: Path, core: str, picture: np.ndarray, output_bytes: int, operators: list[str]
+    image: Path,
+    core: str,
+    picture: np.ndarray,
+    output_bytes: int,
+    operators: list[str],
+    *,
+    loads: bool = True,
 ) -> FirmwareCount:
     """Runs ``mcuformer_run`` of an image once.
 
@@ -61,6 +67,7 @@ def count_inference(
         picture: int8 pixels.
         output_bytes: Bytes of logits.
         operators: Names of the operators' functions, in order.
+        loads: Whether bytes from external flash are counted, which takes several times as long.
 
     Raises:
         DataError: If the picture is not int8.
@@ -96,7 +103,7 @@ def count_inference(
     run = symbols["mcuformer_run_rows"] & ~1
     counter = _Counter(machine, starts, run)
     machine.hook_add(unicorn.UC_HOOK_BLOCK, counter.count)
-    if reads_external:  # such a hook makes every load slower
+    if reads_external and loads:  # such a hook makes every load slower
         machine.hook_add(
             unicorn.UC_HOOK_MEM_READ, counter.load, begin=outside.start, end=outside.stop - 1
         )

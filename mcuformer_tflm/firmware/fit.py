@@ -8,18 +8,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from mcuformer_tflm.firmware.source import constant_tensors
 from mcuformer_tflm.keras_models.exceptions import BudgetError
-from mcuformer_tflm.plan.constant_reads import times_read
+from mcuformer_tflm.plan.cost import bytes_read, constant_tensors, stored_constants
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import plan_memory, read_plan
 from mcuformer_tflm.search.board import Board, all_boards
+from mcuformer_tflm.search.cost.flash_reads import code_reserve, external_indices, stored_bytes
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
-# Kept free of flash for the program and the calls of its operators, and of RAM for stack, guards
-# and variables. The build says what they really take; a test holds it below.
-CODE_RESERVE = 32 * 1024
-OPERATOR_RESERVE = 192
+# Kept free of RAM for stack, guards and variables, as ``code_reserve`` is of flash for the program.
+# The build says what they really take; a test holds it below.
 STACK_BYTES = 4096
 RAM_RESERVE = STACK_BYTES + 4096
 # Around the arena, where it has a region of SRAM to itself.
@@ -35,7 +33,7 @@ class Placement:
         external: Constants, by tensor, in external flash.
         internal_bytes: Bytes of constants in internal flash.
         external_bytes: Bytes of constants in external flash.
-        external_bytes_read: Bytes that an inference reads of them, estimated (``times_read``).
+        external_bytes_read: Bytes that an inference reads of them, estimated (``plan.cost``).
     """
 
     plan: MemoryPlan
@@ -87,8 +85,8 @@ def place_model(graph: ModelGraph, board: Board) -> Placement:
 
 def estimated_bytes_read(graph: ModelGraph, external: Collection[int]) -> int:
     """Returns the bytes that an inference reads of constants, by tensor: an estimate."""
-    sizes, times = _sizes(graph), times_read(graph)
-    return sum(sizes[i] * times[i] for i in external)
+    read = bytes_read(graph)
+    return sum(read[index] for index in external)
 
 
 def _plan(graph: ModelGraph, board: Board) -> tuple[MemoryPlan, str]:
@@ -126,24 +124,19 @@ def spread_constants(graph: ModelGraph, board: Board) -> tuple[frozenset[int], s
     Returns:
         Those, by tensor, that go to external flash, and what is over, or an empty text.
     """
-    sizes, times = _sizes(graph), times_read(graph)
-    code = CODE_RESERVE + OPERATOR_RESERVE * len(graph.operators)
-    room = board.flash - code
-    external = set()
-    for index in sorted(sizes, key=lambda i: (-times[i], sizes[i])):
-        if sizes[index] <= room:
-            room -= sizes[index]
-        else:
-            external.add(index)
+    sizes, tensors = _sizes(graph), constant_tensors(graph)
+    code = code_reserve(len(graph.operators))
+    chosen = external_indices(stored_constants(graph), board.flash - code)
+    external = frozenset(tensors[position] for position in chosen)
     outside = sum(sizes[i] for i in external)
     if outside <= board.external_flash:
-        return frozenset(external), ""
+        return external, ""
     total = sum(sizes.values()) + code
-    return frozenset(external), (
+    return external, (
         f"Flash: {total:,} bytes ({sum(sizes.values()):,} of constants, {code:,} kept "
         f"for the program) of {board.flash_budget:,}: {total - board.flash_budget:,} bytes over."
     )
 
 
 def _sizes(graph: ModelGraph) -> dict[int, int]:
-    return {i: -(-graph.tensors[i].size // 16) * 16 for i in constant_tensors(graph)}
+    return {index: stored_bytes(graph.tensors[index].size) for index in constant_tensors(graph)}

@@ -9,6 +9,7 @@ import numpy as np
 from mcuformer_tflm.firmware.operators import EMITTERS
 from mcuformer_tflm.firmware.step import Step, address, arena_name, comment, unique_identifiers
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.plan.cost import constant_tensors
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
 from mcuformer_tflm.tflite.model_graph import ModelGraph
@@ -39,12 +40,6 @@ class ModelSource:
     shape: str
     assembly: str
     constants: bytes
-
-
-def constant_tensors(graph: ModelGraph) -> list[int]:
-    """Returns the constants that operators read, by tensor, in the order of their first use."""
-    used = [index for operator in graph.operators for index in operator.inputs]
-    return [i for i in dict.fromkeys(used) if i >= 0 and graph.tensors[i].constant]
 
 
 def operator_functions(graph: ModelGraph) -> list[str]:

@@ -18,7 +18,7 @@ from mcuformer_tflm.task.terminal import results
 
 
 def task_parser(description: str | None, board: str, out: str) -> argparse.ArgumentParser:
-    """Returns a parser of ``--data``, ``--board``, ``--out``, ``--seed`` and ``--smoke``.
+    """Returns a parser of ``--data``, ``--board``, ``--ms``, ``--out``, ``--seed``, ``--smoke``.
 
     Args:
         description: The example's docstring.
@@ -31,6 +31,9 @@ def task_parser(description: str | None, board: str, out: str) -> argparse.Argum
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
         "--board", type=_board, default=board, help="a known board's name, or its .toml file"
+    )
+    parser.add_argument(
+        "--ms", type=float, help="limit an inference to so many milliseconds, by estimate"
     )
     parser.add_argument("--out", type=Path, default=Path(out), help="folder of the results")
     parser.add_argument("--seed", type=int, default=0)
@@ -62,7 +65,7 @@ def run_and_print(
         settings: How much work to do, if it is no smoke run.
         teacher: As for ``run_task``.
     """
-    budget = Budget.of_board(arguments.board)
+    budget = Budget.of_board(arguments.board, milliseconds=arguments.ms)
     console = results()
     console.print(
         f"{', '.join(data.labels[:20])} for {budget}, seed {arguments.seed}", soft_wrap=True

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import tf_keras
 
@@ -18,12 +19,14 @@ from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, wei
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.plan.cost import estimate_graph_cost
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
 from mcuformer_tflm.runtime.accuracy import accuracies
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.instructions import is_counted
 from mcuformer_tflm.search.cost.memory import eq5_bytes
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
@@ -35,6 +38,7 @@ from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetT
 from mcuformer_tflm.task.arena import arena_to_spend
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.report import Report
+from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 MODEL_FILE = "model.tflite"
 REPORT_FILE = "report.json"
@@ -198,6 +202,7 @@ def run_task(
         flash_budget_bytes=budget.flash,
         seconds=round(time.monotonic() - start, 1),
         seed=seed,
+        **_estimates(interpreter.graph, budget),
     )
     partial = out / "partial"
     partial.mkdir(parents=True, exist_ok=True)
@@ -213,6 +218,20 @@ def run_task(
     project.rename(out / _FINISHED)
     shutil.rmtree(out / _FINISHED, ignore_errors=True)
     return report
+
+
+def _estimates(graph: ModelGraph, budget: Budget) -> dict[str, Any]:
+    limit: dict[str, Any] = {"milliseconds_budget": budget.milliseconds}
+    board = budget.board
+    if board is None or not is_counted(board.core):
+        return limit
+    estimate = estimate_graph_cost(graph, board)
+    if estimate is None:
+        return limit
+    return limit | {
+        "instructions_estimated": estimate.instructions,
+        "milliseconds_estimated": estimate.milliseconds,
+    }
 
 
 def _search(
@@ -268,14 +287,12 @@ def _origin(
     teacher: tf_keras.Model | None,
 ) -> Origin:
     # Neither labels nor test images: what is kept does not depend on them.
-    limits = dataclasses.asdict(budget)
-    del limits["name"], limits["board"]
     return {
         "search": data_origin(data.search),
         "train": data_origin(data.train),
         "quantized": data_origin(data.quantized),
         "validation": validation_origin(data.validation),
-        "budget": limits,
+        "budget": budget.limits,
         "seed": seed,
         "settings": dataclasses.asdict(settings) | {"space": settings.space.to_dict()},
         "teacher": None if teacher is None else weights_origin(teacher),

@@ -31,6 +31,10 @@ class Report:
         flash_budget_bytes: Flash of the board less our operators' code.
         seconds: Duration of the run.
         seed: Of all random choices.
+        instructions_estimated: Of one inference of the firmware; None where the board's core is
+            not known.
+        milliseconds_estimated: Likewise, at the board's clock; None where that is not known.
+        milliseconds_budget: The limit given, or None.
     """
 
     board: str
@@ -49,6 +53,10 @@ class Report:
     flash_budget_bytes: int
     seconds: float
     seed: int
+    _: dataclasses.KW_ONLY
+    instructions_estimated: int | None = None
+    milliseconds_estimated: float | None = None
+    milliseconds_budget: float | None = None
 
     def write(self, path: AnyPath) -> None:
         """Writes the report as JSON."""
@@ -69,6 +77,13 @@ class Report:
         table.add_row("arena in TFLM, this machine (measured)", f"{self.arena_bytes_host:,}", "")
         table.add_row("  of either the planned head", f"{self.head_bytes:,}", "")
         table.add_row("flash bytes (.tflite)", f"{self.flash_bytes:,}", flash)
+        if self.instructions_estimated is not None:
+            instructions = f"{self.instructions_estimated:,}"
+            table.add_row("instructions of an inference (estimate)", instructions, "")
+        if self.milliseconds_estimated is not None:
+            limit = "" if self.milliseconds_budget is None else f"{self.milliseconds_budget:,g}"
+            milliseconds = f"{self.milliseconds_estimated:,.1f}"
+            table.add_row("milliseconds of an inference (estimate)", milliseconds, limit)
         table.add_row("Eq. 5 of the paper (its own accounting)", f"{self.eq5_bytes:,}", "")
         table.add_row("seconds", f"{self.seconds:.0f}", "")
         return table

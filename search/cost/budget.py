@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
+from typing import Any
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
+    checked_real,
     checked_type,
     checked_whole,
     entries,
@@ -21,7 +25,9 @@ from mcuformer_tflm.search.cost.activation_memory import (
     arena_content,
     fits_regions,
 )
+from mcuformer_tflm.search.cost.instructions import core_costs
 from mcuformer_tflm.search.cost.memory import code_bytes, flash_bytes
+from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
 
 _ALIGNMENT = 16
@@ -29,7 +35,7 @@ _ALIGNMENT = 16
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """Bytes that a model may take.
+    """Bytes that a model may take, and time.
 
     Attributes:
         arena: Bytes of SRAM in one region, where TFLM's arena lies.
@@ -38,7 +44,9 @@ class Budget:
         banks: Bytes of further regions of SRAM, which a plan over all of them may use where the
             first alone is too small.
         quantization: How networks will be quantized; their bytes depend on it.
-        board: Whose memories they are, where they are a board's.
+        milliseconds: What one inference may take by ``estimate_cost``; None sets no limit.
+        board: Whose memories they are, where they are a board's, and whose core and clock count for
+            estimates; needed with ``milliseconds``.
     """
 
     arena: int
@@ -47,13 +55,15 @@ class Budget:
     _: dataclasses.KW_ONLY
     banks: tuple[int, ...] = ()
     quantization: QuantizationConfig = INT8
+    milliseconds: float | None = None
     board: Board | None = None
 
     def __post_init__(self) -> None:
         """Checks what the memory model relies on.
 
         Raises:
-            ConfigError: If a field is no such value, or bytes are negative.
+            ConfigError: If a field is no such value, bytes are negative, or the time of an
+                inference cannot be told.
         """
         for field in ("arena", "flash"):
             object.__setattr__(self, field, checked_whole(field, getattr(self, field), least=0))
@@ -64,8 +74,26 @@ class Budget:
         banks = tuple(checked_whole("banks", size, least=0) for size in banks)
         object.__setattr__(self, "banks", banks)
         checked_type("quantization", self.quantization, QuantizationConfig)
+        if self.milliseconds is not None:
+            limit = checked_real("milliseconds", self.milliseconds, open_below=True)
+            object.__setattr__(self, "milliseconds", limit)
+            self._check_clock()
         if self.board is not None:
             checked_type("board", self.board, Board)
+
+    def _check_clock(self) -> None:
+        if self.board is None:
+            raise ConfigError(
+                f"milliseconds is {self.milliseconds}, but there is no board, whose clock would "
+                "tell them. Use Budget.of_board, or give board."
+            )
+        board = checked_type("board", self.board, Board)
+        if board.megahertz is None:
+            raise ConfigError(
+                f"milliseconds is {self.milliseconds}, but megahertz of board {board.name} are not "
+                "known; give the board its clock."
+            )
+        core_costs(board.core)
 
     @classmethod
     def of_board(
@@ -74,6 +102,7 @@ class Budget:
         arena: int | None = None,
         *,
         quantization: QuantizationConfig = INT8,
+        milliseconds: float | None = None,
     ) -> Budget:
         """Returns a board's budget: all its SRAM, and its flash less our operators' code.
 
@@ -81,9 +110,11 @@ class Budget:
             board: The board, its name, or its TOML file (docs/own-board.md).
             arena: Limits the SRAM further, its regions in order, in bytes.
             quantization: How networks will be quantized.
+            milliseconds: What one inference may take, by ``estimate_cost``.
 
         Raises:
-            ConfigError: If there is no such board, or ``arena`` is no number of bytes.
+            ConfigError: If there is no such board, ``arena`` is no number of bytes, or time is
+                limited on a board whose clock is not known.
         """
         board = get_board(board)
         left = board.sram if arena is None else checked_whole("arena", arena, least=0)
@@ -95,7 +126,8 @@ class Budget:
         flash = max(0, board.flash_budget - code_bytes(board.core))
         banks = tuple(size for size in others if size > 0)
         return cls(
-            first, flash, board.name, banks=banks, quantization=quantization, board=board
+            first, flash, board.name, banks=banks, quantization=quantization,
+            milliseconds=milliseconds, board=board,
         )  # fmt: skip
 
     @property
@@ -104,14 +136,34 @@ class Budget:
         return self.arena + sum(self.banks)
 
     def fits(self, architecture: Architecture, image: Image = "whole") -> bool:
-        """Whether the predicted arena and flash of a network lie within the budget.
+        """Whether the predicted arena, flash and time of a network lie within the budget.
 
         Args:
             architecture: The network.
             image: Whether the arena holds the image or a strip of it.
         """
         flash = flash_bytes(architecture, quantization=self.quantization)
-        return flash <= self.flash and self.holds(architecture, image)
+        if flash > self.flash or not self.holds(architecture, image):
+            return False
+        return self.milliseconds is None or self.time(architecture, image) <= self.milliseconds
+
+    def time(self, architecture: Architecture, image: Image = "whole") -> float:
+        """Returns the estimated milliseconds of an inference; 0 where they are not limited."""
+        if self.milliseconds is None or self.board is None:
+            return 0.0
+        estimate = estimate_cost(
+            architecture, self.board, image=image, quantization=self.quantization
+        )
+        return math.inf if estimate.milliseconds is None else estimate.milliseconds
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """What decides whether a network fits, as JSON has it; time only where it is limited."""
+        fields = dataclasses.asdict(self)
+        del fields["name"]
+        if self.milliseconds is None:
+            del fields["milliseconds"], fields["board"]
+        return json.loads(json.dumps(fields))
 
     def holds(self, architecture: Architecture, image: Image = "whole") -> bool:
         """Whether SRAM is enough: the first region alone, or a plan over all of them."""
@@ -129,4 +181,5 @@ class Budget:
 
     def __str__(self) -> str:
         sram = " + ".join(f"{size:,}" for size in (self.arena, *self.banks))
-        return f"{self.name} ({sram} bytes of arena, {self.flash:,} bytes of flash)"
+        time = "" if self.milliseconds is None else f", {self.milliseconds:,g} ms an inference"
+        return f"{self.name} ({sram} bytes of arena, {self.flash:,} bytes of flash{time})"

@@ -23,7 +23,7 @@ class Fit:
     """A budget, and which memory figure is held against it.
 
     Attributes:
-        budget: Bytes of SRAM and flash.
+        budget: Bytes of SRAM and flash, and milliseconds.
         memory: ``"arena"``: the predicted tensor arena. ``"eq5"``: the paper's Eq. 5, which
             stages weights in SRAM and is no arena; for comparison with the paper only.
     """
@@ -57,12 +57,13 @@ class Fit:
         return flash_bytes(architecture, quantization=self.budget.quantization)
 
     def margin(self, architecture: Architecture) -> float:
-        """Returns the share of SRAM or flash, whichever is less, left; negative: too large."""
+        """Returns the share of SRAM, flash or time, whichever is least, left; negative: none."""
         needed, budget = self.memory_bytes(architecture), self.budget
         divided = self.memory == "arena" and needed > budget.arena and budget.holds(architecture)
         sram = needed / (max(budget.sram, needed) if divided else budget.arena)
         flash = self.flash_bytes(architecture) / budget.flash if budget.flash else math.inf
-        return 1 - max(sram, flash)
+        time = budget.time(architecture) / budget.milliseconds if budget.milliseconds else 0.0
+        return 1 - max(sram, flash, time)
 
     def miss(self, architecture: Architecture) -> str:
         """Returns in words by how much a network is too large."""
@@ -85,17 +86,27 @@ class Fit:
             misses.append(
                 f"flash by {flash - budget.flash:,} bytes ({flash:,} of {budget.flash:,})"
             )
+        if budget.milliseconds is not None and (time := budget.time(architecture)) > (
+            budget.milliseconds
+        ):
+            misses.append(
+                f"time by {time - budget.milliseconds:,.3g} ms (an estimated {time:,.4g} of "
+                f"{budget.milliseconds:,g})"
+            )
         return " and ".join(misses)
 
     def smallest_board(self, architecture: Architecture) -> Board | None:
-        """Returns the known board of least SRAM, then flash, that holds a network."""
+        """Returns the known board of least SRAM, then flash, that holds a network in time."""
+        limit, quantization = self.budget.milliseconds, self.budget.quantization
+        boards = [board for board in all_boards() if limit is None or board.megahertz is not None]
         return min(
             (
                 board
-                for board in all_boards()
-                if Fit(Budget.of_board(board, quantization=self.budget.quantization), self.memory)(
-                    architecture
-                )
+                for board in boards
+                if Fit(
+                    Budget.of_board(board, quantization=quantization, milliseconds=limit),
+                    self.memory,
+                )(architecture)
             ),
             key=lambda board: (board.sram, board.flash_budget),
             default=None,

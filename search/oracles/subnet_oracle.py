@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +30,7 @@ class SubnetOracle(ResumableOracle):
 
     Args:
         space: The space of one supernet (one patch size, one rank ratio), or a whole one.
-        budget: SRAM and flash.
+        budget: SRAM, flash and time.
         memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
         seed: Of all draws.
         worker_timeout: Seconds after which a silent worker's trial is handed out again.
@@ -149,13 +148,9 @@ class SubnetOracle(ResumableOracle):
 
     def configuration(self) -> dict[str, Any]:
         """Returns the arguments that a resumed search must share."""
-        budget = self.fit.budget
         return {
             "space": self.space.to_dict(),
-            "arena": budget.arena,
-            "banks": list(budget.banks),
-            "flash": budget.flash,
-            "quantization": dataclasses.asdict(budget.quantization),
+            **self.fit.budget.limits,
             "memory": self.fit.memory,
             "seed": self.seed - 1,
         }

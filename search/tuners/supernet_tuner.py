@@ -285,10 +285,7 @@ class SupernetTuner(SearchTuner):
         return {
             "settings": dataclasses.asdict(self.settings),
             "recipe": dataclasses.asdict(self.recipe),
-            "arena": self.fit.budget.arena,
-            "banks": list(self.fit.budget.banks),
-            "flash": self.fit.budget.flash,
-            "quantization": dataclasses.asdict(self.fit.budget.quantization),
+            **self.fit.budget.limits,
             "memory": self.fit.memory,
             "start": self.start,
             "teacher": self._taught_by,

@@ -14,7 +14,9 @@ from mcuformer_tflm.search.board import Board, SramRegion, get_board
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.cost.instructions import num_instructions
 from mcuformer_tflm.search.cost.memory import eq5_bytes, flash_bytes, num_macs, num_parameters
+from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.summary import summary
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.subnet_baselines import GridSubnets, RandomSubnets
@@ -39,8 +41,10 @@ CALLS = [
     (RandomSubnets, {**_SUBNETS, "subnets": 4}),
     (GridSubnets, {"space": PAIR, "budget": BUDGET, "memory": "arena", "worker_timeout": 5.0}),
     (ScoreSettings, {"eta": 0.1, "accuracy_samples": 1, "fit_samples": 1}),
-    (Budget, {"arena": 1, "flash": 1, "name": "x", "banks": (1,), "quantization": INT8}),
-    (Budget.of_board, {"board": "stm32f427", "arena": 1000, "quantization": INT8}),
+    (Budget, {"arena": 1, "flash": 1, "name": "x", "banks": (1,), "quantization": INT8,
+              "milliseconds": 5.0, "board": get_board("stm32f427")}),
+    (Budget.of_board, {"board": "stm32f427", "arena": 1000, "quantization": INT8,
+                       "milliseconds": 5.0}),
     (SramRegion, {"name": "sram", "address": 0, "size": 10}),
     (Board, {"name": "x", "core": "cortex-m4", "sram_regions": (REGION,), "flash": 10,
              "external_flash": 0, "flash_address": 1 << 27, "external_flash_address": 1 << 28,
@@ -51,7 +55,11 @@ CALLS = [
     (Fit, {"budget": BUDGET, "memory": "arena"}),
     (Fit(BUDGET).require, {"space": PAIR}),
     (Fit(BUDGET), {"architecture": NET}),
-    (summary, {"architecture": NET, "quantization": INT8}),
+    (summary, {"architecture": NET, "quantization": INT8, "board": "stm32f427"}),
+    (num_instructions, {"architecture": NET, "core": "cortex-m4", "image": "whole",
+                        "quantization": INT8, "kept": (0,), "block_tokens": 8}),
+    (estimate_cost, {"architecture": NET, "board": "stm32f427", "image": "whole",
+                     "quantization": INT8, "kept": (0,), "block_tokens": 8}),
     (arena_bytes, {"architecture": NET, "image": "whole", "quantization": INT8}),
     (flash_bytes, {"architecture": NET, "core": "cortex-m4", "quantization": INT8}),
     (eq5_bytes, {"architecture": NET}),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
 from mcuformer_tflm.task.terminal import results
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.zoo.card import ModelCard
 
 
 def zoo_list() -> None:
@@ -39,3 +42,24 @@ def zoo_list() -> None:
                 f"{card.arena_bytes:,}", f"{card.flash_bytes:,}", f"{card.macs:,}",
             )  # fmt: skip
         console.print(table)
+    models = groups["Models of the zoo"]
+    if models:
+        console.print(_firmware_table(models))
+
+
+def _firmware_table(cards: list[ModelCard]) -> Table:
+    boards = list(dict.fromkeys(board for card in cards for board in card.boards or {}))
+    table = Table(
+        title="One inference of their firmware",
+        caption="instructions, the most of any board's, counted on emulated cores; "
+        "milliseconds are estimates",
+    )
+    table.add_column("model", no_wrap=True)
+    for name in ("instructions", *(f"ms, {board}" for board in boards)):
+        table.add_column(name, justify="right")
+    for card in sorted(cards, key=lambda card: (card.arena_budget, card.name)):
+        figures = card.boards or {}
+        most = max(found.instructions for found in figures.values())
+        times = (f"{figures[board].milliseconds_estimated:,.1f}" for board in boards)
+        table.add_row(card.name, f"{most:,}", *times)
+    return table

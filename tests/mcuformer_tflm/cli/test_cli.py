@@ -22,6 +22,7 @@ from mcuformer_tflm.bench.rows import Row, table
 from mcuformer_tflm.cli import app
 from mcuformer_tflm.emulator.machine import emulated_machine
 from mcuformer_tflm.plan import plan_memory
+from mcuformer_tflm.plan.cost import estimate_graph_cost
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.terminal import buffer_table, plan_map
@@ -79,6 +80,9 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
         out.split()
     )
     assert "It fits stm32f427" in " ".join(out.split())
+    estimate = estimate_graph_cost(read_graph(model_file.read_bytes()), "stm32f427")
+    assert f"One inference on stm32f427: {estimate.text}." in " ".join(out.split())
+    assert estimate.text.endswith("ms (estimates)")
     assert "▓ in place" in out
     assert picture.read_text().lstrip().startswith("<?xml")
 
@@ -91,6 +95,8 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
         (["demo", "--board", "/tmp"], "/tmp: this is a folder; give a board's .toml file"),
         (["demo", "--board", "stm32f764"], "Did you mean stm32f746?"),
         (["demo", "--sram-kib", "1"], "No subnet of this space fits"),
+        (["demo", "--ms", "0.5"], "0.5 ms an inference). The nearest (patch_size 7"),
+        (["demo", "--ms", "0"], "milliseconds is 0.0; it must be a number in (0, inf]"),
         (["demo", "--weight-bits", "2"], "weight_bits is 2; allowed are 4 and 8"),
         (["demo", "--data-folder", "/nowhere"], "apt-get install dataset-fashion-mnist"),
         (["plan", "/nowhere.tflite"], "/nowhere.tflite cannot be read"),
@@ -130,12 +136,21 @@ def test_zoo_list_tells_names_and_figures_whole_in_80_columns(monkeypatch):
     assert status == 0, err
     assert all(cell_len(line) <= 80 for line in out.splitlines())
     assert "bytes: arena in TFLM, Cortex-M; flash of the .tflite" in " ".join(out.split())
-    rows = {words[1]: words for words in map(str.split, out.splitlines()) if words[:1] == ["│"]}
+    lines = [words for words in map(str.split, out.splitlines()) if words[:1] == ["│"]]
+    rows = {words[1]: words for words in reversed(lines)}
+    firmware = {words[1]: words for words in lines}
     for name, card in {**model_cards(), **model_cards(BASELINES)}.items():
         assert rows[name][3::2] == [
             f"{card.float_top1:.2%}", f"{card.int8_top1:.2%}", f"{card.arena_bytes:,}",
             f"{card.flash_bytes:,}", f"{card.macs:,}",
         ]  # fmt: skip
+    assert "milliseconds are estimates" in " ".join(out.split())
+    for name, card in model_cards().items():
+        boards = list(card.boards.values())
+        assert f"{max(board.instructions for board in boards):,}" in firmware[name]
+        assert firmware[name][-2:-8:-2] == [
+            f"{board.milliseconds_estimated:,.1f}" for board in reversed(boards)
+        ]
 
 
 def _functions(commands, path=("mcuformer_tflm", "cli")):

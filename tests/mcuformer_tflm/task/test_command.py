@@ -20,6 +20,11 @@ def test_a_board_is_a_name_or_a_file(given, name):
     assert PARSER.parse_args(["--data", "folder", *given]).board.name == name
 
 
+def test_milliseconds_are_a_number_or_no_limit():
+    assert PARSER.parse_args(["--data", "folder"]).ms is None
+    assert PARSER.parse_args(["--data", "folder", "--ms", "12.5"]).ms == 12.5
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -8,12 +8,15 @@ import pytest
 import tf_keras
 from op_by_op import op_by_op
 
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.training.batches import batches
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings
 from mcuformer_tflm.task import flow
@@ -32,7 +35,9 @@ SETTINGS = TaskSettings(
 )  # fmt: skip
 # Integer operators are not what is tested, and take a while to trace.
 QUICK = QuantizationConfig(integer_operators=False)
-BUDGET = Budget(10**6, 10**6, "roomy", quantization=QUICK)
+BUDGET = Budget(
+    10**6, 10**6, "roomy", quantization=QUICK, milliseconds=1000.0, board=get_board("stm32f746")
+)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (80, 8, 8, 1), np.uint8)
 CLASSES = RNG.integers(0, 3, 80, dtype=np.int32)
@@ -87,6 +92,10 @@ def teacher():
         ({"data": lambda: task_data(classes=changed(CLASSES, 70))}, "validation.classes"),
         ({"seed": 1}, "seed is 0 there and 1 here"),
         ({"budget": dataclasses.replace(BUDGET, arena=9 * 10**5)}, "budget.arena is 1000000"),
+        (
+            {"budget": dataclasses.replace(BUDGET, milliseconds=900)},
+            "budget.milliseconds is 1000.0 there and 900.0 here",
+        ),
         ({"settings": dataclasses.replace(SETTINGS, train_epochs=2)}, "settings.train_epochs is 1"),
         ({"teacher": teacher}, "teacher is None"),
     ],
@@ -126,6 +135,12 @@ def test_unfinished_run_goes_on_to_the_model_of_a_whole_one(tmp_path):
     assert models[0] == models[1]
     assert dataclasses.replace(whole, seconds=0) == dataclasses.replace(cut, seconds=0)
     assert json.loads((tmp_path / "cut" / "report.json").read_text())["seed"] == 0
+    told = estimate_cost(Architecture.from_json(whole.architecture), "stm32f746")
+    assert whole.instructions_estimated == pytest.approx(told.instructions, rel=0.1)
+    assert 0 < whole.milliseconds_estimated < whole.milliseconds_budget == 1000
+    cells = [str(cell) for column in whole.table().columns for cell in column.cells]
+    assert "milliseconds of an inference (estimate)" in cells
+    assert "1,000" in cells
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [
         "memory_map.png", "model.tflite", "report.json", "sqnr.png",
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.memory import code_bytes, eq5_bytes, flash_bytes, num_parameters
+from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.summary import summary
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 
@@ -84,15 +85,26 @@ def test_budget_counts_the_bytes_of_the_chosen_widths():
 def test_summary_has_memory_and_flash_of_every_operator():
     table = summary(FASHION_MNIST_SPACE.smallest())
     assert [column.header for column in table.columns] == [
-        "operator", "live bytes", "weight bytes (flash)",
+        "operator", "live bytes", "weight bytes (flash)", "instructions (estimate)",
     ]  # fmt: skip
     assert table.row_count == 3 * 2 + 4
     assert "Eq. 5" in str(table.caption)
 
 
+def test_summary_estimates_instructions_and_time_on_a_board():
+    network = FASHION_MNIST_SPACE.smallest()
+    table = summary(network, board="stm32h743")
+    told = [int(str(cell).replace(",", "")) for cell in table.columns[-1].cells]
+    assert min(told) > 0
+    estimate = estimate_cost(network, "stm32h743")
+    assert sum(told) == pytest.approx(estimate.instructions, rel=0.01), "but for copying the image"
+    assert f"on stm32h743 {estimate.instructions:,} instructions" in str(table.caption)
+    assert f"{estimate.milliseconds:,.1f} ms (estimates)" in str(table.caption)
+
+
 def test_summary_counts_both_factors_of_low_rank_attention():
     network = Architecture(12, 1, 3, 4, 0.5, 6, 10, (2,), (2.0,), low_rank_attention=True)
-    names, _, weights = (list(column.cells) for column in summary(network).columns)
+    names, _, weights, _ = (list(column.cells) for column in summary(network).columns)
     told = dict(zip(names, weights, strict=True))
     assert told["block_0_attention"] == str(5 * 10 + 3 * 12 * 5)
     assert told["block_0_projection"] == str(5 * 12 + 10 * 5)
