@@ -190,7 +190,7 @@ struct ToLogits {
 // over 2^(power + 1), rounded.
 struct Inverse {
   [[gnu::always_inline]] explicit Inverse(uint32_t sum)
-      : power(BitWidth(sum) - 1), inverse((uint32_t{1} << 31) / (sum << (31 - power) >> 16)) {}
+      : power(BitWidth(sum | 1) - 1), inverse((uint32_t{1} << 31) / (sum << (31 - power) >> 16)) {}
   int power;
   uint32_t inverse;
 };

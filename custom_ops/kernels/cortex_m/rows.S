@@ -41,6 +41,22 @@
   pop {r4-r11, pc}
   .size McuformerWidenFour, . - McuformerWidenFour
 
+// A loop over r1 steps, each of which takes `half` twice: two a round, of which the first one starts
+// in the middle where they are odd.
+.macro TWO_STEPS_A_ROUND half
+  adds r1, #1
+  lsrs r1, r1, #1
+  bcc.w 2f
+1:
+  \half
+  \half
+2:
+  \half
+  \half
+  subs r1, r1, #1
+  bne.w 1b
+.endm
+
 .macro GREATER_PAIRS
   ldm r0!, {r8-r11}
   ssub16 r3, r8, r4
@@ -60,11 +76,7 @@
   mov r5, r4
   mov r6, r4
   mov r7, r4
-1:
-  GREATER_PAIRS
-  GREATER_PAIRS
-  subs r1, r1, #1
-  bne 1b
+  TWO_STEPS_A_ROUND GREATER_PAIRS
   .irp pair, r4, r5, r6, r7
   ror r8, \pair, #16
   ssub16 r3, r8, \pair
@@ -101,11 +113,7 @@
   movs r5, #0
   movs r6, #0
   mov r7, #0x00010001
-1:
-  EXPONENTIALS_OF_TWO
-  EXPONENTIALS_OF_TWO
-  subs r1, r1, #1
-  bne 1b
+  TWO_STEPS_A_ROUND EXPONENTIALS_OF_TWO
   pop {r3}
   strd r5, r6, [r3]
   pop {r4-r10, pc}
@@ -132,11 +140,7 @@
   push {r4-r11, lr}
   ldm r2, {r4-r7}
   mov r12, #1 << 13
-1:
-  PROBABILITIES_OF_FOUR
-  PROBABILITIES_OF_FOUR
-  subs r1, r1, #1
-  bne 1b
+  TWO_STEPS_A_ROUND PROBABILITIES_OF_FOUR
   pop {r4-r11, pc}
   .size McuformerProbabilitiesOfFour, . - McuformerProbabilitiesOfFour
 
