@@ -233,8 +233,8 @@ void SoftmaxOfFour(int tokens, int rows, const int16_t* exp_table, int16_t* bloc
     if (sum < least) least = sum;
     factors[row] = static_cast<int32_t>(by.inverse << (29 - by.power));
     // A probability of 2^15, which is one too much, has only zeros beside it, which stay 0.
-    if (sum == greatest && MultiplyHighRounded(sum << 3, factors[row]) == 1 << 16) {
-      factors[row] -= factors[row] >> 15;
+    if (sum == greatest && MultiplyAddHigh(factors[row], exp_table[0], 1 << 13) >> 14 == 1 << 15) {
+      factors[row] -= (factors[row] >> 16) + (factors[row] >> 17);
     }
   }
   if (least > 1 << 14) return McuformerProbabilitiesOfFour(block, steps, factors);
