@@ -174,6 +174,7 @@ struct ToLogits {
     const int offset = row * (2 * columns - 1) + column;
     const int right = -1 - shift;
     const bool fits = (RoundUp(params.head_dim, kStepOfInt8) << 14 >> right) < INT16_MAX;
+    if (!fits && bias != nullptr) return call.weights;  // saturated once, with the bias
     return McuformerMultiplyToLogits(
         call, logits + LogitIndex(0, key),
         static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1),

@@ -248,7 +248,7 @@ def test_bias_of_every_place_in_a_block_equals_twin(rows, columns, class_token):
 
 # Heads of one step of the inner loop, of two, of several and of more than are unrolled.
 @pytest.mark.parametrize("head_dim", [1, 5, 8, 12, 19, 37])
-@pytest.mark.parametrize("score", [1e-4, 0.004, 30.0])
+@pytest.mark.parametrize("score", [1e-4, 0.004, 0.4, 30.0])
 def test_bias_joins_logits_of_every_head_width_and_scale(head_dim, score):
     rng = np.random.default_rng(head_dim)
     check_relative(rng, 3, 3, False, 1, head_dim, score)
