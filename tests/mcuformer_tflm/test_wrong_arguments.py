@@ -1,10 +1,12 @@
 """Every command and every public function, with each argument wrong in ten ways."""
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import itertools
 import math
+import operator
 import shutil
 import wave
 from pathlib import Path
@@ -22,12 +24,14 @@ from mcuformer_tflm.bench import SUITES
 from mcuformer_tflm.bench.models import random_vit
 from mcuformer_tflm.cli import app
 from mcuformer_tflm.data.speech_features import MFCC_49X10
+from mcuformer_tflm.firmware.source import checksum, operator_names
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
 from mcuformer_tflm.keras_models.pretrained import vit
 from mcuformer_tflm.keras_models.pretrained.vit import IMAGENET_MEAN, IMAGENET_STD
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training import low_rank
 from mcuformer_tflm.referee import referee
+from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo.catalogue import model_path
 
 RECIPES = Path(__file__).parents[2] / "examples" / "zoo"
@@ -48,7 +52,8 @@ GOOD = {
     "model": "good.tflite", "name": "fashion_mnist_16k", "suite": "memory", "board": "stm32f746",
     "recipe": "recipe.toml", "limit": "1", "out": "out", "work": "work", "data": "fashion-mnist",
     "seed": "1", "sram_kib": "300", "weight_bits": "4", "residual_bits": "16", "minutes": "1",
-    "picture": "out/picture.svg", "json_file": "out/rows.json",
+    "picture": "out/picture.svg", "json_file": "out/rows.json", "log": "uart.log",
+    "calibrate": "out/mine.toml",
 }  # fmt: skip
 
 
@@ -60,7 +65,27 @@ def places(tmp_path_factory):
     (folder / "short.tflite").write_bytes(model[: len(model) // 2])
     (folder / "random.bin").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "a folder").mkdir()
+    (folder / "uart.log").write_text("\n".join(_profile_log(model)))
     return folder
+
+
+def _profile_log(model):
+    names = operator_names(read_graph(model))
+    yield from map(
+        _checked,
+        [
+            f"model 0x{checksum(model):08x}, board stm32f746, core cortex-m7, 216 MHz, "
+            f"{len(names)} operators, counted by DWT",
+            "camera 0",
+            *(f"operator {i}, 5 cycles, {name}" for i, name in enumerate(names)),
+            f"total {5 * len(names)}",
+        ],
+    )
+
+
+def _checked(text):
+    line = f"mcuformer profile: {text}"
+    return f"{line} *{functools.reduce(operator.xor, line.encode())}"
 
 
 WRONG = {
@@ -84,6 +109,7 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
 
     for work in (
         "task.demo.run_demo", "zoo.making.make_model", "firmware.emulation.build_project",
+        "firmware.profile.comparison.measure_firmware",
         *(f"bench.{suite}.run" for suite in SUITES),
     ):  # fmt: skip
         module, function = work.rsplit(".", 1)
@@ -145,7 +171,8 @@ def test_command_with_a_wrong_argument_says_so_in_one_paragraph(path, without_wo
             name = parameter.name
             if status == 0 or _REACHED in err:
                 # A place to write to may have any name, and a limit any size.
-                assert name in ("out", "work", "json_file") or kind == "huge", (name, value, err)
+                places = ("out", "work", "json_file", "profile")
+                assert name in places or kind == "huge", (name, value, err)
 
 
 # What is no function, or raises nothing itself.
