@@ -27,9 +27,9 @@ Reads = Mapping[str, float]
 
 # Values that one step of the inner loop multiplies, by the bits of a weight (kernels/dot.h), and
 # steps of a turn (kernels/cortex_m/multiply.S).
-_STEP, _UNROLLED = {8: 4, 4: 8}, 8
+_STEP, _UNROLLED = {8: 4, 4: 8}, {8: 16, 4: 4}
 # From so many steps on an M7 has a loop of its own (kernels/cortex_m/multiply.h).
-_LONG_STEPS = 48
+_LONG_STEPS, _LONG_UNROLLED = 48, 8
 # Columns that a mean adds up at once, and rows that it adds before a sum is widened
 # (kernels/column_sums.h).
 _SUMMED_COLUMNS, _RUN = 4, 256
@@ -238,7 +238,7 @@ class AttentionLoops:
         steps = -(-dim // _STEP[8])
         return {
             f"{name} block": blocks, f"{name} pair": served, "int8 step": served * steps,
-            "int8 turn": served * -(-(steps - 1) // _UNROLLED),
+            "int8 turn": served * -(-(steps - 1) // _UNROLLED[8]),
             f"{name} apart": apart, f"{name} apart's step": apart * steps,
         }  # fmt: skip
 
@@ -583,21 +583,27 @@ class ConvStemLoops:
 
 
 def _convolved(height: int, width: int, channels: int) -> tuple[Loops, int, int]:
-    # What is gathered for a stage, and its blocks of four pixels and of one (GatherPixels).
+    # What is gathered for a stage, its blocks of four pixels, and pixels that are multiplied one by
+    # one (GatherPixels).
     rows, columns = -(-height // 2), -(-width // 2)
     size, words = KERNEL_SIZE * channels, -(-KERNEL_SIZE * channels // 4)
     steps = -(-KERNEL_SIZE * size // 4)
     aligned = channels % 4 == 0
     edge_rows = 1 + (height % 2 if rows > 1 else 0)
-    inside = edge = edge_pixels = ones = 0
+    inside = edge = edge_pixels = blocks = ones = 0
     for first in range(0, columns, BLOCK_TOKENS):
+        # Two or three that are left over have some before them computed once more.
+        if columns >= BLOCK_TOKENS and 1 < columns - first < BLOCK_TOKENS:
+            first = columns - BLOCK_TOKENS
         end = (2 * first + 2 * BLOCK_TOKENS) * channels + (0 if aligned else 4)
         tokens = 1 if first == columns - 1 else BLOCK_TOKENS
         fast = rows - edge_rows if first > 0 and end <= width * channels else 0
         inside += fast
         edge += rows - fast
         edge_pixels += (rows - fast) * tokens
-        ones += rows if tokens == 1 else 0
+        multiplied = min(tokens, columns - first)
+        blocks += rows * (multiplied == BLOCK_TOKENS)
+        ones += rows * multiplied * (multiplied < BLOCK_TOKENS)
     pixel = BLOCK_TOKENS * inside
     found: dict[str, float] = {
         "edge block": edge, "edge pixel": edge_pixels, "edge pixel's step": edge_pixels * steps,
@@ -611,7 +617,7 @@ def _convolved(height: int, width: int, channels: int) -> tuple[Loops, int, int]
             f"unaligned pixel of {min(words, 4)} words": pixel,
             "unaligned pixel's word": pixel * KERNEL_SIZE * (words if words > 3 else 0),
         }  # fmt: skip
-    return found, rows * -(-columns // BLOCK_TOKENS) - ones, ones
+    return found, blocks, ones
 
 
 OperatorLoops = (
@@ -664,9 +670,9 @@ def _product(
 
 def _steps(pairs: int, steps: int, bits: int) -> Loops:
     if bits == 8 and steps >= _LONG_STEPS:
-        turns = -(-(steps - 2) // _UNROLLED)
+        turns = -(-(steps - 2) // _LONG_UNROLLED)
         return {"long pair": pairs, "long step": pairs * steps, "long turn": pairs * turns}
-    turns = -(-(steps - 1) // (_UNROLLED if bits == 8 else _UNROLLED // 2))
+    turns = -(-(steps - 1) // _UNROLLED[bits])
     return {f"int{bits} step": pairs * steps, f"int{bits} turn": pairs * turns}
 
 
