@@ -152,7 +152,7 @@ class SubnetCost:
         kinds = len(self._kinds)
         reserve = np.array([code_reserve(operators) for operators in self._num_operators])
         room = (self._board.flash - reserve)[depth].astype(np.float64)
-        there = np.zeros((kinds + 1, len(outer)), np.float32)  # small whole numbers
+        there = np.zeros((kinds + 1, len(outer)))
         subnet = np.arange(len(outer))
         for kind in blocks:
             there[kind, subnet] += 1
@@ -160,15 +160,16 @@ class SubnetCost:
         bounds = np.searchsorted(outer[order], np.arange(len(self._sizes) + 1))
         for sizes, start, end in zip(self._sizes, bounds, bounds[1:], strict=False):
             chosen = order[start:end]
-            numbers = there[:kinds, chosen].T
-            count = numbers @ sizes.block_count + sizes.outer_count
-            bytes_read = numbers @ sizes.block_read + sizes.outer_read
+            numbers = there[:kinds, chosen]
+            # Not @: BLAS would have threads wait for such small products.
+            count = np.einsum("ks,kn->sn", sizes.block_count, numbers) + sizes.outer_count[:, None]
+            bytes_read = np.einsum("ks,kn->sn", sizes.block_read, numbers)
+            bytes_read += sizes.outer_read[:, None]
             left, found = room[chosen], np.zeros(len(chosen))
-            for index, size in enumerate(sizes.size):
-                here = count[:, index]
-                inside = np.minimum(here, left // size)
-                left = left - inside * size
-                found += bytes_read[:, index] * (1 - inside / np.maximum(here, 1))
+            for size, here, of_them in zip(sizes.size, count, bytes_read, strict=True):
+                inside = np.minimum(here, np.floor(left / size))
+                left -= inside * size
+                found += of_them - of_them * inside / np.maximum(here, 1)
             read[chosen] = np.rint(found)
         return read
 

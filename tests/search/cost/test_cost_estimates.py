@@ -65,7 +65,7 @@ def test_tables_equal_the_estimate_of_one_subnet(space, board, quantization):
 
 def test_a_million_subnets_take_about_a_second():
     space = SearchSpace()
-    tables = SubnetCost(space, "stm32f746")
+    tables = SubnetCost(space, "stm32f746-discovery")
     subnets = EncodedSubnets.sample(space, 100_000, np.random.default_rng(0))
     start = time.process_time()
     tables.evaluate(subnets)
