@@ -7,6 +7,7 @@
 
 #include "kernels/cortex_m/multiply.h"
 #include "kernels/dot.h"
+#include "kernels/dsp.h"
 #include "kernels/fixed_point.h"
 
 namespace mcuformer {
@@ -106,14 +107,40 @@ struct ToResidual {
 
 namespace packed_layer {
 
-// Packed weights and the constants of their units, `next` apart: 0 where all share them. A store
-// counts units from `first` on.
+// Packed weights, as they are or widened by McuformerWidenWeights, of which a step of two units
+// takes so many bytes, and the constants of their units, `next` apart: 0 where all share them. A
+// store counts units from `first` on.
+constexpr int kPackedStep = 8, kWidenedStep = 16;
 struct Units {
   const int8_t* weights;
   const UnitConstants* constants;
   int next;
   int first;
+  int step_bytes = kPackedStep;
 };
+
+// Whether weights of 8 bits are widened where they are staged (kernels/token_blocks.h).
+#ifdef MCUFORMER_CORTEX_M_DSP
+constexpr bool kWidens = true;
+
+// McuformerDot1x2 of widened weights.
+[[gnu::noinline]] inline void Dot1x2Widened(const int16_t* block, const int8_t* weights, int steps,
+                                            int32_t* sums) {
+  constexpr int kPairs = 2 * kBlockTokens;
+  int32_t first = sums[0], second = sums[1];
+  const int16_t* end = block + 2 * kPairs * steps;
+#pragma GCC unroll 2
+  for (; block != end; block += kPairs, weights += 2 * sizeof(int16x2_t)) {
+    const int16x2_t pair = LoadWord(block);
+    first = __smlad(pair, LoadWord(weights), first);
+    second = __smlad(pair, LoadWord(weights + sizeof(int16x2_t)), second);
+  }
+  sums[0] = first;
+  sums[1] = second;
+}
+#else
+constexpr bool kWidens = false;
+#endif
 
 // Not inlined anywhere below, where only 4-bit weights need it.
 [[gnu::noinline]] inline void AddOffset(const int32_t* offset, int32_t* sums) {
@@ -164,11 +191,15 @@ template <typename Store>
 [[gnu::noinline]] void MultiplyOne(const int16_t* block, int token, int steps, int units,
                                    const Units& layer, const int32_t* offsets, const Store& store) {
   const bool int4 = kHasInt4 && offsets != nullptr;
-  const auto dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
+  auto dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
+#ifdef MCUFORMER_CORTEX_M_DSP
+  if (layer.step_bytes == kWidenedStep) dot = Dot1x2Widened;
+#endif
   const int32_t offset = int4 ? offsets[token] : 0;
+  const int pair_bytes = layer.step_bytes * steps;
   const int8_t* weights = layer.weights;
   const UnitConstants* constants = layer.constants;
-  for (int unit = 0; unit < units; unit += 2, weights += 8 * steps) {
+  for (int unit = 0; unit < units; unit += 2, weights += pair_bytes) {
     int32_t sums[2] = {offset, offset};
     dot(block + 2 * token, weights, steps, sums);
     for (int i = 0; i < 2 && unit + i < units; ++i, constants += layer.next) {
@@ -186,12 +217,12 @@ struct HasTunedCode : std::false_type {};
 template <typename Store>
 struct HasTunedCode<Store, std::void_t<decltype(&Store::MultiplyPairs)>> : std::true_type {};
 
-inline const InnerLoop4x2& InnerLoopOf(bool int4, [[maybe_unused]] int steps) {
+inline const InnerLoop4x2& InnerLoopOf(bool int4, bool widened, [[maybe_unused]] int steps) {
   if (kHasInt4 && int4) return McuformerInt4;
 #ifdef MCUFORMER_CORTEX_M7
-  if (steps >= kLongSteps) return McuformerLongInt8;
+  if (steps >= kLongSteps) return widened ? McuformerLongWidened : McuformerLongInt8;
 #endif
-  return McuformerInt8;
+  return widened ? McuformerWidened : McuformerInt8;
 }
 
 // The same as MultiplyFour by the store's tuned code. Pairs that it does not serve go token by
@@ -200,9 +231,9 @@ template <typename Store>
 [[gnu::noinline]] void MultiplyPairs(const int16_t* block, int steps, int units, const Units& layer,
                                      const int32_t* offsets, const Store& store) {
   const bool int4 = kHasInt4 && offsets != nullptr;
-  const InnerLoop4x2& loop = InnerLoopOf(int4, steps);
+  const InnerLoop4x2& loop = InnerLoopOf(int4, layer.step_bytes == kWidenedStep, steps);
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
-  const int pair_bytes = 8 * steps;
+  const int pair_bytes = layer.step_bytes * steps;
   const int8_t* end = layer.weights + (units + Store::kHasRoomForPair) / 2u * pair_bytes;
   Units rest = layer;
   const auto pass = [&](int pairs) {

@@ -1,6 +1,7 @@
 // A layer's product with several token blocks, one behind the other, that reads the layer once:
 // the weights of a few units are staged in scratch and serve all blocks, since flash outside the
-// chip is slower than SRAM by far. Twin of the sizes: custom_ops/reference/token_blocks.py.
+// chip is slower than SRAM by far. Where there is tuned code, weights of 8 bits are widened on the
+// way, once for all blocks. Twin of the sizes: custom_ops/reference/token_blocks.py.
 #ifndef MCUFORMER_KERNELS_TOKEN_BLOCKS_H_
 #define MCUFORMER_KERNELS_TOKEN_BLOCKS_H_
 
@@ -8,11 +9,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/cortex_m/rows.h"
 #include "kernels/packed_layer.h"
 
 namespace mcuformer {
 
-// Units that are staged together: more of them share the cost of a call, and take more scratch.
+// Units that are staged together, half as many where they are widened: more of them share the cost
+// of a call, and take more scratch.
 constexpr int kStagedUnits = 16;
 
 // How many of its tokens an operator holds as blocks at once: `block_tokens`, a multiple of
@@ -69,14 +72,25 @@ namespace packed_layer {
   }
 }
 
-// Copies the layer's units from `first` on, up to kStagedUnits.
+// Copies the layer's units from `first` on, and widens their weights or does not; up to
+// kStagedUnits, or half of them.
 [[gnu::noinline]] inline Units StageUnits(const PackedLayer& layer, int width, int first, int units,
-                                          int8_t* stage) {
+                                          bool widens, int8_t* stage) {
   const size_t bytes = PackedWeightBytes(units, width, layer.weight_bits);
+  const int8_t* weights = layer.weights + PackedWeightBytes(first, width, layer.weight_bits);
   auto* constants = stage + PackedWeightBytes(kStagedUnits, width, 8);
-  CopyWords(layer.weights + PackedWeightBytes(first, width, layer.weight_bits), bytes, stage);
+#ifdef MCUFORMER_CORTEX_M_DSP
+  if (widens) {
+    McuformerWidenWeights(weights, static_cast<int>(bytes / 8), stage);
+  } else {
+    CopyWords(weights, bytes, stage);
+  }
+#else
+  CopyWords(weights, bytes, stage);
+#endif
   CopyWords(layer.constants + first, units * sizeof(UnitConstants), constants);
-  return {stage, reinterpret_cast<const UnitConstants*>(constants), 1, first};
+  return {stage, reinterpret_cast<const UnitConstants*>(constants), 1, first,
+          widens ? kWidenedStep : kPackedStep};
 }
 
 // Int4Offsets of all tokens of the blocks.
@@ -92,6 +106,9 @@ namespace packed_layer {
 template <typename Store>
 [[gnu::noinline]] void MultiplyRows(const int16_t* block, int tokens, int width, int units,
                                     const Units& layer, const int32_t* offset, const Store& store) {
+#ifdef MCUFORMER_CORTEX_M_DSP
+  static_assert(HasTunedCode<Store>::value, "MultiplyFour takes no widened weights");
+#endif
   Multiply(block, tokens, width, units, layer, offset, store);
 }
 
@@ -114,9 +131,12 @@ inline void MultiplyTokenBlocks(const int16_t* blocks, int tokens, int width, in
   auto* offsets = reinterpret_cast<int32_t*>(stage + PackedWeightBytes(kStagedUnits, width, 8) +
                                              kStagedUnits * sizeof(UnitConstants));
   if (int4) packed_layer::OffsetsOfBlocks(blocks, tokens, width, offsets);
-  for (int unit = 0; unit < units; unit += kStagedUnits) {
-    const int count = units - unit < kStagedUnits ? units - unit : kStagedUnits;
-    const packed_layer::Units part = packed_layer::StageUnits(layer, width, unit, count, stage);
+  const bool widens = packed_layer::kWidens && !int4;
+  const int staged = widens ? kStagedUnits / 2 : kStagedUnits;
+  for (int unit = 0; unit < units; unit += staged) {
+    const int count = units - unit < staged ? units - unit : staged;
+    const packed_layer::Units part =
+        packed_layer::StageUnits(layer, width, unit, count, widens, stage);
     for (int first = 0; first < tokens; first += kBlockTokens) {
       const int rows = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
       packed_layer::MultiplyRows(TokenBlockAt(blocks, first, width), rows, width, count, part,

@@ -129,6 +129,7 @@ def cases() -> list[Case]:
             "instructions_per_mac",
             TOKENS * width * units,
             staged.run,
+            True,
         ),
         Case("conv_stem/96x96x3x192", "instructions_per_mac", _stem_macs(*STEM), _conv_stem, True),
         Case("attention_qk/225x64", "instructions_per_mac", TOKENS * TOKENS * 64, _attention_qk),

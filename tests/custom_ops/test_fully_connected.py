@@ -115,20 +115,49 @@ def test_rows_of_every_number_of_steps_equal_the_twin(bits, steps):
         )  # fmt: skip
 
 
-# One step and more, an M7's loop for long rows, whose steps load ahead, and 4 bits.
-@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
-@pytest.mark.parametrize(("bits", "width"), [(8, 4), (8, 40), (8, 192), (8, 228), (4, 8), (4, 40)])
-def test_products_read_nothing_beyond_what_they_were_given(core, bits, width):
+# Weights of 8 bits are widened eight units at a time, of 4 bits staged sixteen at a time, for two
+# blocks and what is left: widths, units and tokens of each remainder beside each other.
+@pytest.mark.parametrize(
+    ("bits", "steps"), [(8, range(1, 18)), (8, range(47, 57)), (4, range(1, 18))], ids=str
+)
+def test_staged_rows_of_every_number_of_steps_and_units_equal_the_twin(bits, steps):
     rng = np.random.default_rng(0)
-    _, _, packed = layer(rng, 4, width, bits)
-    given = [layers(packed, bits), int8(rng, 4, width), scratch_of(4, width),
-             Buffer(np.zeros((4, 4), np.int8))]  # fmt: skip
+    for step in steps:
+        width = step * (8 if bits == 4 else 4) - step % 4
+        tokens, units = 8 + step // 2 % 4, step % 17 + 1
+        x = int8(rng, tokens, width)
+        weights, constants, packed = layer(rng, units, width, bits)
+        table = gelu_table(rng) if step % 3 == 0 else None
+        wanted = fully_connected(x, weights, constants, 3, table)
+        assert_equals_twin(
+            wanted, FULLY_CONNECTED, params(tokens, width, units, 3, at_a_time=12),
+            layers(packed, bits, table), x, scratch_of(tokens, width, at_a_time=12),
+            Buffer(np.zeros_like(wanted)),
+        )  # fmt: skip
+
+
+# One step and more, an M7's loop for long rows, whose steps load ahead, and 4 bits; weights of an
+# odd and an even number of steps, staged for two blocks.
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+@pytest.mark.parametrize(
+    ("bits", "width", "tokens"),
+    [(8, 4, 4), (8, 40, 4), (8, 192, 4), (8, 228, 4), (4, 8, 4), (4, 40, 4), (8, 4, 8),
+     (8, 228, 8), (4, 40, 8)],
+)  # fmt: skip
+def test_products_read_nothing_beyond_what_they_were_given(core, bits, width, tokens):
+    rng = np.random.default_rng(0)
+    units = 4 if tokens == 4 else 6
+    _, _, packed = layer(rng, units, width, bits)
+    of_call = params(tokens, width, units, 3, at_a_time=tokens)
+    given = [layers(packed, bits), int8(rng, tokens, width),
+             scratch_of(tokens, width, at_a_time=tokens),
+             Buffer(np.zeros((tokens, units), np.int8))]  # fmt: skip
     machine = emulated_machine(core)
-    assert machine.reads_beside(FULLY_CONNECTED, params(4, width, 4, 3), *given) == []
+    assert machine.reads_beside(FULLY_CONNECTED, of_call, *given) == []
     # It would tell: the last weights are not given to the kernel.
     short = [np.ascontiguousarray(packed[0].reshape(-1)[:-4]), *packed[1:]]
     given[0] = layers(short, bits)
-    assert machine.reads_beside(FULLY_CONNECTED, params(4, width, 4, 3), *given) != []
+    assert machine.reads_beside(FULLY_CONNECTED, of_call, *given) != []
 
 
 @pytest.mark.parametrize("at_a_time", BLOCK_TOKENS_MET)
@@ -253,24 +282,27 @@ def test_constants_of_any_kind_equal_twin_beside_each_other(draw, bits):
     multiplier[rng.integers(0, 4, units) == 0] >>= 3
     constants = unit_constants(rng.integers(-20000, 20000, units), multiplier, SHIFTS)
     packed = pack_weights(weights, bits), constants
-    options = {"output_zero_point": 3}
-    scratch, layer_ = scratch_of(tokens, width), layers(packed, bits)
+    layer_ = layers(packed, bits)
     if draw is None:
         wanted = fully_connected(x[0], weights, constants, 3)
-        assert_equals_twin(
-            wanted, FULLY_CONNECTED, params(tokens, width, units, 3), layer_, x, scratch,
-            Buffer(np.zeros_like(wanted)),
-        )  # fmt: skip
+        for at_a_time in (4, 8):
+            assert_equals_twin(
+                wanted, FULLY_CONNECTED, params(tokens, width, units, 3, at_a_time=at_a_time),
+                layer_, x, scratch_of(tokens, width, at_a_time=at_a_time),
+                Buffer(np.zeros_like(wanted)),
+            )  # fmt: skip
         return
     residual = draw(rng, 1, tokens, units)
-    for shift in (8, 13, 14, -3):
+    for shift, at_a_time in ((8, 4), (8, 8), (13, 4), (14, 8), (-3, 4)):
         options = {"output_zero_point": 3, "residual_zero_point": -5,
                    "residual_multiplier": 2**30 + 12345, "residual_shift": shift}  # fmt: skip
         wanted = fully_connected(x[0], weights, constants, residual=residual[0], **options)
         stream = Buffer(residual[0])
         assert_equals_twin(
-            wanted, RESIDUAL[str(residual.dtype)], params(tokens, width, units, 3), layer_,
-            Struct((-5, 2**30 + 12345, shift)), x, stream, scratch, stream,
+            wanted, RESIDUAL[str(residual.dtype)],
+            params(tokens, width, units, 3, at_a_time=at_a_time), layer_,
+            Struct((-5, 2**30 + 12345, shift)), x, stream,
+            scratch_of(tokens, width, at_a_time=at_a_time), stream,
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ PARTS = {
     "McuformerDot1x2Int4", "mcuformer::SumToken",
     "mcuformer::AttentionLogits", "mcuformer::AttentionSoftmax", "mcuformer::AttentionContext",
     "mcuformer::IntegerSqrt", "mcuformer::MultiplyByQuantizedMultiplier",
-    "McuformerMultiplyToRows", "McuformerMultiplyToBlock",
+    "McuformerMultiplyToRows", "McuformerMultiplyToBlock", "McuformerWidenWeights",
     "McuformerMultiplyToResidual8", "McuformerMultiplyToResidual16",
 }  # fmt: skip
 # Sizes in bytes, which the adapters' tests see as scratch.

@@ -82,27 +82,38 @@
 .endm
 
   INNER_LOOP McuformerInt8, STEP_INT8, INT8_STEP_BYTES, 16
+  INNER_LOOP McuformerWidened, STEP_WIDENED, WIDENED_STEP_BYTES, 8
 #ifndef MCUFORMER_INT8_WEIGHTS_ONLY
   INNER_LOOP McuformerInt4, STEP_INT4, INT4_STEP_BYTES, 4
 #endif
 
 #ifdef MCUFORMER_CORTEX_M7
-  FUNCTION McuformerLongInt8First
-  ldrd W0, W1, [WEIGHTS]
-  FIRST LONG_STEP
+// The same for steps that load ahead: `free` waits for nothing between them.
+.macro LONG_INNER_LOOP name, step, free
+  FIRST \step
   ldr pc, [sp, #NEXT_STEP]
-  .size McuformerLongInt8First, . - McuformerLongInt8First
-  FUNCTION McuformerLongInt8Next
+  .size \name\()First, . - \name\()First
+  FUNCTION \name\()Next
 1:
   .rept 8
-  LONG_STEP
+  \step
   .endr
-  ldr X0, [sp, #TOKENS_END]
-  cmp BLOCK, X0
+  ldr \free, [sp, #TOKENS_END]
+  cmp BLOCK, \free
   bne.w 1b
-  LONG_STEP last=1
+  \step last=1
   ldr pc, [sp, #FINISH]
-  .size McuformerLongInt8Next, . - McuformerLongInt8Next
+  .size \name\()Next, . - \name\()Next
+.endm
+
+  FUNCTION McuformerLongInt8First
+  ldrd W0, W1, [WEIGHTS]
+  LONG_INNER_LOOP McuformerLongInt8, LONG_STEP, X0
+
+  FUNCTION McuformerLongWidenedFirst
+  ldrd W0, W1, [WEIGHTS], #8
+  ldr X0, [BLOCK]
+  LONG_INNER_LOOP McuformerLongWidened, LONG_STEP_WIDENED, X1
 #endif
 
 // Saves registers and has the inner loop end at 2; behind it lies 1.
@@ -526,8 +537,10 @@
 .endm
 
   DESCRIBE McuformerInt8, INT8_STEP_BYTES, 16, 0
+  DESCRIBE McuformerWidened, WIDENED_STEP_BYTES, 8, 0
 #ifdef MCUFORMER_CORTEX_M7
   DESCRIBE McuformerLongInt8, LONG_STEP_BYTES, 8, 1
+  DESCRIBE McuformerLongWidened, LONG_WIDENED_STEP_BYTES, 8, 1
 #endif
 #ifndef MCUFORMER_INT8_WEIGHTS_ONLY
   DESCRIBE McuformerInt4, INT4_STEP_BYTES, 4, 0

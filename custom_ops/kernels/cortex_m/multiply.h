@@ -23,10 +23,11 @@ struct InnerLoop4x2 {
   }
 };
 
-extern "C" const InnerLoop4x2 McuformerInt8, McuformerInt4;
+// McuformerWidened: of weights that McuformerWidenWeights has widened.
+extern "C" const InnerLoop4x2 McuformerInt8, McuformerInt4, McuformerWidened;
 #ifdef MCUFORMER_CORTEX_M7
-// For rows of kLongSteps or more: four instructions a step more, four cycles less on an M7.
-extern "C" const InnerLoop4x2 McuformerLongInt8;
+// For rows of kLongSteps or more: more instructions a step, and fewer cycles on an M7.
+extern "C" const InnerLoop4x2 McuformerLongInt8, McuformerLongWidened;
 constexpr int kLongSteps = 48;
 #endif
 

@@ -41,6 +41,36 @@
   pop {r4-r11, pc}
   .size McuformerWidenFour, . - McuformerWidenFour
 
+// r0: packed weights of 8 bits, r1: steps, r2: where they are widened.
+  FUNCTION McuformerWidenWeights
+  push {r4-r11, lr}
+  lsrs r1, r1, #1
+  bcc 1f
+  ldm r0!, {r8, r9}
+  sxtb16 r4, r8
+  sxtb16 r5, r9
+  sxtb16 r6, r8, ror #8
+  sxtb16 r7, r9, ror #8
+  stm r2!, {r4-r7}
+1:
+  cbz r1, 3f
+2:
+  ldm r0!, {r8, r9, r12, lr}
+  sxtb16 r4, r8
+  sxtb16 r5, r9
+  sxtb16 r6, r8, ror #8
+  sxtb16 r7, r9, ror #8
+  sxtb16 r8, r12
+  sxtb16 r9, lr
+  sxtb16 r10, r12, ror #8
+  sxtb16 r11, lr, ror #8
+  stm r2!, {r4-r11}
+  subs r1, r1, #1
+  bne 2b
+3:
+  pop {r4-r11, pc}
+  .size McuformerWidenWeights, . - McuformerWidenWeights
+
 // A loop over r1 steps, each of which takes `half` twice: two a round, of which the first one starts
 // in the middle where they are odd.
 .macro TWO_STEPS_A_ROUND half

@@ -12,6 +12,10 @@ extern "C" {
 // Widens four rows of int8, `stride` bytes apart, into a token block.
 void McuformerWidenFour(const int8_t* rows, int stride, int steps, int16_t* block);
 
+// Widens packed weights of 8 bits, as many steps of a pair of units: a step's words become the
+// pairs (w0, w2) of both units, then their pairs (w1, w3).
+void McuformerWidenWeights(const int8_t* weights, int steps, int8_t* widened);
+
 // The greatest value of each row, in both halves of a word.
 void McuformerGreatestOfFour(const int16_t* block, int steps, int32_t* greatest);
 

@@ -5,8 +5,8 @@
 // instructions have four bytes, and every step moves the pointers itself and has the same size, so
 // that loops can be entered in the middle. A step reads nothing beyond its own values.
 //
-// LDRD loads all words in pairs: 26 instructions for 32 products of 8 bits, 58 for 64 of 4 bits. No
-// word is used right behind its load.
+// LDRD loads all words in pairs: 26 instructions for 32 products of 8 bits, 58 for 64 of 4 bits, 22
+// for 32 of weights of 8 bits that were widened before (McuformerWidenWeights).
 #ifndef MCUFORMER_KERNELS_CORTEX_M_STEPS_H_
 #define MCUFORMER_KERNELS_CORTEX_M_STEPS_H_
 
@@ -23,6 +23,8 @@
 #define INT8_STEP_BYTES 4 * 26
 #define INT4_STEP_BYTES 4 * 58
 #define LONG_STEP_BYTES 4 * 30
+#define WIDENED_STEP_BYTES 4 * 22
+#define LONG_WIDENED_STEP_BYTES 4 * 28
 
 // A pair of values of the first two tokens.
 .macro LOAD_TWO_TOKENS
@@ -87,6 +89,16 @@
   PRODUCTS
 .endm
 
+// Weights that were widened before: both halves of a step are alike.
+.macro STEP_WIDENED s0=r4, s1=r5, s2=r6, s3=r7, t0=r8, t1=r9, t2=r10, t3=r11
+  ldrd W0, W1, [WEIGHTS], #8
+  LOAD_TWO_TOKENS
+  PRODUCTS \s0, \s1, \s2, \s3, \t0, \t1, \t2, \t3
+  ldrd W0, W1, [WEIGHTS], #8
+  LOAD_TWO_TOKENS
+  PRODUCTS
+.endm
+
 #ifdef MCUFORMER_CORTEX_M7
 
 // A step of long rows. An M7 multiplies in one pipe while the other one loads, but LDRD takes both:
@@ -129,6 +141,37 @@
   ldr.w W0, [WEIGHTS]
 .endif
   smlad r11, X1, X0, r11
+.endm
+
+// Half a step of long rows whose weights were widened before: each word is loaded in the shade of a
+// product, as soon as the one in its register is done with, and two cycles before it is used. X0,
+// W0 and W1 are there at the start, and those of the next half are loaded, unless it is the last.
+.macro LONG_WIDENED_HALF at, moves, s0=r4, s1=r5, s2=r6, s3=r7, t0=r8, t1=r9, t2=r10, t3=r11, last=0
+  smlad r4, X0, W0, \s0
+  ldr X1, [BLOCK, #\at + 4]
+  smlad r8, X0, W1, \t0
+  ldr X0, [BLOCK, #\at + 8]
+  smlad r5, X1, W0, \s1
+  smlad r9, X1, W1, \t1
+  ldr X1, [BLOCK, #\at + 12]
+  smlad r6, X0, W0, \s2
+  smlad r10, X0, W1, \t2
+.if !\last
+  ldr X0, [BLOCK, #\at + 16]\moves
+.endif
+  smlad r7, X1, W0, \s3
+.if !\last
+  ldr W0, [WEIGHTS], #4
+.endif
+  smlad r11, X1, W1, \t3
+.if !\last
+  ldr W1, [WEIGHTS], #4
+.endif
+.endm
+
+.macro LONG_STEP_WIDENED s0=r4, s1=r5, s2=r6, s3=r7, t0=r8, t1=r9, t2=r10, t3=r11, last=0
+  LONG_WIDENED_HALF 0, "", \s0, \s1, \s2, \s3, \t0, \t1, \t2, \t3
+  LONG_WIDENED_HALF 16, "!", last=\last
 .endm
 
 #endif

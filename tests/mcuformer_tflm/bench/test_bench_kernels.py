@@ -14,7 +14,7 @@ LIMITS = {
     "fully_connected/225x192x576": 0.92,
     "fully_connected_in_place/225x192x576": 0.92,
     "fully_connected_int4/225x192x768": 1.3,
-    "fully_connected_staged/225x192x768": 0.92,
+    "fully_connected_staged/225x192x768": 0.83,
     "conv_stem/96x96x3x192": 1.04,
     "attention_qk/225x64": 0.95,
     "attention_pv/225x64": 0.9,
@@ -33,7 +33,7 @@ M7_LIMITS = LIMITS | {
     "fully_connected/225x768x192": 1.02,
     "fully_connected/225x192x576": 1.02,
     "fully_connected_in_place/225x192x576": 1.02,
-    "fully_connected_staged/225x192x768": 1.04,
+    "fully_connected_staged/225x192x768": 1.02,
     "conv_stem/96x96x3x192": 1.17,
     "attention_pv/225x64": 1.02,
 }
@@ -44,6 +44,7 @@ CYCLE_LIMITS = {
         "fully_connected/225x768x192": 0.93,
         "fully_connected/225x192x576": 0.97,
         "fully_connected_int4/225x192x768": 1.07,
+        "fully_connected_staged/225x192x768": 0.99,
         "conv_stem/96x96x3x192": 1.12,
     },
     "cortex-m7": {
@@ -51,6 +52,7 @@ CYCLE_LIMITS = {
         "fully_connected/225x768x192": 0.67,
         "fully_connected/225x192x576": 0.70,
         "fully_connected_int4/225x192x768": 0.88,
+        "fully_connected_staged/225x192x768": 0.65,
         "conv_stem/96x96x3x192": 0.83,
     },
 }
@@ -67,6 +69,7 @@ DOCUMENTED = {
     "the three with 4-bit weights": [
         f"fully_connected_int4/225x{shape}" for shape in ("192x768", "768x192", "192x576")
     ],
+    "192 -> 768, staged for 32 tokens": ["fully_connected_staged/225x192x768"],
     "convolutional stem, 96 x 96 x 3 to 36 x 192": ["conv_stem/96x96x3x192"],
     "attention, queries by keys, head of 64": ["attention_qk/225x64"],
     "attention, probabilities by values": ["attention_pv/225x64"],
@@ -121,7 +124,7 @@ def test_products_take_no_more_estimated_cycles_than_promised(counted, core):
 
 def test_kernels_document_tells_the_cycles_that_are_estimated(counted):
     told = documented.table("docs/kernels.md", "M4, cycles", "M7, cycles")
-    assert len(told) == 5
+    assert len(told) == 6
     for column, core in (("M4, cycles", "cortex-m4"), ("M7, cycles", "cortex-m7")):
         *_, cycles = counted(core)
         assert {name: row[column] for name, row in told.items()} == {
@@ -142,6 +145,7 @@ def test_kernels_document_tells_the_instructions_that_are_counted(counted, colum
     told = documented.table("docs/kernels.md", "portable C++ on the M7")
     if portable:
         assert told.pop("the three in place")[column] == "the same as apart"
+        assert told.pop("192 -> 768, staged for 32 tokens")[column] == "nearly as above"
     assert {name: row[column] for name, row in told.items()} == {
         # Up to two digits behind the point, three in all.
         name: ", ".join(f"{taken[case]:.{2 if taken[case] < 10 else 1}f}" for case in names)
