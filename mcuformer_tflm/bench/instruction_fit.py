@@ -41,7 +41,10 @@ _HELD_OUT = 5
 _TYPICAL = {8: 4, 16: 2}
 _DIGITS = 5
 # Loops that take other cycles an instruction than the rest.
-_STEPS = ("int8 step", "long step", "int4 step", "int8 rest step", "int4 rest step")
+_STEPS = (
+    "int8 step", "long step", "int4 step", "widened step", "long widened step", "int8 rest step",
+    "int4 rest step",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ Reads = Mapping[str, float]
 
 # Values that one step of the inner loop multiplies, by the bits of a weight (kernels/dot.h), and
 # steps of a turn (kernels/cortex_m/multiply.S).
-_STEP, _UNROLLED = {8: 4, 4: 8}, {8: 16, 4: 4}
+_STEP, _UNROLLED = {8: 4, 4: 8}, {"int8": 16, "int4": 4, "widened": 8}
 # From so many steps on an M7 has a loop of its own (kernels/cortex_m/multiply.h).
 _LONG_STEPS, _LONG_UNROLLED = 48, 8
 # Columns that a mean adds up at once, and rows that it adds before a sum is widened
@@ -238,7 +238,7 @@ class AttentionLoops:
         steps = -(-dim // _STEP[8])
         return {
             f"{name} block": blocks, f"{name} pair": served, "int8 step": served * steps,
-            "int8 turn": served * -(-(steps - 1) // _UNROLLED[8]),
+            "int8 turn": served * -(-(steps - 1) // _UNROLLED["int8"]),
             f"{name} apart": apart, f"{name} apart's step": apart * steps,
         }  # fmt: skip
 
@@ -641,7 +641,10 @@ def _product(
     bits: int = 8,
     block_tokens: int = BLOCK_TOKENS,
 ) -> Loops:
-    # Four tokens by two units at a time; the tokens of a last block one by one.
+    # Four tokens by two units at a time; the tokens of a last block one by one. Staged weights of 8
+    # bits are widened.
+    passes, served = staged_passes(tokens, block_tokens)
+    staged, staged_rest = divmod(served, BLOCK_TOKENS)
     whole, rest = divmod(tokens, BLOCK_TOKENS)
     pairs, steps = -(-units // 2), -(-width // _STEP[bits])
     name = role if bits == 8 else f"int4 {role}"
@@ -650,30 +653,38 @@ def _product(
         f"{name} rest": rest, f"{name} rest pair": rest * pairs, f"{name} rest unit": rest * units,
         # A last unit without a second is multiplied token by token.
         f"{name} odd unit": whole * (units % 2),
-        f"int{bits} odd unit's step": whole * (units % 2) * steps,
-        # The inner loop is the same for all; its first step stands by itself.
-        **_steps(whole * pairs, steps, bits),
-        f"int{bits} rest step": rest * pairs * steps,
     }  # fmt: skip
+    kinds = [(f"int{bits}", whole - staged, rest - staged_rest)]
+    if passes:
+        kinds.append(("widened" if bits == 8 else "int4", staged, staged_rest))
+    for kind, blocks, apart in kinds:
+        # The inner loop is the same for all; its first step stands by itself.
+        for loop, runs in {
+            f"{kind} odd unit's step": blocks * (units % 2) * steps,
+            f"{kind} rest step": apart * pairs * steps,
+            **_steps(blocks * pairs, steps, kind),
+        }.items():
+            loops[loop] = loops.get(loop, 0) + runs
     if bits == 4:  # the sum of a token, which corrects that nibbles have no sign
         loops |= {"summed word": tokens * (width // 4), "summed value": tokens * (width % 4)}
-    passes, served = staged_passes(tokens, block_tokens)
     if passes:
-        turns, rest = -(-units // STAGED_UNITS), served % BLOCK_TOKENS
-        words = (packed_weight_bytes(units, width, bits) + 12 * units) / 4
+        turns = -(-units // (STAGED_UNITS // 2 if bits == 8 else STAGED_UNITS))
+        words = packed_weight_bytes(units, width, bits) / 4
         loops |= {
-            "staged turn": passes * turns, "staged word": passes * words,
-            "staged block": served // BLOCK_TOKENS * turns, "staged rest": rest * turns,
+            "staged turn": passes * turns, "staged unit": passes * units,
+            f"{kinds[-1][0]} staged word": passes * words,
+            "staged block": staged * turns, "staged rest": staged_rest * turns,
         }  # fmt: skip
     return loops
 
 
-def _steps(pairs: int, steps: int, bits: int) -> Loops:
-    if bits == 8 and steps >= _LONG_STEPS:
+def _steps(pairs: int, steps: int, kind: str) -> Loops:
+    if kind != "int4" and steps >= _LONG_STEPS:
+        name = "long" if kind == "int8" else f"long {kind}"
         turns = -(-(steps - 2) // _LONG_UNROLLED)
-        return {"long pair": pairs, "long step": pairs * steps, "long turn": pairs * turns}
-    turns = -(-(steps - 1) // _UNROLLED[bits])
-    return {f"int{bits} step": pairs * steps, f"int{bits} turn": pairs * turns}
+        return {f"{name} pair": pairs, f"{name} step": pairs * steps, f"{name} turn": pairs * turns}
+    turns = -(-(steps - 1) // _UNROLLED[kind])
+    return {f"{kind} step": pairs * steps, f"{kind} turn": pairs * turns}
 
 
 def layer_reads(tokens: int, block_tokens: int) -> int:
