@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from typing import Any
+from typing import Any, get_args
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
+    checked_choice,
     checked_real,
     checked_type,
     checked_whole,
@@ -148,7 +149,16 @@ class Budget:
         return self.milliseconds is None or self.time(architecture, image) <= self.milliseconds
 
     def time(self, architecture: Architecture, image: Image = "whole") -> float:
-        """Returns the estimated milliseconds of an inference; 0 where they are not limited."""
+        """Returns the estimated milliseconds of an inference; 0 where they are not limited.
+
+        Args:
+            architecture: The network.
+            image: Whether the arena holds the image or a strip of it.
+
+        Raises:
+            ConfigError: If an argument is none of those.
+        """
+        checked_choice("image", image, get_args(Image))
         if self.milliseconds is None or self.board is None:
             return 0.0
         estimate = estimate_cost(

@@ -262,7 +262,8 @@ def arguments(places, subnet, quantized, model, architecture, fashion_mnist, tmp
         },
         "quantize_images": {"images": images},
         "summary": {
-            "architecture": architecture, "quantization": mcuformer_tflm.QuantizationConfig()
+            "architecture": architecture, "board": "stm32f746",
+            "quantization": mcuformer_tflm.QuantizationConfig(),
         },
     }  # fmt: skip
 

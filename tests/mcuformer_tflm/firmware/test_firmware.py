@@ -404,8 +404,8 @@ def test_the_one_block_vit_takes_the_instructions_and_code_that_are_promised(fas
     images = fashion_mnist.train_images[:4]
     case = Case("one_block_vit", random_model(one_block_vit(), images), (board,), "random weights")
     rows = {row.metric: row.value for row in measure(case, board, images) if row.case == case.name}
-    assert rows["instructions"] <= 4_200_000
-    assert rows["code_bytes"] <= 24 * 1024
+    assert rows["instructions"] <= 3_500_000
+    assert rows["code_bytes"] <= (29 if board == "stm32f427" else 32) * 1024
     assert {"constant_bytes", "arena_bytes", "stack_bytes", "milliseconds_estimated"} <= set(rows)
     told = documented.table("docs/firmware.md", "instructions", "a MAC", "stack")
     by_core = {row["core"]: row for name, row in told.items() if "the paper" not in name}

@@ -14,7 +14,7 @@ from mcuformer_tflm.tflite.file import pack, unpack
 
 HOSTILE = (
     "x\n#error planted", "x */ #error planted /*", "x\\", "x\r\n#error planted", "x\u2028planted",
-    "x??/", "run", "init", "", "1", "x", "x", "x_2", "\U0001f600", 'x"); planted(', "x" * 5000,
+    "x??/", "run", "init", "", "1", "x", "x", "x_2", "\U0001f600", 'x"); planted(', "x" * 1000,
 )  # fmt: skip
 
 
