@@ -53,7 +53,8 @@ def test_unknown_board_is_refused_with_the_known_ones():
     assert "stm32f427" in str(error.value)
 
 
-def test_users_board_can_be_added():
+def test_users_board_can_be_added(monkeypatch):
+    monkeypatch.setattr("mcuformer_tflm.search.board._BOARDS", {})
     board = Board("nucleo-test", "cortex-m4", (SramRegion("sram", 0x20000000, 99),), 1000)
     register_board(board)
     assert get_board("nucleo-test") is board
