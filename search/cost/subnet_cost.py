@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mcuformer_tflm.keras_models.architecture import Architecture, Stem
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationConfig
 from mcuformer_tflm.search.board import Board, get_board
 from mcuformer_tflm.search.cost.activation_memory import Image
@@ -28,7 +27,7 @@ from mcuformer_tflm.search.cost.instructions import (
 )
 from mcuformer_tflm.search.cost.milliseconds import board_cycles, milliseconds
 from mcuformer_tflm.search.cost.operator_loops import OperatorLoops
-from mcuformer_tflm.search.cost.subnet_memory import EncodedSubnets
+from mcuformer_tflm.search.cost.subnet_memory import EncodedSubnets, SubnetTables
 from mcuformer_tflm.search.space import SearchSpace
 
 
@@ -84,12 +83,11 @@ class SubnetCost:
         quantization: QuantizationConfig = INT8,
     ) -> None:
         """Evaluates every combination of factors once."""
-        self._space, self._board = space, get_board(board)
-        self._kinds = list(itertools.product(space.num_heads, space.mlp_ratio))
-        outer = itertools.product(
-            space.patch_size, space.rank_ratio, space.embed_dim, space.head_dim, space.stem
-        )
-        networks = [[self._twice(*factors, *kind) for kind in self._kinds] for factors in outer]
+        self._space, self._board, self._tables = space, get_board(board), SubnetTables(space)
+        networks = [
+            [self._tables.network(row, kind, depth=2) for kind in self._tables.kinds]
+            for row in self._tables.rows
+        ]
         core = self._board.core
 
         def figures(loops: Iterable[OperatorLoops]) -> tuple[float, float]:
@@ -118,12 +116,8 @@ class SubnetCost:
 
     def evaluate(self, subnets: EncodedSubnets) -> SubnetCosts:
         """Returns the estimates of all subnets; at least a million a second on one core."""
-        space, kinds = self._space, len(self._kinds)
-        outer = subnets.patch_size.astype(np.int32)
-        outer = outer * len(space.rank_ratio) + subnets.rank_ratio
-        outer = outer * len(space.embed_dim) + subnets.embed_dim
-        outer = outer * len(space.head_dim) + subnets.head_dim
-        outer = outer * len(space.stem) + subnets.stem
+        space, kinds = self._space, len(self._tables.kinds)
+        outer = self._tables.row_of(subnets)
         depth = np.array(space.depth, np.uint8)[subnets.depth]
         # The last column stands for a block that is not there.
         others = np.pad(self._others, ((0, 0), (0, 1), (0, 0))).reshape(-1, 2)
@@ -131,9 +125,7 @@ class SubnetCost:
         total = self._outer[outer]
         blocks = []
         for block in range(space.depth[-1]):
-            kind = subnets.num_heads[block] * np.uint8(len(space.mlp_ratio))
-            kind += subnets.mlp_ratio[block]
-            kind[depth <= block] = kinds
+            kind = self._tables.column_of(subnets, block, depth)
             total += self._first[outer, kind] if block == 0 else others[row + kind]
             blocks.append(kind)
         counted = np.rint(total[:, 0]).astype(np.int64)
@@ -149,7 +141,7 @@ class SubnetCost:
         read = np.zeros(len(outer), np.int64)
         if not self._sizes:
             return read
-        kinds = len(self._kinds)
+        kinds = len(self._tables.kinds)
         reserve = np.array([code_reserve(operators) for operators in self._num_operators])
         room = (self._board.flash - reserve)[depth].astype(np.float64)
         there = np.zeros((kinds + 1, len(outer)))
@@ -197,22 +189,4 @@ class SubnetCost:
         return _Sizes(
             np.array([size for _, size, _ in ranks], np.float64), *spread(before + after, outer),
             np.array([count for count, _ in of_blocks]), np.array([read for _, read in of_blocks]),
-        )  # fmt: skip
-
-    def _twice(
-        self,
-        patch_size: int,
-        rank_ratio: float,
-        embed_dim: int,
-        head_dim: int,
-        stem: Stem,
-        heads: int,
-        ratio: float,
-    ) -> Architecture:
-        stems = self._space.stems_of(patch_size)
-        # What a table holds of a stem that does not take such patches is never looked up.
-        stem = stem if stem in stems else stems[0]
-        return self._space.build(
-            patch_size, rank_ratio, embed_dim, (heads,) * 2, (ratio,) * 2, stem=stem,
-            head_dim=head_dim,
         )  # fmt: skip

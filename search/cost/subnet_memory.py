@@ -93,6 +93,74 @@ class EncodedSubnets:
         )
 
 
+class SubnetTables:
+    """Rows and columns of the tables that hold what few networks cost for all subnets of a space.
+
+    A row stands for what is the same in all blocks, a column for a kind of block; the last column,
+    one more than there are kinds, for a block that is not there.
+
+    Args:
+        space: The subnets' space.
+
+    Attributes:
+        rows: Patch size, rank ratio, ``embed_dim``, ``head_dim`` and stem of each row.
+        kinds: Heads and ``mlp_ratio`` of each column.
+    """
+
+    rows: list[tuple[int, float, int, int, Stem]]
+    kinds: list[tuple[int, float]]
+
+    def __init__(self, space: SearchSpace) -> None:
+        """Numbers rows and columns."""
+        self._space = space
+        self.rows = list(
+            itertools.product(
+                space.patch_size, space.rank_ratio, space.embed_dim, space.head_dim, space.stem
+            )
+        )
+        self.kinds = list(itertools.product(space.num_heads, space.mlp_ratio))
+
+    def network(
+        self,
+        row: tuple[int, float, int, int, Stem],
+        kind: tuple[int, float],
+        *,
+        depth: int = 1,
+    ) -> Architecture:
+        """Returns a network of so many blocks of one kind."""
+        patch_size, rank_ratio, embed_dim, head_dim, stem = row
+        stems = self._space.stems_of(patch_size)
+        # What a table holds of a stem that does not take such patches is never looked up.
+        stem = stem if stem in stems else stems[0]
+        heads, ratio = kind
+        return self._space.build(
+            patch_size, rank_ratio, embed_dim, (heads,) * depth, (ratio,) * depth, stem=stem,
+            head_dim=head_dim,
+        )  # fmt: skip
+
+    def row_of(self, subnets: EncodedSubnets) -> np.ndarray:
+        """Returns the row of each subnet, int32[n]."""
+        space = self._space
+        row = subnets.patch_size.astype(np.int32)
+        row = row * len(space.rank_ratio) + subnets.rank_ratio
+        row = row * len(space.embed_dim) + subnets.embed_dim
+        row = row * len(space.head_dim) + subnets.head_dim
+        return row * len(space.stem) + subnets.stem
+
+    def column_of(self, subnets: EncodedSubnets, block: int, depth: np.ndarray) -> np.ndarray:
+        """Returns the column of each subnet's block, uint8[n].
+
+        Args:
+            subnets: The subnets.
+            block: Which block.
+            depth: Blocks of each subnet.
+        """
+        kind = subnets.num_heads[block] * np.uint8(len(self._space.mlp_ratio))
+        kind += subnets.mlp_ratio[block]
+        kind[depth <= block] = len(self.kinds)
+        return kind
+
+
 @dataclasses.dataclass(frozen=True)
 class SubnetBytes:
     """Figures of many subnets, int32[n] bytes each.
@@ -130,28 +198,22 @@ class SubnetMemory:
         quantization: QuantizationConfig = INT8,
     ) -> None:
         """Evaluates every combination of factors once."""
-        self._space = space
-        self._blocks = list(itertools.product(space.num_heads, space.mlp_ratio))
-        outer = list(
-            itertools.product(
-                space.patch_size, space.rank_ratio, space.embed_dim, space.head_dim, space.stem
-            )
-        )
+        self._space, self._tables = space, SubnetTables(space)
+        outer = self._tables.rows
+        anyone = [self._tables.network(row, self._tables.kinds[0]) for row in outer]
         self._eq5 = self._table(outer, eq5_bytes)
         self._head = self._table(
             outer, lambda arch: _largest(block_live_buffers(arch, 0, quantization=quantization))
         )
         self._outer_head = np.array(
             [
-                _largest(outer_live_buffers(self._one_block(*o, *self._blocks[0]), image,
-                                            quantization=quantization))
-                for o in outer
+                _largest(outer_live_buffers(network, image, quantization=quantization))
+                for network in anyone
             ], np.int32
         )  # fmt: skip
         self._flash = self._table(
             outer, lambda arch: block_bytes(arch, 0, quantization=quantization)
         )
-        anyone = [self._one_block(*o, *self._blocks[0]) for o in outer]
         self._outer_flash = np.array(
             [
                 [
@@ -177,12 +239,8 @@ class SubnetMemory:
 
     def evaluate(self, subnets: EncodedSubnets) -> SubnetBytes:
         """Returns the figures of all subnets; at least a million a second on one core."""
-        space, columns = self._space, len(self._blocks) + 1
-        outer = subnets.patch_size.astype(np.int32)
-        outer = outer * len(space.rank_ratio) + subnets.rank_ratio
-        outer = outer * len(space.embed_dim) + subnets.embed_dim
-        outer = outer * len(space.head_dim) + subnets.head_dim
-        outer = outer * len(space.stem) + subnets.stem
+        space, columns = self._space, len(self._tables.kinds) + 1
+        outer = self._tables.row_of(subnets)
         depth = np.array(space.depth, np.uint8)[subnets.depth]
         eq5 = np.zeros(len(subnets), np.int32)
         head = self._outer_head[outer]
@@ -196,9 +254,7 @@ class SubnetMemory:
         text_of = np.append(self._text, 0)
         row = outer * columns
         for block in range(space.depth[-1]):
-            kind = subnets.num_heads[block] * np.uint8(len(space.mlp_ratio))
-            kind += subnets.mlp_ratio[block]
-            kind[depth <= block] = columns - 1
+            kind = self._tables.column_of(subnets, block, depth)
             index = row + kind
             np.maximum(eq5, eq5_of[index], out=eq5)
             np.maximum(head, head_of[index], out=head)
@@ -215,25 +271,8 @@ class SubnetMemory:
         figure: Callable[[Architecture], int],
     ) -> np.ndarray:
         return np.array(
-            [[figure(self._one_block(*o, *block)) for block in self._blocks] for o in outer],
+            [[figure(self._tables.network(o, kind)) for kind in self._tables.kinds] for o in outer],
             np.int32,
-        )
-
-    def _one_block(
-        self,
-        patch_size: int,
-        rank_ratio: float,
-        embed_dim: int,
-        head_dim: int,
-        stem: Stem,
-        heads: int,
-        ratio: float,
-    ) -> Architecture:
-        stems = self._space.stems_of(patch_size)
-        # What a table holds of a stem that does not take such patches is never looked up.
-        stem = stem if stem in stems else stems[0]
-        return self._space.build(
-            patch_size, rank_ratio, embed_dim, (heads,), (ratio,), stem=stem, head_dim=head_dim
         )
 
 
