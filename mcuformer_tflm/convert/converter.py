@@ -12,8 +12,6 @@ from mcuformer_tflm.convert.fusion import attention_layers, group_layers
 from mcuformer_tflm.convert.labels import Labels, output_labels
 from mcuformer_tflm.convert.metadata import write_metadata
 from mcuformer_tflm.convert.writer import write_graph
-from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
-from mcuformer_tflm.custom_ops.reference.token_blocks import MAX_BLOCK_TOKENS
 from mcuformer_tflm.keras_models.checked_values import checked_choice, checked_whole
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.network import Network, as_network
@@ -23,6 +21,7 @@ from mcuformer_tflm.plan import plan_memory, write_plan
 from mcuformer_tflm.plan.block_tokens import choose_block_tokens, same_block_tokens
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.search.cost.activation_memory import Image
+from mcuformer_tflm.search.cost.block_tokens import checked_block_tokens
 from mcuformer_tflm.search.cost.schedule import choose_kept
 from mcuformer_tflm.tflite.model_graph import read_graph
 
@@ -94,9 +93,7 @@ def convert(
     largest = max(stem.layer.patch_size for stem in graph.stems())
     tile = checked_whole("tile", tile, most=max(4, largest))
     if block_tokens is not None:
-        block_tokens = checked_whole("block_tokens", block_tokens, least=4, most=MAX_BLOCK_TOKENS)
-        if block_tokens % BLOCK_TOKENS:
-            raise ConfigError(f"block_tokens is {block_tokens}; it must be a multiple of 4.")
+        block_tokens = checked_block_tokens(block_tokens)
     kept: Sequence[str] = ()
     if schedule == "kept":
         kept = attention_layers(graph)

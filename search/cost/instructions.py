@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from mcuformer_tflm.custom_ops.reference import conv_stem
 from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
-from mcuformer_tflm.custom_ops.reference.token_blocks import MAX_BLOCK_TOKENS, tokens_at_once
+from mcuformer_tflm.custom_ops.reference.token_blocks import tokens_at_once
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     checked_choice,
@@ -29,6 +29,7 @@ from mcuformer_tflm.keras_models.quantization.config import INT8, QuantizationCo
 from mcuformer_tflm.search.board import check_core
 from mcuformer_tflm.search.cost import stem
 from mcuformer_tflm.search.cost.activation_memory import Image
+from mcuformer_tflm.search.cost.block_tokens import checked_block_tokens
 from mcuformer_tflm.search.cost.operator_loops import (
     AttentionLoops,
     ConvStemLoops,
@@ -159,10 +160,7 @@ def checked_schedule(
         raise ConfigError(f"kept is {shown(kept)}; it must be a tuple of blocks.")
     most = architecture.depth - 1
     blocks = frozenset(checked_whole("kept", block, least=0, most=most) for block in kept)
-    tokens = checked_whole("block_tokens", block_tokens, least=BLOCK_TOKENS, most=MAX_BLOCK_TOKENS)
-    if tokens % BLOCK_TOKENS:
-        raise ConfigError(f"block_tokens is {tokens}; it must be a multiple of {BLOCK_TOKENS}.")
-    return blocks, tokens
+    return blocks, checked_block_tokens(block_tokens)
 
 
 def is_counted(core: str) -> bool:

@@ -7,6 +7,7 @@ import unicorn
 from elftools.elf.elffile import ELFFile
 from unicorn import arm_const as cpu
 
+from mcuformer_tflm.emulator.machine import core_model
 from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER
 
@@ -109,8 +110,7 @@ class Run:
         self._chip, self._symbols, self._error = chip, image.symbols, None
         self.fault, self.stack_only = None, True
         uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        model = {"cortex-m4": cpu.UC_CPU_ARM_CORTEX_M4, "cortex-m7": cpu.UC_CPU_ARM_CORTEX_M7}
-        uc.ctl_set_cpu_model(model[image.core])
+        uc.ctl_set_cpu_model(core_model(image.core))
         uc.mem_map(*image.flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         for start, size in image.rams:
             uc.mem_map(start, size)
