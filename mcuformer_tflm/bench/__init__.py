@@ -1,8 +1,8 @@
 """Benchmarks: each suite is a module of that name with ``run(progress) -> list[Row]``."""
 
 SUITES: tuple[str, ...] = (
-    "accuracy", "cost", "figure3", "firmware", "kernels", "memory", "operators", "pretrained",
-    "quantization", "search",
+    "accuracy", "cost", "faults", "figure3", "firmware", "kernels", "memory", "operators",
+    "pretrained", "quantization", "search",
 )  # fmt: skip
 # Those that draw a picture.
 PICTURED = ("figure3", "search")

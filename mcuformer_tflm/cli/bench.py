@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from mcuformer_tflm.bench import PICTURED, SUITES
 from mcuformer_tflm.cli.outputs import check_picture, check_writable
 from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.task.terminal import results
+from mcuformer_tflm.task.terminal import print_error, results
 
 
 def bench(
@@ -25,6 +25,13 @@ def bench(
     minutes: Annotated[
         float, typer.Option(help="Begin nothing more after so many (search only).")
     ] = 25.0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this campaign; give it again for another (faults only)."),
+    ] = None,
+    effort: Annotated[
+        str, typer.Option(help="short or long (faults only): long takes hours.")
+    ] = "short",
 ) -> None:
     """Run a benchmark and print its figures.
 
@@ -41,6 +48,8 @@ def bench(
         )
     if not minutes > 0:
         raise ConfigError(f"--minutes is {minutes}; it must be above 0.")
+    if suite != "faults" and (only or effort != "short"):
+        raise ConfigError(f"--only and --effort are of faults; {suite} has no campaigns.")
     for path in (json_file, picture):
         if path is not None:
             check_writable(path.parent)
@@ -49,7 +58,10 @@ def bench(
     from mcuformer_tflm.search.progress import progress_bars
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
-    options = {"minutes": minutes, "picture": picture} if suite == "search" else {}
+    options: dict[str, Any] = {
+        "search": {"minutes": minutes, "picture": picture},
+        "faults": {"only": only or (), "effort": effort},
+    }.get(suite, {})
     with progress_bars() as progress:
         rows = module.run(progress, **options)
     console = results()
@@ -61,3 +73,8 @@ def bench(
         if hasattr(module, "draw"):
             module.draw(rows, picture)
         console.print(f"Drawn to {picture}", soft_wrap=True)
+    if suite == "faults" and (lost := module.lost_campaigns(rows)):
+        print_error(
+            f"Not all was borne as promised: {', '.join(lost)}. The rows tell what was lost."
+        )
+        raise typer.Exit(1)
