@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PERSON_SPACE,
         SearchSpace,
     )
+    from mcuformer_tflm.search.trained_supernet import TrainedSupernet
     from mcuformer_tflm.search.tuners.scoring import ScoreSettings
     from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
     from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
@@ -58,6 +59,7 @@ _HOMES = {
     "SubnetEvolution": "oracles.subnet_evolution",
     "SubnetTuner": "tuners.subnet_tuner",
     "SupernetTuner": "tuners.supernet_tuner",
+    "TrainedSupernet": "trained_supernet",
     "arena_bytes": "cost.activation_memory",
     "build_supernet": "build",
     "code_bytes": "cost.memory",
@@ -90,6 +92,7 @@ __all__ = [
     "SubnetEvolution",
     "SubnetTuner",
     "SupernetTuner",
+    "TrainedSupernet",
     "arena_bytes",
     "build_supernet",
     "code_bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import numpy as np
@@ -131,6 +132,25 @@ class SearchSpace:
         if len(self.head_dim) == 1:
             (fields["head_dim"],) = self.head_dim
         return fields
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> SearchSpace:
+        """Returns the space of ``to_dict``, which may have been through JSON or TOML.
+
+        Raises:
+            ConfigError: If a field is unknown or out of range.
+        """
+        known = tuple(field.name for field in dataclasses.fields(cls))
+        for field in fields:
+            if field not in known:
+                raise ConfigError(
+                    f"{shown(field)} is no field of a space; known are {', '.join(known)}."
+                )
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+        return cls(**given)
 
     def place(self, pair: SearchSpace) -> tuple[int, ...]:
         """Returns where one of ``pairs`` lies: each factor as an index into the space's values."""

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.zoo.fixed_vit import fixed_vit
 from mcuformer_tflm.zoo.network import Network, fields_of
+from mcuformer_tflm.zoo.recipe_tables import (
+    Training,
+    fingerprint_of,
+    read_tables,
+    refuse_rest,
+    taken,
+    told_of,
+    training_of,
+)
 
 # Tables of a baseline's file that tell its network.
 _BASELINES = ("depthwise_cnn", "vision_transformer")
-_TRAINING_FIELDS = tuple(field.name for field in dataclasses.fields(TrainingRecipe))
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """One stretch of training.
-
-    Attributes:
-        epochs: Passes over the training images.
-        batch_size: Images a step.
-        recipe: How.
-    """
-
-    epochs: int
-    batch_size: int
-    recipe: TrainingRecipe
-
-    def __post_init__(self) -> None:
-        """Checks every field.
-
-        Raises:
-            ConfigError: If a field is out of range.
-        """
-        for field in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
+_STRETCHES = ("teacher", "float_training", "quantized_training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,46 +73,46 @@ class ZooRecipe:
                 of range.
         """
         path = checked_path("path", path)
-        content = _read_tables(path)
+        content = read_tables(path)
         if _is_baseline(content):
             return cls._read_baseline(path, content)
-        with _told_of(path):
+        with told_of(path):
             return cls._from_tables(content)
 
     @classmethod
     def _read_baseline(cls, path: Path, content: dict[str, Any]) -> ZooRecipe:
-        with _told_of(path):
+        with told_of(path):
             _check_baseline(content)
         like = path.parent / content["like"]
-        tables = _read_tables(like)
-        with _told_of(path):
+        tables = read_tables(like)
+        with told_of(path):
             if _is_baseline(tables):
                 raise ConfigError(
                     f"like is {content['like']!r}, which is the recipe of a baseline."
                 )
-        with _told_of(like):
+        with told_of(like):
             model = cls._from_tables(tables)
-        with _told_of(path):
+        with told_of(path):
             return model._baseline(content)
 
     @classmethod
     def _from_tables(cls, content: dict[str, Any]) -> ZooRecipe:
         tables = {
-            name: dict(_taken(content, name, dict))
+            name: dict(taken(content, name, dict))
             for name in ("architecture", "teacher", "float", "quantized")
         }
-        fields = {name: _taken(content, name, str) for name in ("name", "data")}
-        numbers = {name: _taken(content, name, int) for name in ("seed", "arena_kib")}
-        width = _taken(tables["teacher"], "width", int)
-        _refuse_rest("", content)
+        fields = {name: taken(content, name, str) for name in ("name", "data")}
+        numbers = {name: taken(content, name, int) for name in ("seed", "arena_kib")}
+        width = taken(tables["teacher"], "width", int)
+        refuse_rest("", content)
         return cls(
             **fields,
             **numbers,
             network=_architecture(tables["architecture"]),
             teacher_width=width,
-            teacher=_training("teacher", tables["teacher"]),
-            float_training=_training("float", tables["float"]),
-            quantized_training=_training("quantized", tables["quantized"]),
+            teacher=training_of("teacher", tables["teacher"]),
+            float_training=training_of("float", tables["float"]),
+            quantized_training=training_of("quantized", tables["quantized"]),
         )
 
     def _baseline(self, content: dict[str, Any]) -> ZooRecipe:
@@ -184,6 +164,7 @@ class ZooRecipe:
         """Returns all fields but ``like`` in JSON's values, ``network`` as ``architecture``."""
         fields = dataclasses.asdict(self)
         del fields["like"]
+        fields |= {stretch: getattr(self, stretch).to_dict() for stretch in _STRETCHES}
         fields["network"] = fields_of(self.network)
         told = {"architecture" if name == "network" else name: fields[name] for name in fields}
         return json.loads(json.dumps(told))
@@ -194,43 +175,8 @@ class ZooRecipe:
         return fingerprint_of(chosen)
 
 
-def fingerprint_of(values: Any) -> str:
-    """Returns twelve hexadecimal digits that change with values that JSON has."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _read_tables(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
-
-
-@contextlib.contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-def _taken(table: dict[str, Any], field: str, kind: type) -> Any:
-    if field not in table:
-        raise ConfigError(f"{field} is missing; it must be given as a {kind.__name__}.")
-    value = table.pop(field)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ConfigError(f"{field} is {value!r}; it must be a {kind.__name__}.")
-    return value
-
-
-def _refuse_rest(table: str, rest: Mapping[str, Any], known: tuple[str, ...] = ()) -> None:
-    for field in rest:
-        allowed = f"; known are {', '.join(known)}" if known else ""
-        raise ConfigError(f"{table}{field} is no field of a recipe{allowed}.")
-
-
 def _architecture(table: dict[str, Any]) -> Architecture:
-    depth = _taken(table, "depth", int)
+    depth = taken(table, "depth", int)
     for field in ("num_heads", "mlp_ratio"):
         # One number stands for all blocks.
         if isinstance(table.get(field), int | float):
@@ -239,7 +185,7 @@ def _architecture(table: dict[str, Any]) -> Architecture:
             table[field] = tuple(table[field])
     table.setdefault("rank_ratio", None)
     known = tuple(field.name for field in dataclasses.fields(Architecture))
-    _refuse_rest("architecture.", {key: table[key] for key in table if key not in known}, known)
+    refuse_rest("architecture.", {key: table[key] for key in table if key not in known}, known)
     try:
         architecture = Architecture(**table)
     except TypeError as error:
@@ -274,10 +220,3 @@ def _baseline_network(kind: str, table: dict[str, Any], like: Network) -> Networ
         return fixed_vit(like, **table)
     blocks = tuple(table.pop("blocks", ()))
     return DepthwiseCnn(like.image_size, like.channels, like.num_classes, blocks=blocks, **table)
-
-
-def _training(name: str, table: dict[str, Any]) -> Training:
-    epochs, batch_size = (_taken(table, field, int) for field in ("epochs", "batch_size"))
-    unknown = {key: table[key] for key in table if key not in _TRAINING_FIELDS}
-    _refuse_rest(f"{name}.", unknown, ("epochs", "batch_size", *_TRAINING_FIELDS))
-    return Training(epochs, batch_size, TrainingRecipe(**table))

@@ -10,19 +10,28 @@ from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
 from mcuformer_tflm.keras_models.training.batches import ArrayBatches, batches
+from mcuformer_tflm.keras_models.training.origin import data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
-from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.keras_models.training.trainers import (
+    SupernetTrainer,
+    check_distillation,
+    train_subnet,
+)
 from mcuformer_tflm.quantize.quantize import quantize
+from mcuformer_tflm.search.build import build_supernet
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.zoo.network import describe
-from mcuformer_tflm.zoo.recipe import Training, ZooRecipe, fingerprint_of
+from mcuformer_tflm.zoo.recipe import ZooRecipe
+from mcuformer_tflm.zoo.recipe_tables import Training, fingerprint_of
+from mcuformer_tflm.zoo.supernet_recipe import SupernetRecipe
 
 
 def train_teacher(
-    recipe: ZooRecipe, data: ImageData, folder: AnyPath, progress: Progress
+    recipe: ZooRecipe | SupernetRecipe, data: ImageData, folder: AnyPath, progress: Progress
 ) -> tf_keras.Model:
     """Trains the recipe's teacher, or loads it where another recipe has trained the same.
 
@@ -36,15 +45,68 @@ def train_teacher(
     tf_keras.utils.set_random_seed(recipe.seed)
     size, _, channels = data.train_images.shape[1:]
     teacher = convolutional_teacher(size, channels, len(data.labels), width=recipe.teacher_width)
+    key = {
+        "data": recipe.data,
+        "seed": recipe.seed,
+        "teacher": recipe.teacher.to_dict(),
+        "teacher_width": recipe.teacher_width,
+    }
     train_subnet(
         teacher,
         _batches(recipe.teacher, recipe.seed, data),
         recipe.teacher.epochs,
         recipe=recipe.teacher.recipe,
         progress=lambda done, total: progress("train the teacher", done, total),
-        checkpoint=folder / f"{recipe.fingerprint('data', 'seed', 'teacher', 'teacher_width')}.npz",
+        checkpoint=folder / f"{fingerprint_of(key)}.npz",
     )
     return teacher
+
+
+def train_supernet(
+    recipe: SupernetRecipe,
+    data: ImageData,
+    teacher: tf_keras.Model,
+    folder: AnyPath,
+    progress: Progress,
+) -> Supernet:
+    """Trains the recipe's supernet; goes on where an interrupted run was.
+
+    Args:
+        recipe: Which space, and how.
+        data: What it learns.
+        teacher: What all subnets follow besides the labels.
+        folder: Where the state after each epoch is kept.
+        progress: Called with (what is being done, done, total).
+
+    Raises:
+        ConfigError: If the recipe does not follow its teacher.
+        DivergedError: If training reaches a loss that is no number.
+    """
+    training = recipe.training
+    checkpoint = checked_path("folder", folder) / f"supernet-{fingerprint_of(recipe.to_dict())}.npz"
+    check_distillation(training.recipe, teacher, recipe.space.image_shape, recipe.space.num_classes)
+    tf_keras.utils.set_random_seed(recipe.seed)
+    supernet = build_supernet(recipe.space, precision=training.recipe.precision)
+    initialise_attention(supernet, recipe.seed)
+    shown = _batches(training, recipe.seed, data)
+    origin = {"starting_weights": weights_origin(supernet), "data": data_origin(shown)}
+    total = training.epochs * len(shown)
+    trainer = SupernetTrainer(
+        supernet, training.recipe, steps=total, seed=recipe.seed, teacher=teacher
+    )
+    if checkpoint.exists():
+        trainer.restore(checkpoint, origin)
+    while trainer.epoch < training.epochs:
+        before = trainer.epoch * len(shown)
+
+        def report(done: int, _: int, before: int = before) -> None:
+            progress("train the supernet", before + done, total)
+
+        trainer.train(shown, recipe.space, progress=report)
+        trainer.save(checkpoint, origin)
+    if training.recipe.ema_decay is not None:
+        trainer.optimizer.finalize_variable_values(supernet.trainable_variables)
+    return supernet
 
 
 def train_float(
@@ -101,8 +163,7 @@ def train_quantized(
     fields = [field for field in recipe.to_dict() if field not in ("name", "arena_kib")]
     return quantize(
         subnet,
-        data.train_images,
-        data.train_classes,
+        *training.shown(data),
         epochs=training.epochs,
         batch_size=training.batch_size,
         recipe=training.recipe,
@@ -148,6 +209,6 @@ def train_cnn(
 def _batches(training: Training, seed: int, data: ImageData) -> ArrayBatches:
     """Returns the training images as one stretch of a recipe wants them."""
     return batches(
-        data.train_images, data.train_classes, training.batch_size, seed=seed,
-        num_classes=len(data.labels), recipe=training.recipe,
+        *training.shown(data), training.batch_size, seed=seed, num_classes=len(data.labels),
+        recipe=training.recipe,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from mcuformer_tflm.cli.zoo.baseline import zoo_baseline
 from mcuformer_tflm.cli.zoo.card import zoo_card
 from mcuformer_tflm.cli.zoo.list import zoo_list
 from mcuformer_tflm.cli.zoo.save import zoo_save
+from mcuformer_tflm.cli.zoo.supernet import zoo_supernet
 from mcuformer_tflm.cli.zoo.train import zoo_train
 
 zoo = typer.Typer(
@@ -18,3 +19,4 @@ zoo.command("card")(zoo_card)
 zoo.command("save")(zoo_save)
 zoo.command("train")(zoo_train)
 zoo.command("baseline")(zoo_baseline)
+zoo.command("supernet")(zoo_supernet)

@@ -1,0 +1,113 @@
+"""What a shipped supernet is, was made from, and measured."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.exceptions import ModelError
+
+
+@dataclasses.dataclass(frozen=True)
+class SupernetCard:
+    """Figures of one supernet; accuracies are shares of held-out images, without training on.
+
+    Attributes:
+        name: The supernet's name.
+        sha256: Of the file that the figures belong to.
+        data: The data set.
+        recipe: The recipe's fields.
+        subnets: Number of networks in the space.
+        file_bytes: Size of the file.
+        held_out: Number of images that neither it nor its teacher has seen.
+        teacher_top1: Accuracy of the teacher on them.
+        largest_top1: That of the largest subnet.
+        smallest_top1: That of the smallest.
+        random_top1: Mean of random subnets.
+        random_subnets: How many.
+        arena_bytes: Least and largest arena of a subnet in TFLM on a Cortex-M, predicted.
+        flash_bytes: Least and largest model file, predicted.
+    """
+
+    name: str
+    sha256: str
+    data: str
+    recipe: Mapping[str, Any]
+    subnets: int
+    file_bytes: int
+    held_out: int
+    teacher_top1: float
+    largest_top1: float
+    smallest_top1: float
+    random_top1: float
+    random_subnets: int
+    arena_bytes: tuple[int, int]
+    flash_bytes: tuple[int, int]
+
+    @classmethod
+    def read(cls, path: AnyPath) -> SupernetCard:
+        """Reads a card that ``write`` has written.
+
+        Raises:
+            ModelError: If the file is missing, damaged, or no card.
+        """
+        path = checked_path("path", path)
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            for name in ("arena_bytes", "flash_bytes"):
+                least, largest = fields[name]
+                fields[name] = (least, largest)
+            return cls(**fields)
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{path} is no supernet's card ({error}).") from error
+
+    def write(self, folder: AnyPath) -> None:
+        """Writes ``card.json`` and ``card.md``."""
+        folder = checked_path("folder", folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(dataclasses.asdict(self), indent=1)
+        (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+        (folder / "card.md").write_text(self.markdown(), encoding="utf-8")
+
+    def markdown(self) -> str:
+        """Returns the card as a page."""
+        arena, flash = (
+            f"{least:,} to {largest:,} bytes"
+            for least, largest in (self.arena_bytes, self.flash_bytes)
+        )
+        lines = [
+            f"# {self.name}, a supernet",
+            "",
+            f"Trained on {self.data}, all but {self.held_out:,} of the training images, which "
+            "neither it nor its teacher has seen. Accuracies are on those, in float with the "
+            "supernet's weights, nothing trained on.",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| networks | {self.subnets:,} |",
+            f"| largest | {self.largest_top1:.2%} |",
+            f"| mean of {self.random_subnets} random ones | {self.random_top1:.2%} |",
+            f"| smallest | {self.smallest_top1:.2%} |",
+            f"| teacher | {self.teacher_top1:.2%} |",
+            f"| arena in TFLM, Cortex-M (predicted) | {arena} |",
+            f"| flash (.tflite, predicted) | {flash} |",
+            f"| file | {self.file_bytes:,} bytes |",
+            "",
+            "## Space",
+            "",
+            *(f"- `{field}`: {value}" for field, value in self.recipe["space"].items()),
+            "",
+            "## Recipe",
+            "",
+            f"Seed {self.recipe['seed']}, a teacher of width {self.recipe['teacher_width']}.",
+            "",
+        ]
+        for stretch in ("teacher", "training"):
+            fields = dict(self.recipe[stretch])
+            options = {key: value for key, value in fields.pop("recipe").items() if value}
+            told = ", ".join(f"{key} {value}" for key, value in {**fields, **options}.items())
+            lines.append(f"- {stretch}: {told}")
+        return "\n".join(lines) + "\n"

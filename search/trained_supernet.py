@@ -1,0 +1,134 @@
+"""A supernet that was trained, with all that tells what it is, in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_type
+from mcuformer_tflm.keras_models.exceptions import CheckpointError, ConfigError, DataError
+from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training.checkpoint import (
+    fitting,
+    numbered,
+    read_arrays,
+    write_arrays,
+)
+from mcuformer_tflm.search.space import SearchSpace
+
+_FORMAT = 1
+_FIELDS = ("format", "space", "data", "labels", "held_out", "recipe")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedSupernet:
+    """A supernet, and what it was trained on.
+
+    Attributes:
+        supernet: With its weights.
+        space: Its networks: a space of one patch size, rank ratio and stem.
+        data: Name of the data set.
+        labels: Class names by index.
+        held_out: How many of the last training images it has never seen; subnets are scored on
+            them.
+        epochs: Passes over the others.
+        recipe: What it was made by, as JSON has it.
+    """
+
+    supernet: Supernet
+    space: SearchSpace
+    data: str
+    labels: tuple[str, ...]
+    held_out: int
+    epochs: int
+    recipe: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Checks that the supernet holds the space.
+
+        Raises:
+            ConfigError: If it does not, or the space is one of several supernets.
+        """
+        checked_type("space", self.space, SearchSpace)
+        checked_type("supernet", self.supernet, Supernet)
+        if len(self.space.pairs()) != 1:
+            raise ConfigError(
+                f"space has {len(self.space.pairs())} supernets; it must be that of one: "
+                "SearchSpace.at."
+            )
+        for extreme in (self.space.smallest(), self.space.largest()):
+            self.supernet.encode(extreme)
+        if len(self.labels) != self.space.num_classes:
+            raise ConfigError(
+                f"labels are {len(self.labels)}; the space has {self.space.num_classes} classes."
+            )
+
+    def check_data(self, labels: Sequence[str], image_shape: Sequence[int]) -> None:
+        """Checks that a data set is the one that the supernet was trained on, as far as is seen.
+
+        Args:
+            labels: Its class names.
+            image_shape: Height, width and channels of its images.
+
+        Raises:
+            DataError: If images or classes are others.
+        """
+        if tuple(image_shape) != self.space.image_shape:
+            raise DataError(
+                f"The supernet was trained on images of {list(self.space.image_shape)} "
+                f"({self.data}), and these are {list(image_shape)}; give the data that it was "
+                "trained on, or search without a supernet."
+            )
+        if tuple(labels) != self.labels:
+            raise DataError(
+                f"The supernet was trained on {self.data}, whose classes are "
+                f"{', '.join(self.labels)}, and these are {', '.join(labels)}; give the data that "
+                "it was trained on, or search without a supernet."
+            )
+
+    def save(self, path: AnyPath) -> None:
+        """Writes the supernet, its weights in 16 bits each.
+
+        Raises:
+            CheckpointError: If the file cannot be written.
+        """
+        told = {
+            "format": _FORMAT,
+            "space": self.space.to_dict(),
+            "data": self.data,
+            "labels": self.labels,
+            "held_out": self.held_out,
+            "recipe": self.recipe,
+        }
+        halves = [weight.astype(np.float16) for weight in self.supernet.get_weights()]
+        arrays = {"epochs": np.asarray(self.epochs), "trained": np.asarray(json.dumps(told))}
+        write_arrays(path, arrays | numbered("weight", halves))
+
+    @classmethod
+    def read(cls, path: AnyPath) -> TrainedSupernet:
+        """Reads what ``save`` has written.
+
+        Raises:
+            CheckpointError: If there is no such file, it is damaged, or no trained supernet.
+        """
+        path = checked_path("path", path)
+        saved = read_arrays(path)
+        try:
+            told = json.loads(str(saved["trained"]))
+            if told.keys() != set(_FIELDS) or told["format"] != _FORMAT:
+                raise ValueError(f"its fields are {', '.join(told)}")
+            space = SearchSpace.from_dict(told["space"])
+            supernet = Supernet(space.largest())
+            supernet.set_weights(fitting(path, saved, "weight", supernet.weights))
+            return cls(
+                supernet, space, str(told["data"]), tuple(map(str, told["labels"])),
+                int(told["held_out"]), int(saved["epochs"]), dict(told["recipe"]),
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise CheckpointError(
+                f"{path} is no trained supernet ({error}); `mcuformer zoo supernet` makes one."
+            ) from error
