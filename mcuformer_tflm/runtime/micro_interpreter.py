@@ -18,6 +18,7 @@ from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.classifier import Classifier
+from mcuformer_tflm.runtime.lite_interpreter import LiteInterpreter
 from mcuformer_tflm.runtime.probe import ARENA_STEP, ArenaUse, probe
 from mcuformer_tflm.runtime.tflm import open_planned
 from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName, tflm_arena
@@ -44,10 +45,12 @@ _AMPLE_ARENA = 1 << 24
 _MAX_ARENA = 2**31 - 16
 
 
-class MicroInterpreter:
+class MicroInterpreter(LiteInterpreter):
     """Runs a converted model in TFLM itself, with our operators and the model's memory plan.
 
-    Several threads may share one; each image waits for the one before.
+    Several threads may share one; each image waits for the one before. It answers to the names of
+    ``tf.lite.Interpreter`` too (``allocate_tensors``, ``get_input_details``, ``set_tensor``,
+    ``invoke``, ``get_tensor``).
 
     Example:
         >>> interpreter = MicroInterpreter("build/demo/model.tflite")
@@ -196,7 +199,7 @@ class MicroInterpreter:
         }
 
     def _integers(
-        self, images: np.ndarray, progress: Callable[[int, int], None] | None
+        self, images: np.ndarray, progress: Callable[[int, int], None] | None = None
     ) -> list[np.ndarray]:
         images = np.asarray(images)
         check_integers(images, self._shape)
