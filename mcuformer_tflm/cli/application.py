@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from mcuformer_tflm.cli.bench import bench
 from mcuformer_tflm.cli.demo import demo
+from mcuformer_tflm.cli.doctor import doctor
 from mcuformer_tflm.cli.emulate import emulate
 from mcuformer_tflm.cli.firmware import firmware
 from mcuformer_tflm.cli.plan import plan
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, plan, verify, firmware, emulate, profile, bench):
+for command in (demo, plan, verify, firmware, emulate, profile, bench, doctor):
     app.command()(command)
 app.add_typer(zoo, name="zoo")
 

@@ -58,12 +58,12 @@ def bench(
     from mcuformer_tflm.search.progress import progress_bars
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
-    options: dict[str, Any] = {
+    of_suite: dict[str, dict[str, Any]] = {
         "search": {"minutes": minutes, "picture": picture},
         "faults": {"only": only or (), "effort": effort},
-    }.get(suite, {})
+    }
     with progress_bars() as progress:
-        rows = module.run(progress, **options)
+        rows = module.run(progress, **of_suite.get(suite, {}))
     console = results()
     console.print(table(rows, f"mcuformer bench {suite}"))
     if json_file is not None:

@@ -8,14 +8,13 @@ wait states of flash, and it predicts every branch.
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mcuformer_tflm.emulator.toolchain import find_tool
-from mcuformer_tflm.keras_models.exceptions import EmulatorError, ToolchainError
+from mcuformer_tflm.emulator.tools import find_tool
+from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
 # Rounds of a block: enough for a figure that more would change by less than a hundredth.
 _ITERATIONS = 100
@@ -57,12 +56,7 @@ def estimated_cycles_by_part(parts: Sequence[Mapping[bytes, int]], core: str) ->
         ToolchainError: If llvm-mca or the cross compiler is not installed.
     """
     blocks = list(dict.fromkeys(block for part in parts for block in part))
-    tool = shutil.which("llvm-mca")
-    if tool is None:
-        raise ToolchainError(
-            "llvm-mca is not installed. Run `apt-get install llvm` (Debian), or `make setup` in "
-            "the checkout."
-        )
+    tool = find_tool("llvm-mca")
     regions = (
         f"@ LLVM-MCA-BEGIN {i}\n" + "\n".join(_plain(block)) + f"\n@ LLVM-MCA-END {i}\n"
         for i, block in enumerate(_disassembled(blocks))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 import socket
 import subprocess
 import time
@@ -14,8 +13,9 @@ import numpy as np
 
 from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.semihosting import SemihostingServer
+from mcuformer_tflm.emulator.tools import find_tool
 from mcuformer_tflm.keras_models.checked_values import checked_choice
-from mcuformer_tflm.keras_models.exceptions import EmulatorError, ToolchainError
+from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
 
 
@@ -67,12 +67,7 @@ def run_firmware(
     """
     check_integer_dtype(pictures)
     machine = ARM_BOARDS[checked_choice("core", core, tuple(ARM_BOARDS))].name
-    qemu = shutil.which("qemu-system-arm")
-    if qemu is None:
-        raise ToolchainError(
-            "qemu-system-arm is not installed. Run `apt-get install qemu-system-arm` (Debian), or "
-            "`make setup` in the checkout."
-        )
+    qemu = find_tool("qemu-system-arm")
     semihosting = "enable=on,target=gdb" + "".join(
         f",arg={argument}" for argument in ["firmware", *arguments.split()]
     )

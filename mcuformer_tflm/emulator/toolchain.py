@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import mcuformer_tflm.custom_ops as custom_ops
 from mcuformer_tflm.emulator.extra import emulator_extra
+from mcuformer_tflm.emulator.tools import COMPILER, find_tool
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
-COMPILER = "arm-none-eabi-g++"
 # MCUFORMER_CORTEX_M7: what no macro of the compiler tells (kernels/cortex_m/target.h).
 CORE_FLAGS = {
     "cortex-m0plus": ("-mcpu=cortex-m0plus",),
@@ -63,21 +62,6 @@ def kernel_sources() -> list[Path]:
 def kernel_folder() -> Path:
     """Returns the folder of the kernels' sources."""
     return _source_folder() / "kernels"
-
-
-def find_tool(name: str) -> str:
-    """Returns the path of a tool of the cross compiler.
-
-    Raises:
-        ToolchainError: If it is not installed.
-    """
-    path = shutil.which(name)
-    if path is None:
-        raise ToolchainError(
-            f"{name} is not installed. Run `apt install gcc-arm-none-eabi libnewlib-arm-none-eabi "
-            "libstdc++-arm-none-eabi-newlib` (Debian), or `make setup` in the checkout."
-        )
-    return path
 
 
 def core_flags(core: str) -> tuple[str, ...]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from mcuformer_tflm.emulator.extra import emulator_extra
-from mcuformer_tflm.emulator.toolchain import COMPILER, find_tool
+from mcuformer_tflm.emulator.tools import COMPILER, find_tool
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
@@ -55,7 +53,7 @@ def build_project(project: AnyPath, build: AnyPath, **options: AnyPath | bool) -
     project = checked_path("project", project)
     build = checked_path("build", build)
     find_tool(COMPILER)
-    cmake = find_cmake()
+    cmake = find_tool("cmake")
     toolchain = project.resolve() / "arm-none-eabi.cmake"
     chosen: dict[str, AnyPath | bool] = {"CMAKE_TOOLCHAIN_FILE": toolchain, **options}
     entries = [f"-D{name}={_cmake_value(value)}" for name, value in chosen.items()]
@@ -91,23 +89,6 @@ def read_image(elf: AnyPath) -> FirmwareImage:
         + sections.get(".bss", 0)
         - sum(size for name, size in arenas if name == ".bss"),
     )
-
-
-def find_cmake() -> str:
-    """Returns the path of CMake.
-
-    Raises:
-        ToolchainError: If it is not installed.
-    """
-    # `make setup` puts CMake beside Python, which a caller's PATH may not name.
-    beside = Path(sys.executable).parent / "cmake"
-    found = str(beside) if beside.exists() else shutil.which("cmake")
-    if found is None:
-        raise ToolchainError(
-            "cmake is not installed. Run `apt-get install cmake` (Debian), or `make setup` in the "
-            "checkout."
-        )
-    return found
 
 
 def _cmake_value(value: AnyPath | bool) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcuformer_tflm.emulator.qemu import run_firmware
-from mcuformer_tflm.emulator.toolchain import COMPILER, find_tool
+from mcuformer_tflm.emulator.tools import COMPILER, find_tool
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
 # Makes one call (Arm's "Semihosting for AArch32", chapter 5), then ends with status 0 where it

@@ -15,10 +15,10 @@ from mcuformer_tflm.emulator.toolchain import (
     COMPILE_FLAGS,
     COMPILER,
     core_flags,
-    find_tool,
     kernel_folder,
 )
-from mcuformer_tflm.firmware.build import build_project, find_cmake
+from mcuformer_tflm.emulator.tools import find_tool
+from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER, export_firmware
 from mcuformer_tflm.firmware.source import checksum
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
@@ -233,7 +233,7 @@ def test_the_application_is_configured_by_the_boards_files(model, project, tmp_p
         "MCUFORMER_MODEL": tmp_path / "model.tflite", "MCUFORMER_TFLM_DIR": tmp_path / "tree",
     }  # fmt: skip
     subprocess.run(
-        [find_cmake(), "-S", EXAMPLE, "-B", tmp_path / "build",
+        [find_tool("cmake"), "-S", EXAMPLE, "-B", tmp_path / "build",
          *(f"-D{name}={value}" for name, value in entries.items())],
         check=True, capture_output=True,
     )  # fmt: skip

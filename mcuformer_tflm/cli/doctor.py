@@ -1,0 +1,54 @@
+"""The command ``mcuformer doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from mcuformer_tflm.task.terminal import results
+
+_SIGNS = {"there": "yes", "missing": "no", "wrong": "another"}
+
+
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings as JSON instead.")
+    ] = False,
+) -> None:
+    """Tell what is installed, what does not work without what is missing, and what mends it.
+
+    Status 1 if something is missing that every command needs.
+
+    Example: `mcuformer doctor`
+    """
+    from mcuformer_tflm.task.machine_check import check_machine
+
+    findings = check_machine()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+    else:
+        table = Table(title="This machine")
+        table.add_column("what", no_wrap=True)
+        table.add_column("there")
+        table.add_column("version or place")
+        table.add_column("needed by")
+        for finding in findings:
+            table.add_row(
+                finding.name,
+                _SIGNS[finding.state],
+                finding.found,
+                finding.needed_by or "everything",
+            )
+        console = results()
+        console.print(table)
+        lacking = [finding for finding in findings if finding.state != "there"]
+        for finding in lacking:
+            console.print(f"{finding.name}: {finding.remedy}", soft_wrap=True)
+        if not lacking:
+            console.print("Nothing is missing.")
+    if any(finding.essential and finding.state != "there" for finding in findings):
+        raise typer.Exit(1)
