@@ -10,6 +10,7 @@ from mcuformer_tflm.task.terminal import results
 
 if TYPE_CHECKING:
     from mcuformer_tflm.zoo.card import ModelCard
+    from mcuformer_tflm.zoo.supernet_card import SupernetCard
 
 
 def zoo_list() -> None:
@@ -18,6 +19,7 @@ def zoo_list() -> None:
     Example: `mcuformer zoo list`
     """
     from mcuformer_tflm.zoo.catalogue import BASELINES, model_cards
+    from mcuformer_tflm.zoo.supernets import supernet_card, supernet_names
 
     groups = {
         "Models of the zoo": list(model_cards().values()),
@@ -45,6 +47,9 @@ def zoo_list() -> None:
     models = groups["Models of the zoo"]
     if models:
         console.print(_firmware_table(models))
+    supernets = [supernet_card(name) for name in supernet_names()]
+    if supernets:
+        console.print(_supernet_table(supernets))
 
 
 def _firmware_table(cards: list[ModelCard]) -> Table:
@@ -62,4 +67,22 @@ def _firmware_table(cards: list[ModelCard]) -> Table:
         most = max(found.instructions for found in figures.values())
         times = (f"{figures[board].milliseconds_estimated:,.1f}" for board in boards)
         table.add_row(card.name, f"{most:,}", *times)
+    return table
+
+
+def _supernet_table(cards: list[SupernetCard]) -> Table:
+    table = Table(
+        title="Supernets, for `mcuformer search --supernet`",
+        caption="top-1 on held-out images in float, nothing trained on; predicted arena in TFLM, "
+        "Cortex-M, in bytes",
+    )
+    table.add_column("supernet", no_wrap=True)
+    for name in ("networks", "smallest", "random", "largest", "arenas"):
+        table.add_column(name, justify="right")
+    for card in cards:
+        least, most = card.arena_bytes
+        table.add_row(
+            card.name, f"{card.subnets:,}", f"{card.smallest_top1:.2%}",
+            f"{card.random_top1:.2%}", f"{card.largest_top1:.2%}", f"{least:,} to {most:,}",
+        )  # fmt: skip
     return table
