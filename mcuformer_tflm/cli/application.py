@@ -32,9 +32,12 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except McuformerError as error:
+            if ctx.params["debug"]:
+                raise
             print_error(str(error))
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever reads has gone, which is no fault
+            # Whoever reads has gone, which is no fault.
+            if error.errno == errno.EPIPE or ctx.params["debug"]:
                 raise
             print_error(_os_error(error))
         raise typer.Exit(1)
@@ -44,7 +47,6 @@ app = typer.Typer(
     cls=Commands,
     help="Vision transformers on microcontrollers: search, quantize, convert, run in TFLM.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -72,6 +74,9 @@ def _options(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Tell the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error was raised, as Python tells it.")
     ] = False,
 ) -> None:
     """Vision transformers on microcontrollers: search, quantize, convert, run in TFLM."""

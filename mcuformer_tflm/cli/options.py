@@ -7,15 +7,35 @@ from typing import Annotated
 
 import typer
 
+
+def _boards() -> list[str]:
+    from mcuformer_tflm.search.board import all_boards
+
+    return [board.name for board in all_boards()]
+
+
+def _models() -> list[str]:
+    from mcuformer_tflm.zoo.catalogue import model_names
+    from mcuformer_tflm.zoo.supernets import supernet_names
+
+    return [*model_names(), *supernet_names()]
+
+
 Board = Annotated[
     str,
     typer.Option(
+        autocompletion=_boards,
         help="stm32f427, stm32f746, stm32f746-discovery, stm32h743, or a .toml that describes a "
-        "board."
+        "board.",
     ),
 ]
 Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
-ZooName = Annotated[str, typer.Argument(help="A model's name, as `mcuformer zoo list` tells it.")]
+ZooName = Annotated[
+    str,
+    typer.Argument(
+        help="A model's name, as `mcuformer zoo list` tells it.", autocompletion=_models
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(
