@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.search.cost.milliseconds import CostEstimate, estimate_cost
     from mcuformer_tflm.search.cost.model_file import model_bytes
     from mcuformer_tflm.search.cost.summary import summary
+    from mcuformer_tflm.search.oracles.front import Front, ScoredSubnet
     from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
     from mcuformer_tflm.search.oracles.subnet_baselines import GridSubnets, RandomSubnets
     from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
@@ -50,9 +51,11 @@ _HOMES = {
     "Board": "board",
     "Budget": "cost.budget",
     "CostEstimate": "cost.milliseconds",
+    "Front": "oracles.front",
     "GridSubnets": "oracles.subnet_baselines",
     "RandomSubnets": "oracles.subnet_baselines",
     "ScoreSettings": "tuners.scoring",
+    "ScoredSubnet": "oracles.front",
     "SearchSpace": "space",
     "SpaceEvolution": "oracles.space_evolution",
     "SramRegion": "board",
@@ -83,9 +86,11 @@ __all__ = [
     "Board",
     "Budget",
     "CostEstimate",
+    "Front",
     "GridSubnets",
     "RandomSubnets",
     "ScoreSettings",
+    "ScoredSubnet",
     "SearchSpace",
     "SpaceEvolution",
     "SramRegion",

@@ -169,11 +169,18 @@ class Budget:
     @property
     def limits(self) -> dict[str, Any]:
         """What decides whether a network fits, as JSON has it; time only where it is limited."""
-        fields = dataclasses.asdict(self)
-        del fields["name"]
+        fields = self.timed_limits
         if self.milliseconds is None:
             del fields["milliseconds"], fields["board"]
-        return json.loads(json.dumps(fields))
+        return fields
+
+    @property
+    def timed_limits(self) -> dict[str, Any]:
+        """``limits``, and the board that tells time, limited or not."""
+        fields = dataclasses.asdict(self)
+        del fields["name"]
+        found: dict[str, Any] = json.loads(json.dumps(fields))
+        return found
 
     def holds(self, architecture: Architecture, image: Image = "whole") -> bool:
         """Whether SRAM is enough: the first region alone, or a plan over all of them."""

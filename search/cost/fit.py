@@ -12,7 +12,9 @@ from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.search.board import Board, all_boards
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
 from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.instructions import is_counted
 from mcuformer_tflm.search.cost.memory import eq5_bytes, flash_bytes
+from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.space import SearchSpace
 
 Memory = Literal["arena", "eq5"]
@@ -55,6 +57,22 @@ class Fit:
     def flash_bytes(self, architecture: Architecture) -> int:
         """Returns the bytes of the model file."""
         return flash_bytes(architecture, quantization=self.budget.quantization)
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the budget has a board whose core and clock tell how long an inference takes."""
+        board = self.budget.board
+        if board is None or board.megahertz is None or not is_counted(board.core):
+            return False
+        return bool(board.external_bytes_per_second or not board.external_flash)
+
+    def milliseconds(self, architecture: Architecture) -> float | None:
+        """Returns the estimated time of an inference, limited or not; None where it is not told."""
+        if not self.tells_time or self.budget.board is None:
+            return None
+        return estimate_cost(
+            architecture, self.budget.board, quantization=self.budget.quantization
+        ).milliseconds
 
     def margin(self, architecture: Architecture) -> float:
         """Returns the share of SRAM, flash or time, whichever is least, left; negative: none."""

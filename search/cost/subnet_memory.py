@@ -79,6 +79,26 @@ class EncodedSubnets:
         drawn.stem[~taken[drawn.patch_size, drawn.stem]] = 0
         return drawn
 
+    @classmethod
+    def encode(cls, space: SearchSpace, networks: Sequence[Architecture]) -> EncodedSubnets:
+        """Returns networks of a space as arrays, what lies beyond a subnet's depth as zeros."""
+
+        def factor(field: str) -> np.ndarray:
+            values = getattr(space, field)
+            return np.array([values.index(getattr(one, field)) for one in networks], np.uint8)
+
+        def blocks(field: str) -> np.ndarray:
+            values, most = getattr(space, field), space.depth[-1]
+            rows = np.zeros((len(networks), most), np.uint8)
+            for row, network in zip(rows, networks, strict=True):
+                row[: network.depth] = [values.index(value) for value in getattr(network, field)]
+            return np.ascontiguousarray(rows.T)
+
+        return cls(
+            factor("patch_size"), factor("rank_ratio"), factor("embed_dim"), factor("depth"),
+            blocks("num_heads"), blocks("mlp_ratio"), factor("stem"), factor("head_dim"),
+        )  # fmt: skip
+
     def decode(self, space: SearchSpace, index: int) -> Architecture:
         """Returns one of the subnets as an architecture."""
         depth = space.depth[self.depth[index]]

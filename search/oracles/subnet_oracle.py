@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,24 @@ from mcuformer_tflm.keras_models.checked_values import checked_whole
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit, Memory
+from mcuformer_tflm.search.cost.fit_in_bulk import fit_in_bulk
+from mcuformer_tflm.search.oracles.front import (
+    OBJECTIVE,
+    Front,
+    ScoredSubnet,
+    checked_objectives,
+    known_objectives,
+)
 from mcuformer_tflm.search.oracles.hyperparameters import declare_subnets, values_from_architecture
 from mcuformer_tflm.search.oracles.resumable_oracle import ResumableOracle, failure
 from mcuformer_tflm.search.progress import tell
 from mcuformer_tflm.search.space import SearchSpace
 
-OBJECTIVE = "accuracy"
+__all__ = ["OBJECTIVE", "SubnetOracle"]
+
 # Draws before a generation is given up as exhausted: small spaces run out of new subnets.
 _MAX_DRAWS = 2000
+_NOTHING_SCORED = "No subnet has been scored yet; run the search first."
 
 
 class SubnetOracle(ResumableOracle):
@@ -64,6 +74,7 @@ class SubnetOracle(ResumableOracle):
         self._running: dict[str, str] = {}
         self._scores: dict[str, float] = {}
         self._failed: list[str] = []
+        self._figures: dict[str, tuple[int, int, float | None]] = {}
 
     def more(self) -> list[str]:
         """Returns the next subnets, as JSON from ``propose``; none ends the search.
@@ -111,30 +122,72 @@ class SubnetOracle(ResumableOracle):
             ConfigError: If none has been scored.
         """
         if not self._scores:
-            raise ConfigError("No subnet has been scored yet; run the search first.")
+            raise ConfigError(_NOTHING_SCORED)
         return Architecture.from_json(self.ranking()[0])
 
     def ranking(self) -> list[str]:
         """Returns the scored subnets as JSON, the most accurate first, the earlier among equal."""
         return sorted(self._scores, key=lambda text: -self._scores[text])
 
+    def scored(self) -> list[ScoredSubnet]:
+        """Returns every subnet that was scored and its figures, in the order of ``scores``."""
+        return [
+            ScoredSubnet(Architecture.from_json(text), score, *self._costs(text))
+            for text, score in self._scores.items()
+        ]
+
+    def front(self, objectives: Sequence[str] | None = None) -> Front:
+        """Returns the scored subnets that no other one beats in every objective.
+
+        Args:
+            objectives: ``"accuracy"`` and of ``"memory_bytes"``, ``"flash_bytes"`` and
+                ``"milliseconds"`` what counts; all by default, time where the budget's board
+                tells it.
+
+        Raises:
+            ConfigError: If objectives are others, or no subnet has been scored.
+        """
+        if objectives is None:
+            objectives = known_objectives(self.fit)
+        objectives = checked_objectives(objectives, self.fit)
+        if not self._scores:
+            raise ConfigError(_NOTHING_SCORED)
+        return Front(self.scored(), objectives, fit=self.fit)
+
     def propose(self, architecture: Architecture) -> str | None:
         """Returns a subnet as JSON if it fits and is new, and counts it as proposed."""
-        text = architecture.to_json()
-        if text in self._proposed or not self.fit(architecture):
-            return None
-        self._proposed.add(text)
-        return text
+        return next(iter(self._propose([architecture])), None)
+
+    def _propose(self, architectures: Sequence[Architecture]) -> list[str]:
+        # One after the other: the second of two alike is not new.
+        new: dict[str, Architecture] = {}
+        for architecture in architectures:
+            text = architecture.to_json()
+            if text not in self._proposed:
+                new.setdefault(text, architecture)
+        fits = fit_in_bulk(self.space, self.fit)(list(new.values()))
+        proposed = [text for text, fitting in zip(new, fits, strict=True) if fitting]
+        self._proposed.update(proposed)
+        return proposed
+
+    def _costs(self, text: str) -> tuple[int, int, float | None]:
+        if text not in self._figures:
+            network = Architecture.from_json(text)
+            self._figures[text] = (
+                self.fit.memory_bytes(network),
+                self.fit.flash_bytes(network),
+                self.fit.milliseconds(network),
+            )
+        return self._figures[text]
 
     def draw(self, count: int, make: Callable[[], Architecture]) -> list[str]:
         """Returns new subnets that fit, fewer than ``count`` where there seem to be no more."""
         drawn: list[str] = []
-        for _ in range(_MAX_DRAWS):
-            if len(drawn) == count:
-                break
-            text = self.propose(make())
-            if text is not None:
-                drawn.append(text)
+        draws = 0
+        # Never more at once than are wanted, so that none is drawn in vain.
+        while (batch := min(count - len(drawn), _MAX_DRAWS - draws)) > 0:
+            drawn += self._propose([make() for _ in range(batch)])
+            draws += batch
         return drawn
 
     def draw_random(self, count: int) -> list[str]:
