@@ -248,7 +248,7 @@ class Architecture:
         """
         try:
             return cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ConfigError(f"This is no architecture in JSON: {error}") from error
 
 

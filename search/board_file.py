@@ -18,6 +18,7 @@ from mcuformer_tflm.keras_models.checked_values import (
     shown,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 
 # The boards that are known by name, a file each.
 BOARD_FOLDER = Path(__file__).parent / "boards"
@@ -104,7 +105,7 @@ def _parse(file: Path) -> dict[str, Any]:
     if file.suffix.lower() != SUFFIX:
         raise ConfigError(f"a board is a name or a file that ends in {SUFFIX}.")
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file))
     except FileNotFoundError:
         others = sorted(other.name for other in file.parent.glob(f"*{SUFFIX}"))
         near = [str(file.parent / other) for other in difflib.get_close_matches(file.name, others)]

@@ -128,7 +128,15 @@ class TrainedSupernet:
                 supernet, space, str(told["data"]), tuple(map(str, told["labels"])),
                 int(told["held_out"]), int(saved["epochs"]), dict(told["recipe"]),
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            ConfigError,
+        ) as error:
             raise CheckpointError(
                 f"{path} is no trained supernet ({error}); `mcuformer zoo supernet` makes one."
             ) from error

@@ -26,8 +26,11 @@ enum NodeFlags {
   kNoScratch = 2,
   kNoOutput = 4,
   kRawOptions = 8,
-  // The upper four bits: 0, or one more than the input that the output is laid over.
+  // The upper four bits: 0, one more than the input that the output is laid over, or which list of
+  // the node a model has left out.
   kOverlapShift = 4,
+  kNoOutputList = 14,
+  kNoInputList = 15,
 };
 enum TensorFlags { kTypeMask = 7, kAbsent = 8, kFillShift = 4, kFillMask = 7, kConstant = 128 };
 enum Fill { kZeros, kSmall, kBytes, kPositive, kUnits, kAnyUnits, kRising };
@@ -334,8 +337,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   mcuformer::AllRegistrations(registrations);
   const TFLMRegistration& operation = registrations[which];
   TfLiteNode node = {};
-  node.inputs = reinterpret_cast<TfLiteIntArray*>(input_array);
-  node.outputs = reinterpret_cast<TfLiteIntArray*>(output_array);
+  const int left_out = flags >> kOverlapShift;
+  if (left_out != kNoInputList) node.inputs = reinterpret_cast<TfLiteIntArray*>(input_array);
+  if (left_out != kNoOutputList) node.outputs = reinterpret_cast<TfLiteIntArray*>(output_array);
   node.custom_initial_data = options.get();
   node.custom_initial_data_size = static_cast<int>(content.size());
   if (operation.init != nullptr) {

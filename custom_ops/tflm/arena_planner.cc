@@ -153,6 +153,10 @@ TfLiteStatus ArenaPlanner::CheckPlan() {
         (one.overwrites != kNone && one.overwrites >= num_tensors_)) {
       return Refuse("holds a buffer that cannot be");
     }
+    // Scratch is its operator's alone: it may take the place of nothing, least of all of an input.
+    if (i >= num_tensors_ && (one.overwrites != kNone || one.walk != 0 || one.first != one.last)) {
+      return Refuse("lets scratch take the place of a tensor");
+    }
     if (static_cast<uint64_t>(one.offset) + static_cast<uint64_t>(one.size) >
         regions_[one.region].size) {
       return Refuse("does not fit the memory that it is given");

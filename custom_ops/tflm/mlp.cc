@@ -33,7 +33,7 @@ struct Positions {
 
 bool CheckLayers(TfLiteContext* context, TfLiteNode* node, const Options& options, MlpData* data) {
   MlpParams& params = data->params;
-  const bool low_rank = node->inputs->size == kInputsWithRank;
+  const bool low_rank = NumInputs(node) == kInputsWithRank;
   const Positions at(low_rank);
   const int bits = data->weight_bits, width = params.width;
   const int hidden = UnitsOf(context, node, at.fc1_v);
@@ -57,7 +57,7 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   auto* node_data = static_cast<Data*>(node->user_data);
   MCUFORMER_ENSURE(node_data != nullptr, kName, "no memory");
   MCUFORMER_ENSURE(
-      node->inputs->size == kInputsWithRank || node->inputs->size == kInputsWithoutRank, kName,
+      NumInputs(node) == kInputsWithRank || NumInputs(node) == kInputsWithoutRank, kName,
       "inputs must be tokens, gamma, beta, gelu table and two layers, or four with low rank");
   MlpData& data = node_data->params;
   MlpParams& params = data.params;

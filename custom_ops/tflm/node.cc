@@ -26,13 +26,17 @@ bool IsValid(const QuantizedMultiplier& factor) {
 
 }  // namespace
 
+int NumInputs(const TfLiteNode* node) { return node->inputs == nullptr ? 0 : node->inputs->size; }
+
 TfLiteEvalTensor* Input(TfLiteContext* context, const TfLiteNode* node, int position) {
-  if (position >= node->inputs->size || node->inputs->data[position] < 0) return nullptr;
+  if (position >= NumInputs(node) || node->inputs->data[position] < 0) return nullptr;
   return tflm::GetEvalTensor(context, node->inputs->data[position]);
 }
 
 TfLiteEvalTensor* Output(TfLiteContext* context, const TfLiteNode* node) {
-  if (node->outputs->size != 1) return nullptr;
+  if (node->outputs == nullptr || node->outputs->size != 1 || node->outputs->data[0] < 0) {
+    return nullptr;
+  }
   return tflm::GetEvalTensor(context, node->outputs->data[0]);
 }
 

@@ -19,6 +19,8 @@ namespace mcuformer {
     }                                                       \
   } while (0)
 
+// A model may leave a node's list of inputs or outputs out: TFLM hands on null then.
+int NumInputs(const TfLiteNode* node);
 // An input by position, or null where it is absent.
 TfLiteEvalTensor* Input(TfLiteContext* context, const TfLiteNode* node, int position);
 TfLiteEvalTensor* Output(TfLiteContext* context, const TfLiteNode* node);

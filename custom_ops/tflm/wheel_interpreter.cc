@@ -122,11 +122,11 @@ struct Interpreter {
 // Why the last McuformerCreateInterpreter of this thread gave null.
 MCUFORMER_EXPORT const char* McuformerInterpreterError() { return mcuformer::last_error; }
 
-// Opens a model with our planner; null where that fails. `second` is a further region of memory
-// or null. The model, the arena and the region must outlive the interpreter.
+// Opens a model with our planner; null where that fails. The first of the regions of memory is
+// TFLM's arena. The model and the regions must outlive the interpreter.
 MCUFORMER_EXPORT void* McuformerCreateInterpreter(const uint8_t* model, size_t model_size,
-                                                  uint8_t* arena, size_t arena_size,
-                                                  uint8_t* second, size_t second_size) {
+                                                  uint8_t* const* regions, const size_t* sizes,
+                                                  int num_regions) {
   using namespace mcuformer;
   last_error = "";
   Symbols symbols = {};
@@ -138,9 +138,11 @@ MCUFORMER_EXPORT void* McuformerCreateInterpreter(const uint8_t* model, size_t m
     last_error = "the model is empty";
     return nullptr;
   }
+  uint8_t* const arena = regions[0];
+  const size_t arena_size = sizes[0];
   auto* self = new (std::nothrow) Interpreter(symbols, model, model_size, arena, arena_size);
   if (self == nullptr) return nullptr;
-  if (second != nullptr) self->planner.AddRegion(second, second_size);
+  for (int i = 1; i < num_regions; ++i) self->planner.AddRegion(regions[i], sizes[i]);
   symbols.make_resolver(self->resolver.bytes);
   bool opened = McuformerRegisterOps(self->resolver.bytes);
   if (!opened) {

@@ -12,10 +12,8 @@ from safetensors.numpy import load_file
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
+from mcuformer_tflm.keras_models.untrusted_files import MOST_TENSOR_BYTES, open_file
 
-# The widest network that the operators take, ViT-L, has 1.2 GB of weights. A small file can unpack
-# to any size.
-_MOST_BYTES = 2**32
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 
@@ -35,7 +33,7 @@ def read_tensors(path: AnyPath) -> dict[str, np.ndarray]:
     """
     path = checked_path("path", path)
     try:
-        with open(path, "rb") as file:
+        with open_file(path, 1 << 62) as file:
             start = file.read(9)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
@@ -79,10 +77,10 @@ def _read_npz(path: Path, size: int) -> dict[str, np.ndarray]:
 
 
 def _check_size(path: Path, size: int) -> None:
-    if size > _MOST_BYTES:
+    if size > MOST_TENSOR_BYTES:
         raise CheckpointError(
             f"{path} holds {size:,} bytes of tensors; no network that fits here has more than "
-            f"{_MOST_BYTES:,}."
+            f"{MOST_TENSOR_BYTES:,}."
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ import tf_keras
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
+from mcuformer_tflm.keras_models.untrusted_files import read_npz
 
 
 def save_weights(model: tf_keras.Model, path: AnyPath, *, epochs: int = 0) -> None:
@@ -58,7 +58,8 @@ def fitting(
     """Returns the arrays of one kind, one for each variable.
 
     Raises:
-        CheckpointError: If their number or a shape is not that of the variables.
+        CheckpointError: If their number or a shape is not that of the variables, or they are no
+            numbers.
     """
     found = sum(name.startswith(f"{kind}_") for name in saved)
     if found != len(variables):
@@ -66,7 +67,13 @@ def fitting(
             f"{path} holds {found} {kind} arrays, this network has {len(variables)}: it is the "
             "checkpoint of another network."
         )
-    arrays = [saved[f"{kind}_{i}"] for i in range(len(variables))]
+    names = [f"{kind}_{i}" for i in range(len(variables))]
+    for name in names:
+        if name not in saved or not np.issubdtype(saved[name].dtype, np.number):
+            raise CheckpointError(
+                f"{path} holds no numbers named {name}: it is damaged, or of another network."
+            )
+    arrays = [saved[name] for name in names]
     for array, variable in zip(arrays, variables, strict=True):
         if array.shape != tuple(variable.shape):
             raise CheckpointError(
@@ -105,12 +112,12 @@ def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:
         CheckpointError: If there is no such file, or it is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = dict(saved)
-        if "epochs" not in arrays:
-            raise ValueError("it holds no epochs")
+        arrays = read_npz(checked_path("path", path))
+        epochs = arrays.get("epochs")
+        if epochs is None or epochs.shape or not np.issubdtype(epochs.dtype, np.integer):
+            raise ValueError("it holds no number of epochs")
         return arrays
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is no intact checkpoint ({error}); remove it to start from fresh weights."
         ) from error

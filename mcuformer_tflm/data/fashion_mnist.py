@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.untrusted_files import MOST_IDX_BYTES, gunzip, read_file
 
 FASHION_MNIST_LABELS = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -53,13 +53,13 @@ def _read_idx(path: Path, rank: int) -> np.ndarray:
             "*-ubyte.gz files with --data-folder."
         )
     try:
-        content = gzip.decompress(path.read_bytes())
+        content = gunzip(read_file(path, MOST_IDX_BYTES), MOST_IDX_BYTES)
         magic, *shape = struct.unpack_from(f">{1 + rank}I", content)
         data = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
         if magic != 0x800 + rank:
             raise ValueError(f"its magic number is {magic:#x}, not {0x800 + rank:#x}")
         return data.reshape(shape)
-    except (OSError, EOFError, ValueError, struct.error) as error:
+    except (OSError, ValueError, struct.error) as error:
         raise DataError(
             f"{path} is no intact IDX file ({error}). Reinstall the package: "
             "apt-get install --reinstall dataset-fashion-mnist."

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
 from mcuformer_tflm.data.class_folders import warn_of_empty_classes
+from mcuformer_tflm.keras_models.architecture import MAX_CLASSES
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.images import to_floats, to_integers
 from mcuformer_tflm.keras_models.labels import class_names
+from mcuformer_tflm.keras_models.untrusted_files import read_npz
 
 _ARRAYS = ("train_images", "train_classes", "test_images", "test_classes")
 
@@ -81,9 +82,8 @@ def from_npz(path: AnyPath) -> ImageData:
     """
     path = checked_path("path", path)
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = {key: saved[key] for key in (*_ARRAYS, "labels") if key in saved}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path, (*_ARRAYS, "labels"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is no intact .npz file ({error}).") from error
     missing = [key for key in _ARRAYS if key not in arrays]
     if missing:
@@ -125,7 +125,14 @@ def from_arrays(
     """
     images = [x[..., None] if x.ndim == 3 else x for x in (train_images, test_images)]
     if labels is None:
+        if not np.issubdtype(np.asarray(train_classes).dtype, np.integer):
+            raise DataError(f"train_classes of {name} is {train_classes.dtype}; give integers.")
         count = int(np.max(train_classes)) + 1 if np.size(train_classes) else 0
+        if count > MAX_CLASSES:
+            raise DataError(
+                f"train_classes of {name} reach to {count - 1:,}; at most {MAX_CLASSES:,} "
+                "classes are counted from 0 where labels do not name them."
+            )
         labels = [str(number) for number in range(count)]
     names = checked_labels(name, labels)
     data = ImageData(name, names, images[0], train_classes, images[1], test_classes)

@@ -9,6 +9,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.untrusted_files import MOST_PICTURE_BYTES, open_file
 
 PICTURE_SUFFIXES = frozenset({
     ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm",
@@ -38,7 +39,7 @@ def read_picture(path: str | Path, channels: int, *, shorter_side: int) -> PIL.I
     try:
         # A file, not its path: Pillow maps bare TIFFs into memory by their upright size, which
         # jumbles those that lie on their side.
-        with open(path, "rb") as file, PIL.Image.open(file) as image:
+        with open_file(path, MOST_PICTURE_BYTES) as file, PIL.Image.open(file) as image:
             # JPEG decoders can halve on the way, which saves most of the time.
             image.draft(None, (shorter_side, shorter_side))
             PIL.ImageOps.exif_transpose(image, in_place=True)

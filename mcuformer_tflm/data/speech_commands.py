@@ -41,6 +41,7 @@ from mcuformer_tflm.keras_models.image_network import as_floats
 from mcuformer_tflm.keras_models.training.batches import augmented, check_mixup
 from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.untrusted_files import MOST_SOUND_BYTES, open_file, read_text
 
 Part = Literal["training", "validation", "testing"]
 
@@ -333,7 +334,7 @@ class SpeechCommands:
     def _read(self, path: Path) -> np.ndarray | None:
         try:
             return _read_wav(path)
-        except (OSError, EOFError, ValueError, wave.Error) as error:
+        except (OSError, ValueError) as error:
             if str(path) not in self.skipped:
                 self.skipped[str(path)] = str(error)
                 _logger.warning("Skipped sound %d: %s (%s)", len(self.skipped), path, error)
@@ -344,21 +345,25 @@ def _read_wav(path: Path) -> np.ndarray:
     """Returns float32[samples] in [-1, 1).
 
     Raises:
-        OSError: If it cannot be read.
-        EOFError: If it is cut short.
-        ValueError: If it is another kind of sound, or holds no sample.
-        wave.Error: If it is no such file.
+        OSError: If it cannot be read, is no regular file, or too large.
+        ValueError: If it is damaged, cut short, another kind of sound, or holds no sample.
     """
-    with wave.open(str(path), "rb") as file:
-        form = file.getframerate(), file.getnchannels(), 8 * file.getsampwidth()
-        if form != (SAMPLE_RATE, 1, 16):
-            raise ValueError(
-                f"it has {form[0]} samples a second, {form[1]} channels and {form[2]} bits; "
-                f"{SAMPLE_RATE}, 1 and 16 are needed"
-            )
-        content = file.readframes(file.getnframes())
-        if len(content) != 2 * file.getnframes():
-            raise EOFError(f"it ends after {len(content) // 2} of {file.getnframes()} samples")
+    with open_file(path, MOST_SOUND_BYTES) as file:
+        try:
+            with wave.open(file, "rb") as sound:
+                form = sound.getframerate(), sound.getnchannels(), 8 * sound.getsampwidth()
+                count = sound.getnframes()
+                content = sound.readframes(count) if form == (SAMPLE_RATE, 1, 16) else b""
+        # The module raises whatever the sizes of damaged chunks lead it to.
+        except Exception as error:
+            raise ValueError(f"it is no sound that can be read: {error}") from error
+    if form != (SAMPLE_RATE, 1, 16):
+        raise ValueError(
+            f"it has {form[0]} samples a second, {form[1]} channels and {form[2]} bits; "
+            f"{SAMPLE_RATE}, 1 and 16 are needed"
+        )
+    if len(content) != 2 * count:
+        raise ValueError(f"it ends after {len(content) // 2} of {count} samples")
     if not content:
         # Not silence: nothing was heard.
         raise ValueError("it holds no sample")
@@ -390,7 +395,7 @@ def _listed(path: Path) -> frozenset[str]:
     """Returns the files that a list names, as paths in the folder with slashes."""
     try:
         # Editors put a byte order mark first.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_text(path, encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is no list in UTF-8 that can be read ({error}).") from error
     entries = (line.strip().replace("\\", "/") for line in lines)

@@ -25,7 +25,8 @@ class ArenaInterpreter:
     Args:
         model: Bytes of a ``.tflite`` that is known to be intact.
         arena: uint8[n], TFLM's arena: persistent data, scratch, the plan's first region.
-        second: uint8[n], the plan's second region, or None. At most 2 GB from the arena.
+        others: uint8[n] each, the plan's further regions, at most 2 GB from the arena.
+        graph: The model's, where it has been read already.
 
     Raises:
         ModelError: If the plan is absent, damaged, for another model, or needs more memory; or
@@ -33,20 +34,27 @@ class ArenaInterpreter:
         RuntimeVersionError: If the installed TFLM is not supported.
     """
 
-    def __init__(self, model: bytes, arena: np.ndarray, second: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        arena: np.ndarray,
+        *others: np.ndarray,
+        graph: ModelGraph | None = None,
+    ) -> None:
         """Opens the model; tensors are allocated."""
         self._library = library.load()
         self._lock = threading.RLock()
-        self._graph = read_graph(model)
+        self._graph = read_graph(model) if graph is None else graph
         self._in_arena = _tensors_in_arena(self._graph)
         # Kept alive: TFLM reads and writes them without a copy.
-        self._memory = (model, arena, second)
+        self._memory = (model, arena, *others)
+        regions = (arena, *others)
+        starts = (ctypes.c_void_p * len(regions))(*(region.ctypes.data for region in regions))
+        sizes = (ctypes.c_size_t * len(regions))(*(region.size for region in regions))
         with _BUILDING:
             self._handle: int | None = self._library.McuformerCreateInterpreter(
-                model, len(model), arena.ctypes.data, arena.size,
-                None if second is None else second.ctypes.data,
-                0 if second is None else second.size,
-            )  # fmt: skip
+                model, len(model), starts, sizes, len(regions)
+            )
         if not self._handle:
             why = self._library.McuformerInterpreterError().decode()
             raise ModelError(

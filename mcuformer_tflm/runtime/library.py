@@ -24,7 +24,10 @@ _POINTER, _SIZE = ctypes.c_void_p, ctypes.c_size_t
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "McuformerProbeError": (ctypes.c_char_p, []),
     "McuformerSetInputSource": (None, [READ_ROWS, _POINTER]),
-    "McuformerCreateInterpreter": (_POINTER, [_POINTER, _SIZE, _POINTER, _SIZE, _POINTER, _SIZE]),
+    "McuformerCreateInterpreter": (
+        _POINTER,
+        [_POINTER, _SIZE, ctypes.POINTER(_POINTER), ctypes.POINTER(_SIZE), ctypes.c_int],
+    ),
     "McuformerInterpreterError": (ctypes.c_char_p, []),
     "McuformerDestroyInterpreter": (None, [_POINTER]),
     "McuformerInvoke": (ctypes.c_bool, [_POINTER]),

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -25,11 +25,11 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import McuformerError, ModelError, RuntimeVersionError
+from mcuformer_tflm.keras_models.untrusted_files import PROBE_SECONDS
 from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName
 
 # TFLM takes its arena in such steps.
 ARENA_STEP = 16
-_SECONDS = 300
 # Descriptor 2 belongs to the whole process.
 _DESCRIPTOR = threading.Lock()
 
@@ -75,12 +75,12 @@ def probe(model: bytes, arena_size: int, planner: PlannerName) -> ArenaUse:
             [sys.executable, "-m", "mcuformer_tflm.runtime.probe", str(arena_size), planner],
             input=model,
             capture_output=True,
-            timeout=_SECONDS,
+            timeout=PROBE_SECONDS,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelError(f"{refused}: no answer within {_SECONDS} seconds.") from error
+        raise ModelError(f"{refused}: no answer within {PROBE_SECONDS} seconds.") from error
     told = tflm_messages(result.stderr.decode(errors="replace"))
     if result.returncode != 0:
         # Where it aborts its last words are the reason; else the first, from which others follow.
@@ -108,28 +108,43 @@ def main() -> None:
     """Tries the model of standard input and prints the answer for ``probe``."""
     model, arena_size = sys.stdin.buffer.read(), int(sys.argv[1])
     try:
-        answer: dict[str, Any] = _try(model, arena_size, cast(PlannerName, sys.argv[2]))
+        answer: dict[str, Any] = try_model(model, arena_size, cast(PlannerName, sys.argv[2]))
     except (McuformerError, MemoryError, RuntimeError) as error:
         answer = {"error": type(error).__name__, "message": str(error)}
     print(json.dumps(answer))
 
 
-def _try(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, int]:
-    # Allocates and runs on an even image and on noise.
+def try_model(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, int]:
+    """Allocates in this process and runs on an even image and on noise.
+
+    Returns:
+        The fields of ``ArenaUse``.
+
+    Raises:
+        ModelError: If TFLM refuses the model; or it ends this process, which ``probe`` is for.
+    """
     from mcuformer_tflm.plan.planner import read_plan
     from mcuformer_tflm.runtime.classifier import Classifier
     from mcuformer_tflm.runtime.tflm import open_planned
     from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
     from mcuformer_tflm.tflite.model_graph import read_graph
 
-    interpreter = open_planned(model, arena_size, planner)
     graph = read_graph(model)
+    plan = read_plan(graph)
+    interpreter = open_planned(model, arena_size, planner, graph=graph, plan=plan)
     noise = np.random.default_rng(0).integers(-128, 128, image_shape(graph), np.int8)
     outputs = [graph.tensors[index] for index in graph.outputs]
     Classifier(interpreter, outputs, reads_strips(graph)).run(np.stack([noise * 0, noise]))
     use = measure(interpreter, planner)
-    least = read_plan(graph).head_bytes
-    use["smallest_arena"] = _smallest_arena(model, least, arena_size, planner)
+
+    def opens(size: int) -> bool:
+        try:
+            open_planned(model, size, planner, graph=graph, plan=plan)
+        except ModelError:
+            return False
+        return True
+
+    use["smallest_arena"] = _smallest_arena(opens, plan.head_bytes, arena_size)
     return use
 
 
@@ -144,18 +159,15 @@ def measure(interpreter: Any, planner: PlannerName) -> dict[str, int]:
     return {"head": int(found["head"]), "tail": int(found["tail"])}
 
 
-def _smallest_arena(model: bytes, too_small: int, enough: int, planner: PlannerName) -> int:
+def _smallest_arena(opens: Callable[[int], bool], too_small: int, enough: int) -> int:
     # TFLM needs room to plan beside what it keeps, so head + tail may be too little.
-    from mcuformer_tflm.runtime.tflm import open_planned
-
     too_small, enough = too_small // ARENA_STEP, -(-enough // ARENA_STEP)
     with standard_error():
         while enough - too_small > 1:
             middle = (enough + too_small) // 2
-            try:
-                open_planned(model, middle * ARENA_STEP, planner)
+            if opens(middle * ARENA_STEP):
                 enough = middle
-            except ModelError:
+            else:
                 too_small = middle
     return enough * ARENA_STEP
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ModelError, RuntimeVersionError
+from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime import library
 from mcuformer_tflm.runtime.arena_interpreter import ArenaInterpreter, allocate
 from mcuformer_tflm.search.cost.tflm_arena import PLANNERS, PlannerName
-from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.tflite.model_graph import ModelGraph, read_graph
 
 
 def open_interpreter(model: bytes, arena_size: int) -> Any:
@@ -37,7 +38,14 @@ def open_interpreter(model: bytes, arena_size: int) -> Any:
         raise
 
 
-def open_planned(model: bytes, arena_size: int, planner: PlannerName) -> Any:
+def open_planned(
+    model: bytes,
+    arena_size: int,
+    planner: PlannerName,
+    *,
+    graph: ModelGraph | None = None,
+    plan: MemoryPlan | None = None,
+) -> Any:
     """Returns an interpreter of a converted model, tensors allocated, with one of two planners.
 
     Args:
@@ -45,6 +53,8 @@ def open_planned(model: bytes, arena_size: int, planner: PlannerName) -> Any:
         arena_size: Bytes of TFLM's arena. Further regions of the plan come beside it.
         planner: ``mcuformer``: our C++ planner, which checks the plan and follows it.
             ``tflm``: TFLM's own greedy planner, which follows the plan's tensors unchecked.
+        graph: The model's, where it has been read already.
+        plan: The one that the model carries, where it has been read already.
 
     Raises:
         ConfigError: If there is no such planner.
@@ -53,9 +63,10 @@ def open_planned(model: bytes, arena_size: int, planner: PlannerName) -> Any:
     """
     checked_choice("planner", planner, PLANNERS)
     if planner == "mcuformer":
-        plan = read_plan(read_graph(model))
+        graph = read_graph(model) if graph is None else graph
+        plan = read_plan(graph) if plan is None else plan
         others = [plan.region_bytes(region) for region in range(1, plan.num_regions)]
-        return ArenaInterpreter(model, *allocate(arena_size, *others))
+        return ArenaInterpreter(model, *allocate(arena_size, *others), graph=graph)
     try:
         return open_interpreter(model, arena_size)
     except RuntimeError as error:

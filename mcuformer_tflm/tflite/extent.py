@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.untrusted_files import MOST_TIMES_NAMED
 
-# Writers share some vectors; a file that names each twice unpacks to twice its size.
-_MOST_TIMES = 4
 _ENTRY_BYTES = 4
 
 
@@ -25,7 +24,7 @@ def check_extent(root: Any, size: int) -> None:
     total = 0
     for extent in _extents(root):
         total += extent
-        if total > _MOST_TIMES * size:
+        if total > MOST_TIMES_NAMED * size:
             raise ModelError(
                 f"The model file names the same bytes over and over: {size:,} bytes unpack to "
                 f"more than {total:,}. It is damaged, or made to fill memory."

@@ -13,12 +13,16 @@ from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
+from mcuformer_tflm.keras_models.untrusted_files import (
+    MOST_LABEL_BYTES,
+    MOST_MODEL_BYTES,
+    read_file,
+)
 
 # A model as users give it: the path of a file, or its bytes.
 Model = AnyPath | bytes | bytearray | memoryview
 
 _ALIGNMENT = 16
-_MOST_FILE_BYTES = 1 << 24
 
 
 def model_content(model: Model) -> bytes:
@@ -34,7 +38,7 @@ def model_content(model: Model) -> bytes:
         raise ConfigError(f"model is {shown(model)}; it must be a .tflite file's path or bytes.")
     path = checked_path("model", model)
     try:
-        return path.read_bytes()
+        return read_file(path, MOST_MODEL_BYTES)
     except OSError as error:
         raise ModelError(
             f"The model {path} cannot be read ({error.strerror}). `make demo` writes "
@@ -72,10 +76,10 @@ def read_files(model: Model) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(BytesIO(model_content(model))) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
-            if total > _MOST_FILE_BYTES:
+            if total > MOST_LABEL_BYTES:
                 raise ModelError(
                     f"The model carries files of {total:,} bytes, unpacked; labels take "
-                    f"{_MOST_FILE_BYTES:,} at most."
+                    f"{MOST_LABEL_BYTES:,} at most."
                 )
             return {name: archive.read(name) for name in archive.namelist()}
     except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError, RuntimeError, ValueError):

@@ -12,6 +12,7 @@ from flatbuffers import flexbuffers
 from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.untrusted_files import LONGEST_NAME, MOST_MODEL_BYTES
 from mcuformer_tflm.tflite.extent import check_extent
 from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.operator_forms import check_form
@@ -24,10 +25,6 @@ _DTYPES = {
     schema.TensorType.INT32: "int32",
     schema.TensorType.FLOAT32: "float32",
 }
-
-# TFLM counts bytes in 32 bits with a sign.
-_MAX_BYTES = 2**31 - 16
-_LONGEST_NAME = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,10 +218,10 @@ def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
         )
     dtype = _DTYPES[tensor.type]
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if any(extent < 1 for extent in shape) or size > _MAX_BYTES:
+    if any(extent < 1 for extent in shape) or size > MOST_MODEL_BYTES:
         raise ModelError(
             f"Tensor {tensor.name!r} of shape {shape} has {size} bytes; a tensor has 1 to "
-            f"{_MAX_BYTES}."
+            f"{MOST_MODEL_BYTES}."
         )
     if tensor.isVariable:
         raise ModelError(f"Tensor {tensor.name!r} is a variable; TFLM would set it to zero.")
@@ -243,10 +240,8 @@ def _read_tensor(tensor: Any, buffers: list[bytes]) -> Tensor:
                 f"Tensor {tensor.name!r} has the scale {scale} and the zero point {zero_point}."
             )
     name = (tensor.name or b"").decode()
-    if len(name) > _LONGEST_NAME:
-        raise ModelError(
-            f"A tensor's name has {len(name)} characters; {_LONGEST_NAME} are allowed."
-        )
+    if len(name) > LONGEST_NAME:
+        raise ModelError(f"A tensor's name has {len(name)} characters; {LONGEST_NAME} are allowed.")
     return Tensor(name, shape, size, dtype, data, scale, zero_point, num_scales)
 
 

@@ -75,7 +75,10 @@ _STEM_OPTIONS: Mapping[str, Sequence[int]] = {
     "mode": range(len(MODES)),
     "image_height": _POSITIVE,
 }
-_BLOCK_TOKENS = {"block_tokens": range(BLOCK_TOKENS, MAX_BLOCK_TOKENS + 1, BLOCK_TOKENS)}
+_OF_LAYERS: Mapping[str, Sequence[int]] = {
+    "block_tokens": range(BLOCK_TOKENS, MAX_BLOCK_TOKENS + 1, BLOCK_TOKENS),
+    "weight_bits": (4, 8),
+}
 FORMS = {
     "McuformerAdd": _Form((_activations("first input"), _activations("second input"))),
     "McuformerArgmax": _Form((_activations(),)),
@@ -89,7 +92,7 @@ FORMS = {
             *_layer("low-rank", optional=True),
         ),
         {"num_heads": _POSITIVE, "head_dim": _POSITIVE},
-        _BLOCK_TOKENS,
+        {**_OF_LAYERS, "grid": _POSITIVE, "grid_columns": _POSITIVE},
     ),
     "McuformerConvStem": _Form(_STEM, {**_STEM_OPTIONS, "patch_size": PATCH_SIZES}),
     "McuformerFullyConnected": _Form(
@@ -100,7 +103,7 @@ FORMS = {
             *_layer("first"),
             *_layer("second", optional=True),
         ),
-        further=_BLOCK_TOKENS,
+        further=_OF_LAYERS,
     ),
     "McuformerGelu": _Form((_activations(), _Input("table"))),
     "McuformerLayerNorm": _Form((_activations(), *_NORM)),
@@ -112,7 +115,7 @@ FORMS = {
             _Input("GELU table"),
             *(part for i in range(4) for part in _layer(f"layer {i}", optional=i > 1)),
         ),
-        further=_BLOCK_TOKENS,
+        further=_OF_LAYERS,
         counts=(8, 12),
     ),
     "McuformerPatchEmbed": _Form(_STEM, {**_STEM_OPTIONS, "tile": _POSITIVE}),

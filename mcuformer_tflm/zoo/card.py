@@ -10,6 +10,7 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ class ModelCard:
         """
         path = checked_path("path", path)
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = json.loads(read_text(path))
             names = _BASELINE_FILE if "like" in fields else _MODEL_FILE
             if fields.keys() != set(names):
                 raise ValueError(f"its fields are {', '.join(fields)}")
@@ -104,7 +105,7 @@ class ModelCard:
                     board: BoardFigures(**figures) for board, figures in fields["boards"].items()
                 }
             return cls(**fields)
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path} is no model card ({error}).") from error
 
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +57,12 @@ class SupernetCard:
         """
         path = checked_path("path", path)
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = json.loads(read_text(path))
             for name in ("arena_bytes", "flash_bytes"):
                 least, largest = fields[name]
                 fields[name] = (least, largest)
             return cls(**fields)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path} is no supernet's card ({error}).") from error
 
     def write(self, folder: AnyPath) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, as_json, differences
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 from mcuformer_tflm.search.oracles.resumable_oracle import START_ANEW, write_whole
 
 ORIGIN_FILE = "origin.json"
@@ -43,8 +44,8 @@ def keep_origin(folder: str | Path, origin: Mapping[str, Any], begun: bool, advi
         write_whole(path, as_json(origin, indent=2))
     # Read back where it is new, too: another worker may have been quicker.
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        kept = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is damaged ({error}). {advice}") from error
     different = differences(kept, origin)
     if different:

@@ -15,6 +15,7 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.untrusted_files import MOST_TEXT_BYTES, read_file
 
 _MARK = "mcuformer profile: "
 _LINE = re.compile(rf"({_MARK}.*) \*([0-9]{{1,3}})\s*$")
@@ -77,7 +78,7 @@ def read_profile_log(path: AnyPath) -> ProfileLog:
     """
     file = checked_path("log", path)
     try:
-        text = file.read_bytes().decode("utf-8", errors="replace")
+        text = read_file(file, MOST_TEXT_BYTES).decode("utf-8", errors="replace")
     except OSError as error:
         raise DataError(f"The log {file} cannot be read ({error.strerror}).") from error
     try:

@@ -175,6 +175,25 @@ def test_a_sealed_plan_with_a_mutated_field_is_refused_or_gives_the_same_answer(
     assert (block[-_GUARD:] == 0x5A).all()
 
 
+def test_scratch_that_a_sealed_plan_lays_over_a_tensor_is_refused(model):
+    plan = plan_memory(model)
+    record = plan.to_record()
+    tensors = [b for b in plan.buffers if b.tensor is not None]
+    tried = 0
+    for number, buffer in enumerate(plan.buffers[len(tensors) :], len(tensors)):
+        for other, tensor in enumerate(tensors):
+            if tensor.last_operator != buffer.first_operator:
+                continue
+            body = bytearray(record[_HEADER:])
+            # Permitted as an output's is: from the same start, what is read last there, in a walk.
+            struct.pack_into("<i", body, 16 * number + 4, tensor.offset)
+            struct.pack_into("<HBB", body, 16 * number + 12, other, 0, 1)
+            with pytest.raises(ModelError, match="lets scratch take the place of a tensor"):
+                _open(_with_record(model, _sealed(record[:12], bytes(body))))
+            tried += 1
+    assert tried > 4
+
+
 def test_scratch_that_the_plan_does_not_know_is_fitted_around_it(model, image, wanted):
     plan = plan_memory(model)
     tensors = tuple(b for b in plan.buffers if b.tensor is not None)
@@ -238,6 +257,21 @@ def test_tflms_own_planner_runs_a_plan_of_two_regions_in_one(split, image, wante
 
 def test_micro_interpreter_opens_a_plan_of_two_regions(split, image, wanted):
     np.testing.assert_array_equal(MicroInterpreter(split).run(image), wanted)
+
+
+@pytest.mark.parametrize(("moved", "refused"), [(3, False), (4, True), (255, True)])
+def test_micro_interpreter_opens_a_plan_of_as_many_regions_as_the_planner_has(
+    model, image, wanted, moved, refused
+):
+    plan = plan_memory(model)
+    first, *rest = plan.buffers
+    plan = dataclasses.replace(plan, buffers=(dataclasses.replace(first, region=moved), *rest))
+    model = write_plan(model, plan)
+    if refused:
+        with pytest.raises(ModelError, match="needs more regions of memory than given"):
+            MicroInterpreter(model)
+    else:
+        np.testing.assert_array_equal(MicroInterpreter(model).run(image), wanted)
 
 
 def test_the_map_is_printed_buffer_by_buffer_and_operator_by_operator(model, capfd):

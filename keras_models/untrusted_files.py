@@ -1,0 +1,141 @@
+"""Files that may be anybody's: how large they may be, and how they are opened.
+
+All limits stand here. What no limit is needed for: nesting ends at Python's own limit
+(``RecursionError``), which readers of JSON and TOML turn into an error of theirs.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Collection
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+
+# A .tflite. TFLM counts bytes in 32 bits with a sign, and so does a flatbuffer.
+MOST_MODEL_BYTES = 2**31 - 16
+# How often a model may name the bytes that it has: writers share some vectors, and a file that
+# names each twice unpacks to twice its size.
+MOST_TIMES_NAMED = 4
+# Texts that a model carries in its zip archive, unpacked.
+MOST_LABEL_BYTES = 1 << 24
+# Characters of a tensor's name, which goes into tables, pictures and C++.
+LONGEST_NAME = 1000
+# TOML, JSON, lists of files and logs.
+MOST_TEXT_BYTES = 1 << 28
+# As it lies on disk; Pillow refuses what has too many pixels.
+MOST_PICTURE_BYTES = 1 << 30
+# Two hours of sound.
+MOST_SOUND_BYTES = 1 << 28
+# Unpacked: six times Fashion-MNIST's training images.
+MOST_IDX_BYTES = 1 << 28
+# Of tensors from other programs. The widest network that the operators take, ViT-L, has 1.2 GB.
+MOST_TENSOR_BYTES = 2**32
+# Arrays may unpack to so much whatever their file's size, and beyond that to so many times as much.
+_FREE_ARRAY_BYTES = 1 << 30
+_MOST_TIMES_PACKED = 16
+# Until TFLM must have opened and run a model in a process of its own.
+PROBE_SECONDS = 300
+
+
+def open_file(path: str | os.PathLike[str], most: int) -> BufferedReader:
+    """Opens a file to read, unless it is none: a pipe would never end, or never begin.
+
+    Args:
+        path: Of the file.
+        most: Bytes that it may have.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or is larger; with ``strerror``.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    found = os.fstat(descriptor)
+    problem = None
+    if stat.S_ISDIR(found.st_mode):
+        problem = (errno.EISDIR, os.strerror(errno.EISDIR))
+    elif not stat.S_ISREG(found.st_mode):
+        problem = (errno.EINVAL, "it is no file but a device, a pipe or a socket")
+    elif found.st_size > most:
+        problem = (errno.EFBIG, f"it has {found.st_size:,} bytes; {most:,} are allowed")
+    if problem is not None:
+        os.close(descriptor)
+        raise OSError(*problem, os.fspath(path))
+    return open(descriptor, "rb")
+
+
+def read_file(path: str | os.PathLike[str], most: int) -> bytes:
+    """Returns a file's bytes; as ``open_file``."""
+    with open_file(path, most) as file:
+        return file.read()
+
+
+def gunzip(content: bytes, most: int) -> bytes:
+    """Returns what a gzip file of one or more members holds.
+
+    Raises:
+        ValueError: If it is damaged, cut short, or unpacks to more than ``most`` bytes.
+    """
+    unpacked = bytearray()
+    while content:
+        stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            unpacked += stream.decompress(content, most + 1 - len(unpacked))
+        except zlib.error as error:
+            raise ValueError(f"it is no intact gzip file: {error}") from error
+        if len(unpacked) > most:
+            raise ValueError(f"it unpacks to more than {most:,} bytes")
+        if not stream.eof:
+            raise ValueError("it is cut short")
+        content = stream.unused_data.lstrip(b"\0")  # what archivers pad with
+    return bytes(unpacked)
+
+
+def read_npz(path: str | os.PathLike[str], only: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Reads the arrays of an ``.npz`` file, never pickles.
+
+    Args:
+        path: Of the file.
+        only: Names to read; all where there are none.
+
+    Raises:
+        OSError: If it cannot be read, or is no regular file.
+        ValueError: If it is damaged, encrypted, holds Python objects, or unpacks to far more than
+            it has.
+    """
+    with open_file(path, 1 << 62) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            with zipfile.ZipFile(file) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > max(_FREE_ARRAY_BYTES, _MOST_TIMES_PACKED * size):
+                raise ValueError(f"{size:,} bytes unpack to {unpacked:,}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as saved:
+                names = [name for name in saved.files if not only or name in only]
+                arrays = {name: saved[name] for name in names}
+        except (OSError, ValueError):
+            raise
+        # NumPy and zipfile raise whatever a damaged file leads them to: of a password a
+        # RuntimeError, of a header whatever Python's parser says, of a size a MemoryError.
+        except Exception as error:
+            raise ValueError(f"{type(error).__name__}: {str(error)[:200]}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"its member {name[:80]!r} is no array")
+    return arrays
+
+
+def read_text(path: str | os.PathLike[str] | Path, *, encoding: str = "utf-8") -> str:
+    """Returns a text file's content.
+
+    Raises:
+        OSError: If it cannot be read, is no regular file, or too large for a text.
+        UnicodeDecodeError: If it is no text of that encoding.
+    """
+    text = read_file(path, MOST_TEXT_BYTES).decode(encoding)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
