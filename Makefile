@@ -91,6 +91,10 @@ sanitize: setup
 	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest tests/custom_ops \
 	    tests/mcuformer_tflm/runtime/test_arena_planner.py
+	MCUFORMER_LIBRARY=$(CURDIR)/build/lib-sanitize/libmcuformer_ops.so MCUFORMER_MUTANTS=330 \
+	  LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest -k no_mutant_is_lost \
+	    tests/mcuformer_tflm/bench/test_hostile_models_campaign.py
 
 # libFuzzer on the option parser for a sixth of the time, then on the operators. It goes on from
 # what an earlier run has found; an input that fails is kept in build/fuzz.
