@@ -163,7 +163,7 @@ def test_a_lying_file_is_refused_by_what_it_holds(content, told, write):
 def test_a_file_that_unpacks_to_more_than_any_network_is_not_unpacked(write, monkeypatch):
     content = _npz(np.savez_compressed, x=np.zeros(100_000, np.float32))
     assert len(content) < 4000
-    monkeypatch.setattr(tensor_file, "_MOST_BYTES", 100_000)
+    monkeypatch.setattr(tensor_file, "MOST_TENSOR_BYTES", 100_000)
     with pytest.raises(CheckpointError, match=r"holds 400,128 bytes .* more than 100,000"):
         read_tensors(write(content))
 
