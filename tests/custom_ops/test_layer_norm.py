@@ -155,6 +155,7 @@ GAMMA, BETA = np.ones(8, np.int16), np.ones(8, np.int32)
         ({"constants": [BETA, BETA]}, "gamma is int32 (type 2); allowed: int16"),
         ({"constants": [GAMMA[:7], BETA]}, "gamma has 7 elements; needed: 8"),
         ({"constants": [GAMMA, BETA * (MAX_BETA + 1)]}, "beta holds a value beyond 2^30"),
+        ({"constants": [GAMMA, -BETA * (MAX_BETA + 1)]}, "beta holds a value beyond 2^30"),
         ({"constants": [GAMMA]}, "beta is missing"),
         ({"options": {"epsilon": 1, "iterations": 4}}, "option normalised_bits is missing"),
         ({"options": GOOD | {"normalised_bits": 23}}, "option normalised_bits is 23; allowed: 0"),

@@ -68,6 +68,22 @@ def test_widest_row_keeps_its_sum(value):
     assert_equals_twin(wanted, "mcuformer::Softmax", 1, 2047, x, table, output)
 
 
+def test_thousands_of_sums_give_the_twins_reciprocals():
+    # A step of Newton's method less changes a probability in some thousand by a unit.
+    x, table = int8(np.random.default_rng(0), 6000, 3), softmax_table(0.01)
+    output = Buffer(np.zeros_like(x))
+    assert_equals_twin(softmax(x, table), "mcuformer::Softmax", 6000, 3, x, table, output)
+
+
+def test_exponentials_too_small_to_count_do_not_count_however_many_there_are():
+    # 0.4 of the sum's last bit each: all of them would be a five-hundredth of the greatest.
+    x, table = np.full((12, 2047), 127 - 141, np.int8), softmax_table(0.1)
+    assert 0 < table[255 - 141] < 1 << 11
+    x[:, 0], x[:, 1:4] = 127, int8(np.random.default_rng(0), 12, 3) // 2 + 63
+    output = Buffer(np.zeros_like(x))
+    assert_equals_twin(softmax(x, table), "mcuformer::Softmax", *x.shape, x, table, output)
+
+
 @given(seeds, st.integers(1, 300), scales)
 def test_probabilities_are_within_a_unit_of_float64(rng, width, scale):
     x = drawn_rows(rng, 4, width)

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -23,6 +24,84 @@ def test_samples_mutants_and_children_stay_inside_the_space(rng, space):
     one, other = space.sample(rng), space.sample(rng)
     for network in (one, space.mutate(one, rng), space.crossover(one, other, rng)):
         assert space.contains(network)
+
+
+def test_all_values_of_all_blocks_are_drawn():
+    rng = np.random.default_rng(0)
+    drawn = [FASHION_MNIST_SPACE.sample(rng) for _ in range(200)]
+    for field in ("patch_size", "rank_ratio", "embed_dim", "depth"):
+        values = getattr(FASHION_MNIST_SPACE, field)
+        shares = [np.mean([getattr(one, field) == value for one in drawn]) for value in values]
+        np.testing.assert_allclose(shares, 1 / len(values), atol=0.1)
+    # Of each block by itself.
+    assert {one.num_heads[:2] for one in drawn} == {(a, b) for a in (2, 3, 4) for b in (2, 3, 4)}
+    assert {one.mlp_ratio[:2] for one in drawn} == {(a, b) for a in (2.0, 3.0) for b in (2.0, 3.0)}
+
+
+def test_mutation_redraws_a_factor_with_its_probability_and_leaves_the_others():
+    rng, space = np.random.default_rng(0), FASHION_MNIST_SPACE
+    one = space.build(4, 0.5, 48, (3, 2, 4), (2.0, 3.0, 2.0))
+    mutants = [space.mutate(one, rng) for _ in range(1500)]
+    # A value that is redrawn is another one in two of three draws, of two values in one of two.
+    assert np.mean([m.embed_dim != 48 for m in mutants]) == pytest.approx(0.2 * 2 / 3, abs=0.03)
+    assert np.mean([m.depth != 3 for m in mutants]) == pytest.approx(0.2 * 2 / 3, abs=0.03)
+    for block in range(3):
+        same = [m for m in mutants if m.depth > block]
+        heads = np.mean([m.num_heads[block] != one.num_heads[block] for m in same])
+        ratio = np.mean([m.mlp_ratio[block] != one.mlp_ratio[block] for m in same])
+        assert heads == pytest.approx(0.4 * 2 / 3, abs=0.04)
+        assert ratio == pytest.approx(0.4 / 2, abs=0.04)
+    for _ in range(30):
+        deeper = space.mutate(one, rng, whole_probability=1, block_probability=0)
+        kept = min(3, deeper.depth)
+        assert deeper.num_heads[:kept] == one.num_heads[:kept], "blocks that stay are as they were"
+        assert deeper.mlp_ratio[:kept] == one.mlp_ratio[:kept]
+    assert space.mutate(one, rng, whole_probability=0, block_probability=0) == one
+
+
+def test_a_child_has_each_factor_from_either_parent_and_the_depth_and_last_blocks_of_one():
+    rng = np.random.default_rng(0)
+    space = dataclasses.replace(FASHION_MNIST_SPACE, head_dim=(8, 16))
+    one = space.build(4, 0.5, 32, (2, 2), (2.0, 2.0), head_dim=8)
+    other = space.build(4, 0.5, 64, (3, 4, 3, 4), (2.0, 3.0, 2.0, 3.0), head_dim=16)
+    children = [space.crossover(one, other, rng) for _ in range(1000)]
+    for child in children:
+        assert child.num_heads[2:] == other.num_heads[2 : child.depth]
+        assert child.mlp_ratio[2:] == other.mlp_ratio[2 : child.depth]
+    # All that two parents can give, each factor by itself.
+    met = {(c.depth, c.embed_dim, c.head_dim, *c.num_heads[:2], *c.mlp_ratio[:2]) for c in children}
+    assert met == set(
+        itertools.product((2, 4), (32, 64), (8, 16), (2, 3), (2, 4), (2.0,), (2.0, 3.0))
+    )
+
+
+def test_smaller_networks_are_the_next_ones_in_one_factor_each():
+    space = dataclasses.replace(FASHION_MNIST_SPACE, mlp_ratio=(1.0, 2.0, 3.0), head_dim=(4, 8, 16))
+    one = space.build(4, 0.5, 64, (2, 3, 4, 2), (1.0, 2.0, 3.0, 1.0), head_dim=16)
+    wanted = [
+        {"embed_dim": 48}, {"head_dim": 8},
+        {"num_heads": (2, 3, 4), "mlp_ratio": (1.0, 2.0, 3.0)},
+        {"num_heads": (2, 2, 3, 2)}, {"mlp_ratio": (1.0, 1.0, 2.0, 1.0)},
+    ]  # fmt: skip
+    assert space.smaller(one) == [dataclasses.replace(one, **change) for change in wanted]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": (28, 27)}, {"channels": 3}, {"num_classes": 9}, {"pooling": "class_token"},
+        {"relative_position": True}, {"low_rank_attention": True}, {"patch_size": 14},
+        {"rank_ratio": 0.55}, {"embed_dim": 40}, {"head_dim": 8}, {"stem": "conv"},
+        {"num_heads": (2, 2, 5, 2)}, {"mlp_ratio": (2.0, 2.0, 2.5, 2.0)},
+        {"num_heads": (2, 2, 2), "mlp_ratio": (2.0, 2.0, 2.0)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_network_that_is_another_in_one_field_is_not_in_the_space(change):
+    space = dataclasses.replace(FASHION_MNIST_SPACE, depth=(2, 4))
+    one = space.build(4, 0.5, 32, (2,) * 4, (2.0,) * 4)
+    assert space.contains(one)
+    assert not space.contains(dataclasses.replace(one, **change))
 
 
 def test_default_is_the_papers_space():
@@ -200,8 +279,8 @@ def test_networks_of_all_widths_of_a_head_are_drawn_and_redrawn_within_a_superne
     part = HEAD_DIMS.at(4, 0.5)
     for network in (one, part.mutate(one, rng), part.crossover(one, other, rng)):
         assert part.contains(network)
-    child = part.crossover(one, other, rng)
-    assert child.head_dim in (one.head_dim, other.head_dim)
+    children = {part.crossover(one, other, rng).head_dim for _ in range(20)}
+    assert children == {one.head_dim, other.head_dim}
     assert all(part.contains(smaller) for smaller in part.smaller(one))
     narrow = dataclasses.replace(one, head_dim=5)
     assert not HEAD_DIMS.contains(narrow)

@@ -180,6 +180,57 @@ def test_a_foreign_plan_is_refused():
         verify_plan(plan_memory(graph), other)
 
 
+def test_outputs_and_constants_are_not_overwritten():
+    chain = [([0], 1, {}), ([1], 2, {"in_place": 1})]
+    assert plan_memory(graph_of([16] * 3, chain)).buffers[2].overwrites == 1
+    kept = plan_memory(graph_of([16] * 3, chain, outputs=(1, 2))).buffers[2]
+    assert (kept.overwrites, kept.walk) == (None, None)
+    graph = graph_of([16] * 3, [([0, 1], 2, {"in_place": 1})], inputs=(1,))
+    constant = dataclasses.replace(graph.tensors[0], data=bytes(64))
+    graph = dataclasses.replace(graph, tensors=(constant, *graph.tensors[1:]))
+    (output,) = (b for b in plan_memory(graph).buffers if b.tensor == 2)
+    assert output.overwrites is None
+
+
+_CHAIN = [([0], 1, {}), ([1], 2, {"in_place": 1}), ([1, 2], 3, {})]
+_TWO_SCRATCH = graph_of([16, 16], [([0], 1, {"scratch_0": 32, "scratch_1": 32})])
+
+
+@pytest.mark.parametrize(
+    ("graph", "change", "message"),
+    [
+        (graph_of([16] * 3, [([0, 1], 2, {})], inputs=(0, 1)), {1: {"offset": 0}, 0: {"offset": 0}},
+         "During the model's inputs, t1"),
+        (_TWO_SCRATCH, {3: {"offset": 64}, 2: {"offset": 64}}, "t1/scratch_1 .* overlaps"),
+        (graph_of([16] * 4, [([0], 1, {}), ([0], 2, {}), ([2], 3, {})], outputs=(1, 3)),
+         {3: {"offset": 1 << 10}, 1: {"offset": 1 << 10}}, "t3 .* overlaps t1"),
+        (graph_of([16] * 4, _CHAIN), {1: {"offset": 1 << 10},
+                                      2: {"offset": 1 << 10, "walk": "ascending"}},
+         "t2 overlaps t1, which is read again later"),
+        (graph_of([16] * 2, [([0], 1, {})]), {1: {"offset": 1 << 10 | 8}}, "multiples of 16"),
+        (graph_of([16] * 3, [([0], 1, {"scratch_0": 8}), ([1], 2, {"scratch_0": 8})]),
+         {3: {"first_operator": 1}, 4: {"first_operator": 0}}, "has no 8 bytes of scratch"),
+        (graph_of([16] * 2, [([0], 1, {})]), {1: {"size": 48}}, "t1 needs 64 bytes, planned 48"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_plan_with_one_thing_wrong_is_refused_for_it(graph, change, message):
+    plan = plan_memory(graph)
+    buffers = [dataclasses.replace(b, **change.get(i, {})) for i, b in enumerate(plan.buffers)]
+    with pytest.raises(PlanError, match=message):
+        verify_plan(dataclasses.replace(plan, buffers=tuple(buffers)), graph)
+
+
+def test_a_walk_that_leaves_out_the_end_of_its_output_is_refused(monkeypatch):
+    walk = Walk("ascending", 3, 16, 16)
+    for module in (liveness, verifier):
+        monkeypatch.setattr(
+            module, "operator_memory", lambda *_: OperatorMemory((), InPlace(0, walk))
+        )
+    with pytest.raises(PlanError, match="writes less than all of t1"):
+        plan_memory(graph_of([16, 16], [([0], 1, {})]))
+
+
 def test_buffers_outside_their_region_are_refused():
     graph = graph_of([16, 32], [([0], 1, {})])
     plan = plan_memory(graph)

@@ -153,6 +153,9 @@ def test_greedy_fills_gaps_and_keeps_planned_offsets():
         [(32, 0, 2), (32, 1, 1), (16, 1, 1), (48, 1, 1), (48, 5, 5)], [0, 64, None, None, None]
     )
     assert found == [0, 64, 32, 96, 0]
+    # Of equals the later one first; those that meet at one operator lie apart.
+    assert greedy_offsets([(16, 0, 1), (16, 1, 2), (16, 2, 3)], [None] * 3) == [0, 16, 0]
+    assert greedy_offsets([(16, 0, 0), (16, 0, 0)], [None, None]) == [16, 0]
 
 
 @pytest.mark.parametrize("cut", [0, 3, 8, 40, 1000, 0.3, 0.7, 0.95])

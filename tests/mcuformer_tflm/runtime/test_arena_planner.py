@@ -194,6 +194,66 @@ def test_scratch_that_a_sealed_plan_lays_over_a_tensor_is_refused(model):
     assert tried > 4
 
 
+_FREE = 1 << 14  # where nothing of the model lies
+
+
+def _changed(plan, **changes):
+    """Returns a plan with other fields of some buffers, by their names."""
+    assert changes.keys() <= {b.name for b in plan.buffers}
+    buffers = (dataclasses.replace(b, **changes.get(b.name, {})) for b in plan.buffers)
+    return dataclasses.replace(plan, buffers=tuple(buffers))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        # A context that overwrites the stream, which is read again.
+        (lambda at: {"block_0_attention": {
+            "offset": at["patch_embed"].offset, "overwrites": at["patch_embed"].tensor,
+            "walk": "ascending"}}, "lets two live buffers share bytes"),
+        (lambda at: {"block_0_projection": {"walk": None}}, "lets two live buffers share bytes"),
+        (lambda at: {"patch_embed": {"offset": _FREE, "overwrites": None, "walk": None},
+                     "block_0_projection": {"offset": _FREE + 16}},
+         "lets two live buffers share bytes"),
+        # One that meets its reader at a single operator.
+        (lambda at: {"block_0_projection": {"offset": at["block_0_attention"].offset,
+                                            "overwrites": None, "walk": None}},
+         "lets two live buffers share bytes"),
+        (lambda at: {"block_0_attention/scratch": {"offset": _FREE + 8}},
+         "holds a buffer that cannot be"),
+        (lambda at: {"block_0_attention": {
+            "offset": _FREE, "last_operator": at["block_0_attention"].last_operator + 1}},
+         "is for another model"),
+    ],
+    ids=["read again", "not walked", "another start", "at once", "alignment", "lifetime"],
+)  # fmt: skip
+def test_a_sealed_plan_with_one_thing_wrong_is_refused_for_it(model, change, reason):
+    plan = plan_memory(model)
+    forged = _changed(plan, **change({b.name: b for b in plan.buffers}))
+    edited = _with_record(model, forged.to_record())
+    with pytest.raises(ModelError, match=f"The memory plan {reason}"):
+        _open(_with_record(edited, forged.to_metadata(), METADATA_NAME))
+
+
+def test_a_sealed_plan_of_more_or_fewer_tensors_is_refused(model):
+    plan = plan_memory(model)
+    tensors = [b for b in plan.buffers if b.tensor is not None]
+    scratch = plan.buffers[len(tensors) :]
+    ghost = dataclasses.replace(tensors[-1], tensor=plan.num_tensors, offset=_FREE, overwrites=None)
+    for buffers, reason in (
+        ([*tensors[:-1], *scratch], "is for a model of fewer tensors"),
+        ([*tensors, ghost, *scratch], "is for another model: a tensor's size"),
+    ):
+        forged = dataclasses.replace(plan, buffers=tuple(buffers))
+        with pytest.raises(ModelError, match=reason):
+            _open(_with_record(model, forged.to_record()))
+    record = plan.to_record()
+    header = bytearray(record[:12])
+    struct.pack_into("<H", header, 8, len(plan.buffers) + 1)
+    with pytest.raises(ModelError, match="is cut short"):
+        _open(_with_record(model, _sealed(bytes(header), record[_HEADER:])))
+
+
 def test_scratch_that_the_plan_does_not_know_is_fitted_around_it(model, image, wanted):
     plan = plan_memory(model)
     tensors = tuple(b for b in plan.buffers if b.tensor is not None)
@@ -233,6 +293,44 @@ def test_two_regions_give_the_same_answer_and_write_nothing_beside_them(split, i
     for block in blocks:
         assert (block[:_GUARD] == 0x5A).all()
         assert (block[-_GUARD:] == 0x5A).all()
+
+
+def test_regions_that_start_anywhere_are_used_from_their_first_multiple_of_16_on(
+    split, image, wanted
+):
+    needed = read_plan(read_graph(split)).region_bytes(1)
+    arena, block = allocate(_ARENA + 16, needed + 64)
+    lost = 11
+    second = block[16 - lost : 16 + needed]
+    interpreter = ArenaInterpreter(split, arena[16 - lost :], second)
+    np.testing.assert_array_equal(_answer(interpreter, image), wanted)
+    address = library.load().McuformerTensorAddress
+    places = [address(interpreter._handle, index) for index in range(100)]
+    assert all(place % 16 == 0 for place in places if place is not None)
+    starts = arena.ctypes.data + 16, block.ctypes.data + 16
+    assert min(place for place in places if place is not None) in starts
+    with pytest.raises(ModelError, match="does not fit the memory"):
+        ArenaInterpreter(split, arena, second[:-1])
+
+
+def test_scratch_is_fitted_around_what_lies_in_its_own_region(split, image, wanted):
+    plan = read_plan(read_graph(split))
+    tensors = tuple(b for b in plan.buffers if b.tensor is not None)
+    bare = _with_record(split, dataclasses.replace(plan, buffers=tensors).to_record())
+    head = max((b.end for b in tensors if b.region == 0), default=0)
+    for one in plan.buffers[len(tensors) :]:
+        beside = [b for b in tensors if b.region == 0
+                  and b.first_operator <= one.first_operator <= b.last_operator]  # fmt: skip
+        ends = sorted({0, *(b.end for b in beside)})
+        start = next(
+            end for end in ends
+            if all(b.end <= end or end + one.size <= b.offset for b in beside)
+        )  # fmt: skip
+        head = max(head, start + one.size)
+    arena, second = allocate(_ARENA, plan.region_bytes(1))
+    interpreter = ArenaInterpreter(bare, arena, second)
+    assert interpreter.head == head
+    np.testing.assert_array_equal(_answer(interpreter, image), wanted)
 
 
 def test_the_second_region_may_lie_below_the_first_as_far_as_on_the_f427(split, image, wanted):

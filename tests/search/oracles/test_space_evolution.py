@@ -1,6 +1,7 @@
 """Evolution of the space on made-up scores, without training."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -35,6 +36,7 @@ from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 points = st.tuples(st.integers(0, 4), st.integers(0, 11))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_optimum_of_95_percent_of_200_concave_surfaces_is_found_in_30_of_60_trainings(kind):
     found = found_on_random_surfaces(kind, surfaces=200)
@@ -43,6 +45,7 @@ def test_optimum_of_95_percent_of_200_concave_surfaces_is_found_in_30_of_60_trai
     assert found.random < 0.65  # half the pairs find half the optima
 
 
+@pytest.mark.slow
 def test_printed_equation_descends_and_finds_hardly_any_optimum():
     assert found_on_random_surfaces(surfaces=50, update="paper").evolution < 0.1
 
@@ -120,6 +123,14 @@ def test_best_space_is_kept_once_no_neighbour_can_win():
     assert look_around(scores, (5, 5), 5, taken={(2, 2)}) != (2, 2)
 
 
+def test_further_spaces_are_looked_at_where_no_near_one_is_left():
+    scores = {(2, 2): 1.0, (3, 3): 0.9, (2, 3): 0.5}
+    ring = set(itertools.product((1, 2, 3), repeat=2)) - set(scores)
+    # Uphill by the plane: to more of the first factor, and less of the second.
+    assert look_around(scores, (5, 5), 3) == (3, 1)
+    assert look_around(scores, (5, 5), 3, taken=ring) == (4, 0)
+
+
 def test_space_visited_again_asks_for_more_epochs(tmp_path):
     space = FASHION_MNIST_SPACE.at(7, 0.8)
     oracle = prepare(SpaceEvolution(space, starts=1, steps=3, epochs=4), tmp_path)
@@ -162,6 +173,17 @@ def test_best_trials_are_those_of_the_best_pairs_one_each(tmp_path):
     pairs = [(t.hyperparameters.values["patch_size"], t.hyperparameters.values["rank_ratio"])
              for t in trials]  # fmt: skip
     assert len(pairs) == len(set(pairs))
+    for pair, trial in zip(pairs, trials, strict=True):
+        place = FASHION_MNIST_SPACE.place(FASHION_MNIST_SPACE.at(*pair))
+        last = max(visit.epochs for visit in oracle.history if visit.point == place)
+        assert trial.hyperparameters.values["epochs"] == last
+
+
+def test_walkers_start_at_pairs_of_their_own_from_nothing(tmp_path):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=4, steps=2, epochs=3), tmp_path)
+    values = [oracle.create_trial(f"tuner{n}").hyperparameters.values for n in range(4)]
+    assert len({(one["patch_size"], one["rank_ratio"]) for one in values}) == 4
+    assert all(one["epochs"] == 3 and len(one) == 3 for one in values)
 
 
 def test_failed_trial_uses_up_no_step_and_the_pair_is_tried_once_more(tmp_path, capsys):
@@ -186,6 +208,21 @@ def test_pair_that_fails_twice_is_given_up_and_its_walker_goes_on(tmp_path, caps
     assert len(seen) == 2 * 4, "no step is lost"
     pair = bad["patch_size"], bad["rank_ratio"]
     assert pair not in [(values["patch_size"], values["rank_ratio"]) for values in seen]
+
+
+def test_failures_are_counted_over_a_restart_and_forgotten_by_the_next_search(tmp_path, capsys):
+    def make():
+        return prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=3, epochs=1), tmp_path)
+
+    oracle = make()
+    first = oracle.create_trial("tuner0")
+    finish(oracle, first, 0.0, TrialStatus.FAILED)
+    resumed = make()
+    resumed.reload()
+    finish(resumed, resumed.create_trial("tuner0"), 0.0, TrialStatus.FAILED)
+    assert "without that pair" in capsys.readouterr().err
+    resumed.forget_failures()
+    assert resumed.create_trial("tuner0").hyperparameters.values == first.hyperparameters.values
 
 
 def test_nan_score_counts_as_a_failure(tmp_path):
@@ -304,8 +341,12 @@ def test_scores_after_equal_epochs_stay_as_they_are():
     history = [Visit((0, 0), 30, 0.3, 0), Visit((1, 2), 30, 0.5, 0), Visit((0, 0), 60, 0.9, 0)]
     assert at_equal_epochs(history) == {(0, 0): 0.3, (1, 2): 0.5}
     assert at_equal_epochs([]) == {}
+    # More epochs never count as a loss.
+    worse = [Visit((0, 0), 30, 0.5, 0), Visit((0, 1), 60, 0.4, 0), Visit((0, 0), 90, 0.3, 0)]
+    assert at_equal_epochs(worse) == {(0, 0): 0.5, (0, 1): 0.4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [0.0, 0.1])
 def test_a_near_optimum_is_found_although_later_pairs_inherit_more_epochs(gain):
     space, losses = SearchSpace(), []
@@ -360,6 +401,7 @@ def test_stem_that_is_left_out_is_not_visited():
     oracle.leave_out([pair for pair in BOTH_STEMS.pairs() if pair.stem == ("conv",)])
     replay(oracle, best_with_convolutions)
     assert oracle.best_space().stem == ("patch",)
+    assert {BOTH_STEMS.stem[stem] for (_, _, stem), *_ in oracle.history} == {"patch"}
 
 
 def test_patches_that_a_stem_does_not_take_are_visited_with_the_other_alone():

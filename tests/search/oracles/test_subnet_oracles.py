@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle_runs import prepare, run
+from keras_tuner.engine.trial import TrialStatus
+from oracle_runs import finish, prepare, run
 
 from mcuformer_tflm.bench.replay import replay
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
@@ -35,7 +37,11 @@ def _typical(space=SPACE):
 
 
 def _score(values):
-    return float(num_macs(architecture_from_values(values, SPACE)))
+    return _score_of(architecture_from_values(values, SPACE))
+
+
+def _score_of(network):
+    return float(num_macs(network))
 
 
 @pytest.mark.parametrize("memory", ["arena", "eq5"])
@@ -86,6 +92,65 @@ def test_evolution_beats_random_subnets_at_the_same_number_of_trials():
             replay(oracle, _score)
             bests.append(num_macs(oracle.best_architecture()))
     assert np.mean(evolved) > np.mean(drawn)
+
+
+def test_a_generation_is_half_children_and_half_mutants_of_the_best_so_far(monkeypatch):
+    bred = []
+
+    def record(name, parents):
+        made = getattr(SearchSpace, name)
+
+        def recorded(space, *arguments, **options):
+            bred.append((name, *arguments[:parents], options))
+            return made(space, *arguments, **options)
+
+        monkeypatch.setattr(SearchSpace, name, recorded)
+
+    record("crossover", 2)
+    record("mutate", 1)
+    oracle = SubnetEvolution(
+        SPACE, ROOMY, population=11, parents=4, generations=2, whole_probability=0.7,
+        block_probability=0.6, seed=1,
+    )  # fmt: skip
+    for generation in range(3):
+        best = list(map(Architecture.from_json, oracle.ranking()[:4]))
+        before, pending = len(bred), oracle.more()
+        assert 8 <= len(pending) == len(set(pending)) <= 11, "fewer where parents are alike"
+        names = [name for name, *_ in bred[before:]]
+        assert names == sorted(names), "children first, then mutants"
+        assert (generation == 0) == (not names)
+        if names:
+            # Some draws are in vain: of what is there already, or of a pair of equal parents.
+            assert names.count("crossover") >= 5
+            assert names.count("mutate") >= 6
+            assert {parent for _, *parents, _ in bred[before:] for parent in parents} == set(best)
+        oracle._scores |= {text: _score_of(Architecture.from_json(text)) for text in pending}
+    assert oracle.more() == []
+    assert all(
+        options == {"whole_probability": 0.7, "block_probability": 0.6}
+        for name, *_, options in bred
+        if name == "mutate"
+    )
+
+
+def test_next_generation_waits_for_the_scores_of_the_last_one_and_a_failure_is_tried_again(
+    tmp_path,
+):
+    oracle = prepare(SubnetEvolution(SPACE, ROOMY, population=2, generations=1), tmp_path)
+    first, second = oracle.create_trial("one"), oracle.create_trial("two")
+    assert oracle.create_trial("three").status == TrialStatus.IDLE
+    finish(oracle, first, 0.5)
+    assert oracle.create_trial("three").status == TrialStatus.IDLE
+    finish(oracle, second, 0.0, TrialStatus.FAILED)
+    bred = oracle.create_trial("one")
+    assert bred.status == TrialStatus.RUNNING
+    oracle.forget_failures()
+    again = oracle.create_trial("two")
+    assert again.hyperparameters.values == second.hyperparameters.values
+    finish(oracle, again, 0.9)
+    assert oracle.best_architecture() == architecture_from_values(
+        second.hyperparameters.values, SPACE
+    )
 
 
 def test_defaults_are_the_papers():
