@@ -13,8 +13,11 @@ from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.flash_reads import (
     StoredConstant,
+    block_stored,
+    code_reserve,
     external_flash_reads,
     external_indices,
+    outer_stored,
 )
 from mcuformer_tflm.search.cost.instructions import num_instructions
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
@@ -99,6 +102,26 @@ def test_internal_flash_takes_what_is_read_most_often_then_the_smallest():
     assert external_indices(constants, 0) == [4, 1, 2, 0, 3]
 
 
+@pytest.mark.parametrize("low_rank", [False, True])
+def test_each_operator_of_kept_tokens_has_room_in_internal_flash(low_rank):
+    network = dataclasses.replace(OPTIONS.smallest(), num_heads=(1, 2), mlp_ratio=(2.0, 3.0),
+                                  low_rank_attention=low_rank)  # fmt: skip
+    constants, last = outer_stored(network)
+    for block, kept in enumerate((False, True)):
+        constants += block_stored(network, block, kept=kept)
+    constants = sorted([*constants, *last], key=lambda one: (-one.times, one.size))
+    # Stem, three a block, normalisation of the class token, head; those of the second block.
+    operators = 1 + 3 * 2 + 2 + (2 if low_rank else 1)
+    for count in (1, 5, len(constants) // 2):
+        room = sum(constant.size for constant in constants[:count])
+        for flash, inside in ((room, count), (room - 1, count - 1)):
+            board = dataclasses.replace(DISCOVERY, flash=code_reserve(operators) + flash)
+            outside = external_indices(constants, flash)
+            assert outside[0] == inside
+            wanted = sum(constants[index].read for index in outside)
+            assert external_flash_reads(network, board, kept=(1,)) == wanted
+
+
 def test_a_pass_over_weights_serves_four_tokens_or_a_block_of_them():
     assert layer_reads(16, 4) == 4
     assert layer_reads(17, 4) == 4 + 1
@@ -149,6 +172,7 @@ def test_a_budget_of_time_refuses_what_takes_longer():
     assert budget.fits(smallest)
     assert not budget.fits(largest)
     assert Budget.of_board("stm32f746").fits(largest)
+    assert Budget.of_board("stm32f746", milliseconds=_time(largest)).fits(largest)
     fit = Fit(budget)
     assert fit.margin(largest) == pytest.approx(1 - _time(largest) / limit)
     assert "time by" in fit.miss(largest)

@@ -8,12 +8,13 @@ from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.search.board import Board, SramRegion, get_board, register_board
-from mcuformer_tflm.search.cost.activation_memory import arena_bytes
+from mcuformer_tflm.search.cost.activation_memory import arena_bytes, arena_content, head_bytes
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.memory import code_bytes, eq5_bytes, flash_bytes, num_parameters
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.summary import summary
+from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 
 
@@ -145,6 +146,17 @@ def test_network_that_needs_both_banks_fits_them_but_not_one(image_size, image):
     assert budget.fits(network, image)
     assert not dataclasses.replace(budget, banks=()).fits(network, image)
     assert not _ample_flash("stm32f427", arena=192 * 1024).fits(network, image)
+
+
+def test_tflms_own_data_must_fit_the_first_bank():
+    network = FASHION_MNIST_SPACE.smallest()
+    own = tflm_arena(arena_content(network, 0))
+    banks = (arena_bytes(network),)
+    assert Budget(own.total, 10**7, "just", banks=banks).holds(network)
+    assert not Budget(own.total - 1, 10**7, "short", banks=banks).holds(network)
+    # What they take is not there for the plan.
+    beside = head_bytes(network) - (own.total - own.tail) // 16 * 16 - 16
+    assert not Budget(own.total, 10**7, "short", banks=(beside,)).holds(network)
 
 
 def test_margin_says_whether_the_banks_hold_a_network():
