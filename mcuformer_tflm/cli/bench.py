@@ -32,6 +32,12 @@ def bench(
     effort: Annotated[
         str, typer.Option(help="short or long (faults only): long takes hours.")
     ] = "short",
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where what is done is kept, to be gone on with; build/bench-search (search only)."
+        ),
+    ] = None,
 ) -> None:
     """Run a benchmark and print its figures.
 
@@ -50,7 +56,9 @@ def bench(
         raise ConfigError(f"--minutes is {minutes}; it must be above 0.")
     if suite != "faults" and (only or effort != "short"):
         raise ConfigError(f"--only and --effort are of faults; {suite} has no campaigns.")
-    for path in (json_file, picture):
+    if suite != "search" and directory is not None:
+        raise ConfigError(f"--directory is {directory}; {suite} keeps nothing, search does.")
+    for path in (json_file, picture, None if directory is None else directory / "kept"):
         if path is not None:
             check_writable(path.parent)
     import_tensorflow_quietly()
@@ -59,7 +67,7 @@ def bench(
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
     of_suite: dict[str, dict[str, Any]] = {
-        "search": {"minutes": minutes, "picture": picture},
+        "search": {"minutes": minutes, "picture": picture, "directory": directory},
         "faults": {"only": only or (), "effort": effort},
     }
     with progress_bars() as progress:

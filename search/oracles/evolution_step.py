@@ -76,14 +76,15 @@ def nearest_trained(point: Point, history: Sequence[Visit]) -> Visit | None:
         last.values(),
         key=lambda visit: (
             math.dist(point, visit.point),
-            _without_rank(point) != _without_rank(visit.point),
+            without_rank(point) != without_rank(visit.point),
             -visit.epochs,
         ),
         default=None,
     )
 
 
-def _without_rank(point: Point) -> Point:
+def without_rank(point: Point) -> Point:
+    """Returns where a space lies but for its rank."""
     patch, _, *stem = point
     return (patch, *stem)
 
@@ -98,14 +99,21 @@ def at_equal_epochs(history: Sequence[Visit]) -> dict[Point, float]:
     first: dict[Point, Visit] = {}
     for visit in history:
         first.setdefault(visit.point, visit)
-    if not first:
-        return {}
-    fewest = min(visit.epochs for visit in first.values())
+    return dict(zip(first, less_growth(list(first.values()), history), strict=True))
+
+
+def less_growth(visits: Sequence[Visit], history: Sequence[Visit]) -> list[float]:
+    """Returns scores of visits, less what more epochs have given than the fewest of them have.
+
+    Args:
+        visits: Whose scores.
+        history: All visits, from which the gain of a doubling is estimated (``at_equal_epochs``).
+    """
+    if len({visit.epochs for visit in visits}) < 2:
+        return [visit.score for visit in visits]
+    fewest = min(visit.epochs for visit in visits)
     gain = _gain_of_a_doubling(history)
-    return {
-        point: visit.score - gain * math.log2(visit.epochs / fewest)
-        for point, visit in first.items()
-    }
+    return [visit.score - gain * math.log2(visit.epochs / fewest) for visit in visits]
 
 
 def _gain_of_a_doubling(history: Sequence[Visit]) -> float:

@@ -30,7 +30,7 @@ from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, check
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit, Memory
 from mcuformer_tflm.search.oracles.hyperparameters import source_from_values, space_from_values
-from mcuformer_tflm.search.oracles.space_evolution import OBJECTIVE, SpaceEvolution
+from mcuformer_tflm.search.oracles.space_oracle import OBJECTIVE, SpaceOracle
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.callbacks import TrialCallbacks, checked_callbacks
@@ -45,7 +45,7 @@ Start = Literal["random", "structured"]
 
 
 class SupernetTuner(SearchTuner):
-    """Trains and scores the supernets that ``SpaceEvolution`` asks for.
+    """Trains and scores the supernets that an oracle of pairs asks for.
 
     ``tuner.search(x, y, validation_data=(images, classes))``, as in keras-tuner. Each
     supernet's state is kept in the project's folder ``supernets`` after every epoch, and gone on
@@ -55,7 +55,7 @@ class SupernetTuner(SearchTuner):
     without a subnet that fits the budget are not visited.
 
     Args:
-        oracle: A ``SpaceEvolution``.
+        oracle: ``SpaceHalving``, ``SpaceGaussianProcess`` or ``SpaceEvolution``.
         budget: What subnets must fit for R.
         settings: How a space is scored.
         recipe: How supernets are trained.
@@ -81,7 +81,7 @@ class SupernetTuner(SearchTuner):
 
     def __init__(
         self,
-        oracle: SpaceEvolution,
+        oracle: SpaceOracle,
         budget: Budget,
         *,
         settings: ScoreSettings | None = None,
@@ -95,7 +95,7 @@ class SupernetTuner(SearchTuner):
         **kwargs: Any,
     ) -> None:
         """Makes the tuner, resuming the project's state if there is one."""
-        self.space = checked_type("oracle", oracle, SpaceEvolution).space
+        self.space = checked_type("oracle", oracle, SpaceOracle).space
         self.fit = Fit(budget, memory)
         self.fit.require(oracle.space)
         oracle.leave_out([pair for pair in oracle.space.pairs() if not self.fit(pair.smallest())])
@@ -184,10 +184,11 @@ class SupernetTuner(SearchTuner):
         values = trial.hyperparameters.values
         space = space_from_values(values, self.space)
         target = values["epochs"]
+        begun = target - self.local_oracle.epochs_of(values)
         source = source_from_values(values, self.space)
         with self.summaries(trial.trial_id).as_default():
             trainer = self._train(
-                space, self._checkpoint(space), target - self.local_oracle.epochs, target, train,
+                space, self._checkpoint(space), begun, target, train,
                 validation_data, callbacks, report, source=source,
                 origin=None if source is None else {"source": _told(source)},
                 trial_id=trial.trial_id,
@@ -278,7 +279,7 @@ class SupernetTuner(SearchTuner):
                 f"{metrics.get_best_value('accuracy'):.3f}, "
                 f"{metrics.get_best_value('share_that_fits'):.0%} fit {self.fit.budget.name}"
             )
-        return oracle.starts * oracle.steps, info
+        return oracle.total, info
 
     def configuration(self) -> dict[str, Any]:
         """Returns the arguments that a resumed search must share."""

@@ -1,0 +1,79 @@
+"""The part of a space that fits a budget."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.space import SearchSpace
+
+_VARIED = ("embed_dim", "depth", "num_heads", "mlp_ratio", "head_dim")
+# Draws before a subnet is made smaller instead: where fewer than one in so many fits.
+_DRAWS = 50
+
+
+class FittingSubnets:
+    """Draws the subnets of a space that fit, for a trainer that is to train no others.
+
+    Args:
+        space: Of one supernet, or of several.
+        fit: The budget.
+
+    Raises:
+        BudgetError: If no subnet fits.
+    """
+
+    def __init__(self, space: SearchSpace, fit: Fit) -> None:
+        """Checks that something fits."""
+        fit.require(space)
+        self.space, self.fit = space, fit
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draws uniformly among those that fit; where hardly any does, makes one smaller."""
+        for _ in range(_DRAWS):
+            architecture = self.space.sample(rng)
+            if self.fit(architecture):
+                return architecture
+        while not self.fit(architecture):
+            smaller = self.space.smaller(architecture)
+            if not smaller:  # of a pair of which none fits
+                architecture = self.space.sample(rng)
+                continue
+            architecture = smaller[int(rng.integers(len(smaller)))]
+        return architecture
+
+    def smallest(self) -> Architecture:
+        """Returns the smallest network of the space."""
+        return self.space.smallest()
+
+
+def without_what_never_fits(space: SearchSpace, fit: Fit) -> SearchSpace:
+    """Returns a space without the values that no fitting subnet has; its supernets are smaller.
+
+    A value is kept where a subnet fits that has it and is as small as can be otherwise. Patch
+    sizes, ranks and stems stay.
+
+    Raises:
+        BudgetError: If no subnet fits.
+    """
+    fit.require(space)
+    kept = {}
+    for field in _VARIED:
+        kept[field] = tuple(
+            value
+            for value in getattr(space, field)
+            if _some_fits(dataclasses.replace(space, **{field: (value,)}), fit)
+        )
+    return dataclasses.replace(space, **kept)
+
+
+def _some_fits(space: SearchSpace, fit: Fit) -> bool:
+    try:
+        fit.require(space)
+    except BudgetError:
+        return False
+    return True
