@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mcuformer_tflm.search.cost.summary import summary
     from mcuformer_tflm.search.oracles.front import Front, ScoredSubnet
     from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+    from mcuformer_tflm.search.oracles.space_gaussian_process import SpaceGaussianProcess
+    from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
     from mcuformer_tflm.search.oracles.subnet_baselines import GridSubnets, RandomSubnets
     from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
     from mcuformer_tflm.search.space import (
@@ -58,6 +60,8 @@ _HOMES = {
     "ScoredSubnet": "oracles.front",
     "SearchSpace": "space",
     "SpaceEvolution": "oracles.space_evolution",
+    "SpaceGaussianProcess": "oracles.space_gaussian_process",
+    "SpaceHalving": "oracles.space_halving",
     "SramRegion": "board",
     "SubnetEvolution": "oracles.subnet_evolution",
     "SubnetTuner": "tuners.subnet_tuner",
@@ -93,6 +97,8 @@ __all__ = [
     "ScoredSubnet",
     "SearchSpace",
     "SpaceEvolution",
+    "SpaceGaussianProcess",
+    "SpaceHalving",
     "SramRegion",
     "SubnetEvolution",
     "SubnetTuner",

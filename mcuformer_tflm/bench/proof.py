@@ -20,7 +20,7 @@ from mcuformer_tflm.bench.evolution_picture import draw_evolution
 from mcuformer_tflm.bench.kept_work import KeptWork, OutOfTimeError
 from mcuformer_tflm.bench.recipes import recipe_rows
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.bench.strategies import DEFAULT, STRATEGIES, VARIANTS
+from mcuformer_tflm.bench.strategies import CONTENDERS, DEFAULT, STRATEGIES, VARIANTS
 from mcuformer_tflm.data.fashion_mnist import fashion_mnist
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.search.cost.budget import Budget
@@ -33,7 +33,7 @@ BUDGETS = (
     Budget(48 * 1024, 256_000, "48 KiB"),
 )
 SEEDS = 5
-# Of the default and random search alone, since the pairs that chance draws are far apart.
+# Of the contenders and random search alone, since the pairs that chance draws are far apart.
 MORE_SEEDS = 10
 BASELINE = "random_search"
 
@@ -67,7 +67,7 @@ def further_jobs() -> list[Job]:
         Job(strategy, budget, seed)
         for seed in range(SEEDS, MORE_SEEDS)
         for budget in BUDGETS
-        for strategy in (DEFAULT, BASELINE)
+        for strategy in (*CONTENDERS, BASELINE)
     ]
     return more + [Job(name, BUDGETS[0], seed) for seed in range(SEEDS) for name in VARIANTS]
 

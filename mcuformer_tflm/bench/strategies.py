@@ -174,7 +174,9 @@ STRATEGIES: dict[str, Strategy] = {
     "maximal": maximal,
 }
 # Of the product: what its search does where nothing else is asked for.
-DEFAULT = "halving"
+DEFAULT = "evolved_inherited"
+# Those that may be it once all is measured.
+CONTENDERS = (DEFAULT, "halving")
 # Those of the paper's Table 2 and Figure 5, beside "evolved", which has k = 5 and h = 0.01.
 NEIGHBOURS = (2, 3, 8)
 THRESHOLDS = (0.003, 0.03, 0.1)

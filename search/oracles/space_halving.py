@@ -128,9 +128,11 @@ def _rungs(pairs: int, reduction: int) -> list[int]:
 
 
 def _places(first: Any, space: SearchSpace) -> list[Point]:
-    places = []
-    for pair in entries(first) or ():
-        if pair not in space.pairs():
+    found, pairs, places = entries(first), space.pairs(), []
+    if found is None:
+        raise ConfigError(f"first is {shown(first)}; it must be a tuple of the space's pairs().")
+    for pair in found:
+        if not isinstance(pair, SearchSpace) or pair not in pairs:
             raise ConfigError(f"first holds {shown(pair)}, which is none of the space's pairs().")
         places.append(space.place(pair))
     return places

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import checked_real, checked_whole
-from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer
+from mcuformer_tflm.keras_models.training.trainers import Subnets, SupernetTrainer
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -59,7 +59,7 @@ def fitting_share(
 
 def mean_accuracy(
     trainer: SupernetTrainer,
-    space: SearchSpace,
+    subnets: Subnets,
     samples: int,
     validation_data: tuple[np.ndarray, np.ndarray],
     seed: list[int],
@@ -67,5 +67,5 @@ def mean_accuracy(
     """Returns A: the mean accuracy of sampled subnets with the supernet's weights."""
     rng = np.random.default_rng(seed)
     return float(
-        np.mean([trainer.accuracy(space.sample(rng), *validation_data) for _ in range(samples)])
+        np.mean([trainer.accuracy(subnets.sample(rng), *validation_data) for _ in range(samples)])
     )

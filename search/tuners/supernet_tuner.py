@@ -26,9 +26,14 @@ from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_w
 from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, check_distillation
+from mcuformer_tflm.keras_models.training.trainers import (
+    Subnets,
+    SupernetTrainer,
+    check_distillation,
+)
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit, Memory
+from mcuformer_tflm.search.cost.fitting_subnets import FittingSubnets
 from mcuformer_tflm.search.oracles.hyperparameters import source_from_values, space_from_values
 from mcuformer_tflm.search.oracles.space_oracle import OBJECTIVE, SpaceOracle
 from mcuformer_tflm.search.progress import Report
@@ -42,6 +47,7 @@ from mcuformer_tflm.search.tuners.search_tuner import SearchTuner
 __all__ = ["ScoreSettings", "SupernetTuner"]
 
 Start = Literal["random", "structured"]
+TrainedSubnets = Literal["all", "fitting"]
 
 
 class SupernetTuner(SearchTuner):
@@ -62,6 +68,8 @@ class SupernetTuner(SearchTuner):
         memory: ``"arena"``, or ``"eq5"`` for the paper's figure.
         start: First weights of attention: ``"random"``, as of all other layers, or
             ``"structured"`` (``initialise_attention``), which suits long training and many heads.
+        subnets: Which subnets of a pair are drawn to be trained, and for A: ``"all"``, or
+            ``"fitting"``, those that fit the budget; such a supernet serves no larger one.
         teacher: A network, images to logits, whose probabilities all subnets follow besides the
             labels; the recipe's ``distillation_weight`` is its share. It must not have learnt from
             the validation data.
@@ -88,6 +96,7 @@ class SupernetTuner(SearchTuner):
         recipe: TrainingRecipe | None = None,
         memory: Memory = "arena",
         start: Start = "random",
+        subnets: TrainedSubnets = "all",
         teacher: tf_keras.Model | None = None,
         seed: int = 0,
         strategy: tf.distribute.Strategy | None = None,
@@ -105,6 +114,8 @@ class SupernetTuner(SearchTuner):
         self.recipe = checked_type("recipe", recipe, TrainingRecipe)
         checked_choice("start", start, get_args(Start))
         self.start: Start = start
+        checked_choice("subnets", subnets, get_args(TrainedSubnets))
+        self.subnets: TrainedSubnets = subnets
         check_distillation(self.recipe, teacher, oracle.space.image_shape, oracle.space.num_classes)
         self.teacher = teacher
         self._taught_by = None if teacher is None else weights_origin(teacher)
@@ -197,7 +208,11 @@ class SupernetTuner(SearchTuner):
             averaged = self.recipe.ema_decay is not None
             with trainer.averaged_weights() if averaged else contextlib.nullcontext():
                 accuracy = mean_accuracy(
-                    trainer, space, self.settings.accuracy_samples, validation_data, seed
+                    trainer,
+                    self._drawn(space),
+                    self.settings.accuracy_samples,
+                    validation_data,
+                    seed,
                 )
                 if averaged:
                     save_weights(
@@ -289,13 +304,14 @@ class SupernetTuner(SearchTuner):
             **self.fit.budget.limits,
             "memory": self.fit.memory,
             "start": self.start,
+            "subnets": self.subnets,
             "teacher": self._taught_by,
             "seed": self.seed,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Checks that a project is of this search; older ones had no start and no teacher."""
-        before: dict[str, Any] = {"start": "random", "teacher": None}
+        """Checks that a project is of this search; older ones had fewer arguments."""
+        before: dict[str, Any] = {"start": "random", "subnets": "all", "teacher": None}
         told = before | state.get("configuration", {})
         super().set_state({**state, "configuration": told})
 
@@ -351,7 +367,7 @@ class SupernetTuner(SearchTuner):
             label = f"train {_told(space)}, epoch {epoch + 1}"
             hooks.call("on_epoch_begin", epoch, {})
             progress = _each_batch(hooks, trainer, report, label, info)
-            loss = trainer.train(train, space, progress=progress)
+            loss = trainer.train(train, self._drawn(space), progress=progress)
             trainer.save(path, origin)
             logs = {"loss": loss, "val_accuracy": trainer.accuracy(
                 supernet.largest, *validation_data)}  # fmt: skip
@@ -362,6 +378,9 @@ class SupernetTuner(SearchTuner):
             hooks.call("on_epoch_end", epoch, dict(logs))
         hooks.call("on_train_end", dict(logs))
         return trainer
+
+    def _drawn(self, space: SearchSpace) -> Subnets:
+        return FittingSubnets(space, self.fit) if self.subnets == "fitting" else space
 
     def _fresh(self, space: SearchSpace) -> Supernet:
         """Returns a supernet's first weights, the same whatever was trained before it."""

@@ -19,6 +19,8 @@ from mcuformer_tflm.search.cost.memory import eq5_bytes, flash_bytes, num_macs, 
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.summary import summary
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.space_gaussian_process import SpaceGaussianProcess
+from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
 from mcuformer_tflm.search.oracles.subnet_baselines import GridSubnets, RandomSubnets
 from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings
@@ -34,6 +36,9 @@ _SUBNETS = {**_ORACLE, "budget": BUDGET, "memory": "arena"}
 _PROJECT = {"report": quiet, "project_name": "search", "overwrite": True}
 
 CALLS = [
+    (SpaceHalving, {**_ORACLE, "pairs": 2, "epochs": 1, "reduction": 2, "first": (),
+                    "inherit": "nearest"}),
+    (SpaceGaussianProcess, {**_ORACLE, "pairs": 2, "initial": 1, "epochs": 1, "inherit": "none"}),
     (SpaceEvolution, {**_ORACLE, "starts": 2, "steps": 2, "epochs": 1, "k": 2, "update": "ascend",
                       "inherit": "none", "thresholds": (0.1, 0.1)}),
     (SubnetEvolution, {**_SUBNETS, "population": 4, "parents": 2, "generations": 1,
@@ -76,7 +81,7 @@ CALLS = [
                    "supernet": Supernet(NET)}),
     (SupernetTuner, {**_PROJECT, "oracle": SpaceEvolution(PAIR), "budget": BUDGET, "seed": 0,
                      "memory": "arena", "settings": ScoreSettings(), "recipe": TrainingRecipe(),
-                     "start": "random", "teacher": None, "directory": "."}),
+                     "start": "random", "subnets": "fitting", "teacher": None, "directory": "."}),
 ]  # fmt: skip
 # Of no argument's type; the rest is out of most ranges.
 _FOREIGN = [object(), [[1], [2]], b"ab", {}, np.zeros((2, 2))]

@@ -13,7 +13,7 @@ from mcuformer_tflm.bench.confidence import mean_and_interval
 from mcuformer_tflm.bench.equal_steps import Pair, Settings, Study, Training, shared_pairs
 from mcuformer_tflm.bench.kept_work import KeptWork, OutOfTimeError, read_lists
 from mcuformer_tflm.bench.proof import Job, rows_of
-from mcuformer_tflm.bench.strategies import STRATEGIES, VARIANTS, by_capacity
+from mcuformer_tflm.bench.strategies import DEFAULT, STRATEGIES, VARIANTS, by_capacity
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
@@ -154,7 +154,7 @@ def test_means_have_students_interval_and_advantages_are_of_seeds_in_pairs():
               "architecture": SPACE.at(7, 0.5).smallest().to_json()}  # fmt: skip
     done = {
         Job(strategy, BUDGET, seed): {**record, "top1": top1}
-        for strategy, scores in {"halving": (0.9, 0.7, 0.8), "random_search": (0.8, 0.5)}.items()
+        for strategy, scores in {DEFAULT: (0.9, 0.7, 0.8), "random_search": (0.8, 0.5)}.items()
         for seed, top1 in enumerate(scores)
     }
     values = {(row.case, row.metric): row.value for row in rows_of(done)}

@@ -28,7 +28,9 @@ from mcuformer_tflm.keras_models.training.origin import weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.cost.fitting_subnets import FittingSubnets
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
 from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings, fitting_share
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
@@ -409,6 +411,31 @@ def test_worker_may_not_overwrite_the_chiefs_project(tmp_path, monkeypatch):
 def test_budget_that_nothing_fits_is_refused_before_training(tmp_path):
     with pytest.raises(BudgetError, match="exceeds arena by"):
         SupernetTuner(SpaceEvolution(SPACE), Budget(100, 10**6, "tiny"), directory=tmp_path)
+
+
+@pytest.mark.usefixtures("op_by_op")
+def test_halving_trains_subnets_that_fit_alone_each_rung_longer(tmp_path, monkeypatch):
+    space = dataclasses.replace(SPACE, rank_ratio=(0.5, 0.75, 1.0))
+    least = max(Fit(BUDGET).flash_bytes(pair.smallest()) for pair in space.pairs())
+    budget = Budget(10**6, least, "tight")
+    assert not all(budget.fits(pair.largest()) for pair in space.pairs())
+    drawn = []
+    sample = FittingSubnets.sample
+    monkeypatch.setattr(
+        FittingSubnets, "sample", lambda self, rng: drawn.append(sample(self, rng)) or drawn[-1]
+    )
+    oracle = SpaceHalving(space, 3, epochs=1)
+    tuner = SupernetTuner(
+        oracle, budget, subnets="fitting",
+        settings=ScoreSettings(accuracy_samples=1, fit_samples=5), directory=tmp_path,
+        report=tiny_search.quiet,
+    )  # fmt: skip
+    search_spaces(tuner)
+    assert [visit.epochs for visit in oracle.history] == [1, 1, 1, 3, 3]
+    # 6 batches an epoch, of which there are 3 and then 4, and a network for each score.
+    assert len(drawn) == 6 * (3 + 4) + 5
+    assert all(map(budget.fits, drawn))
+    assert tuner.load_supernet(oracle.best_space())[1] == 3
 
 
 @pytest.mark.parametrize("update", ["ascend", "paper"])
