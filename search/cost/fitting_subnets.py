@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -61,12 +62,11 @@ def without_what_never_fits(space: SearchSpace, fit: Fit) -> SearchSpace:
         BudgetError: If no subnet fits.
     """
     fit.require(space)
-    kept = {}
+    kept: dict[str, Any] = {}
     for field in _VARIED:
+        alone: list[dict[str, Any]] = [{field: (value,)} for value in getattr(space, field)]
         kept[field] = tuple(
-            value
-            for value in getattr(space, field)
-            if _some_fits(dataclasses.replace(space, **{field: (value,)}), fit)
+            only[field][0] for only in alone if _some_fits(dataclasses.replace(space, **only), fit)
         )
     return dataclasses.replace(space, **kept)
 
