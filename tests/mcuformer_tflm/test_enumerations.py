@@ -71,7 +71,7 @@ def choices():
 def test_the_sweep_finds_the_enumerations_that_there_are():
     assert {argument for _, _, argument in choices()} == {
         "image", "inherit", "memory", "part", "planner", "pooling", "precision", "schedule",
-        "start", "stem", "update",
+        "start", "stem", "subnets", "update",
     }  # fmt: skip
 
 
