@@ -57,14 +57,14 @@ class KeptWork:
     def value(self, kind: str, name: str, key: Mapping[str, Any], make: Callable[[], Any]) -> Any:
         """Returns a result that JSON can hold, from disk if it is there."""
         path = self.path(kind, name, key, ".json")
-        return json.loads(self._once(path, lambda: _write_json(path, key, make())).read_text())[
-            "value"
-        ]
+        return json.loads(
+            self._once(path, lambda: _write_json(path, key, make())).read_text(encoding="utf-8")
+        )["value"]
 
     def known(self, kind: str, name: str, key: Mapping[str, Any]) -> Any:
         """Returns a result if it is there, else None."""
         path = self.path(kind, name, key, ".json")
-        return json.loads(path.read_text())["value"] if path.exists() else None
+        return json.loads(path.read_text(encoding="utf-8"))["value"] if path.exists() else None
 
     def arrays(
         self,
@@ -135,7 +135,7 @@ def _write_json(path: Path, key: Mapping[str, Any], value: Any) -> None:
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         yield file
 
 

@@ -69,11 +69,11 @@ class SpaceOracle(ResumableOracle):
     ) -> None:
         """Declares what trials carry."""
         self.space = checked_type("space", space, SearchSpace)
+        checked_choice("inherit", inherit, get_args(Inherit))
+        self.inherit = inherit
         self.total = trials
         self._epochs_are_open = epochs is None
         self.epochs = checked_whole("epochs", _EPOCHS if epochs is None else epochs)
-        checked_choice("inherit", inherit, get_args(Inherit))
-        self.inherit = inherit
         self._factors = space.space_factors
         seed = checked_whole("seed", seed, least=0)
         hp = keras_tuner.HyperParameters()
