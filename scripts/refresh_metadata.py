@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mcuformer_tflm.convert.metadata import rewrite_metadata
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.zoo import catalogue as zoo
 from mcuformer_tflm.zoo.card import digest
 
@@ -30,7 +31,7 @@ def main(zoo_folder: Path = zoo.SHIPPED, baselines_folder: Path = zoo.BASELINES)
 def _rewritten(folder: Path) -> dict[str, Any]:
     path = folder / zoo.MODEL_FILE
     model = rewrite_metadata(path.read_bytes())
-    path.write_bytes(model)
+    write_whole(path, model)
     print(f"{path}: {len(model):,} bytes")
     return {"sha256": digest(model), "flash_bytes": len(model)}
 

@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from mcuformer_tflm.keras_models.foreign_text import allowed
+
 
 class Report(Protocol):
     """Is told how far something has come."""
@@ -33,7 +35,7 @@ class Report(Protocol):
 
 def tell(text: str) -> None:
     """Prints a line of news beside the bars, on standard error."""
-    _console().print(text, soft_wrap=True)
+    _console().print(allowed(text, "terminal"), soft_wrap=True)
 
 
 @contextmanager

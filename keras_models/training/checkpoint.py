@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tf_keras
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.untrusted_files import read_npz
+from mcuformer_tflm.keras_models.whole_file import whole_file
 
 
 def save_weights(model: tf_keras.Model, path: AnyPath, *, epochs: int = 0) -> None:
@@ -89,20 +89,8 @@ def write_arrays(path: AnyPath, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         CheckpointError: If the file cannot be written.
     """
-    path = checked_path("path", path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"The checkpoint {path} cannot be written ({error.strerror}); name a folder that "
-            "can be written to, on a disk with room."
-        ) from error
+    with whole_file(path, CheckpointError) as file:
+        np.savez(file, **arrays)
 
 
 def read_arrays(path: AnyPath) -> dict[str, np.ndarray]:

@@ -34,6 +34,7 @@ from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.bench.spaces import SHIPPED_SPACES
 from mcuformer_tflm.convert.metadata import read_architecture
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.plan.cost import estimate_graph_cost
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
@@ -214,7 +215,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(content: Mapping[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(content, indent=1) + "\n")

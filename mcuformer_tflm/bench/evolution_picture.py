@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.plan.drawing import save_picture
 from mcuformer_tflm.search.oracles.evolution_step import Visit
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -62,5 +63,4 @@ def draw_evolution(space: SearchSpace, history: Sequence[Visit], path: AnyPath) 
     axes.set_ylabel("patch_size")
     axes.margins(0.15)
     axes.legend(fontsize="small")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_picture(figure, path)

@@ -18,6 +18,7 @@ from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.plan.drawing import save_picture
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.runtime.probe import measure
 from mcuformer_tflm.runtime.tflm import open_interpreter
@@ -165,8 +166,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axes.set(title=board, ylabel="peak memory, KiB", xticks=range(len(names)))
         axes.set_xticklabels(names, rotation=35, ha="right", fontsize=8)
         axes.legend(fontsize=7)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_picture(figure, path)
 
 
 def _board_rows(board: str, architecture: Architecture) -> Iterator[Row]:

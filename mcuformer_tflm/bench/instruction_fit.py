@@ -21,6 +21,7 @@ from mcuformer_tflm.bench.spaces import SHIPPED_SPACES
 from mcuformer_tflm.emulator.toolchain import kernel_folder
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.plan.operator_loops import graph_loops
 from mcuformer_tflm.search.cost.instructions import COSTS_FILE, slow_layer
 from mcuformer_tflm.search.cost.operator_loops import (
@@ -215,4 +216,4 @@ def _stream_layer(loops: OperatorLoops | None) -> tuple[str, float] | None:
 
 def write_costs(costs: dict[str, Any], path: Path = COSTS_FILE) -> None:
     """Writes the file that ``search/cost/instructions.py`` reads."""
-    path.write_text(json.dumps(costs, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(costs, indent=1) + "\n")

@@ -11,6 +11,8 @@ from typing import Literal
 from rich import box
 from rich.table import Table
 
+from mcuformer_tflm.keras_models.whole_file import write_whole
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -36,15 +38,16 @@ class Row:
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """Writes rows as a JSON list; fields without a value are left out."""
+    """Writes rows as a JSON list; fields without a value are left out.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
     entries = [
         {key: value for key, value in dataclasses.asdict(row).items() if value is not None}
         for row in rows
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(entries, indent=1) + "\n")
 
 
 def table(rows: Iterable[Row], title: str) -> Table:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from typing import Annotated, Any
+import os
+import sys
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -82,6 +85,20 @@ def _options(
     """Vision transformers on microcontrollers: search, quantize, convert, run in TFLM."""
 
 
-def main() -> None:
-    """Runs the command."""
-    app()
+def main() -> NoReturn:
+    """Runs the command, and ends the process at once with its status.
+
+    What a library leaves to be taken down when Python ends may hang there: TensorFlow has, in a
+    destructor of ``tf.data``. By then all is written, and nothing is left that must be.
+    """
+    status: int = 1
+    try:
+        app()
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # whoever reads has gone
+            stream.flush()
+    os._exit(status)

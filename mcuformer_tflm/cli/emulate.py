@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from mcuformer_tflm.cli.options import Board, Data, DataFolder, Model
-from mcuformer_tflm.cli.outputs import check_writable, writing
+from mcuformer_tflm.cli.outputs import check_writable
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.task.terminal import results
 
 
@@ -53,8 +54,7 @@ def emulate(
         soft_wrap=True,
     )
     if profile is not None:
-        with writing(profile):
-            profile.write_text(run.log, encoding="utf-8")
+        write_whole(profile, run.log)
         results().print(f"Cycles, counted by QEMU, written to {profile}", soft_wrap=True)
     if found.equal != total:
         raise EmulatorError("The firmware's answers differ from TFLM's; please report the model.")

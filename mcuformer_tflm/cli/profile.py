@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from mcuformer_tflm.cli.options import Board
-from mcuformer_tflm.cli.outputs import check_picture, check_writable, writing
+from mcuformer_tflm.cli.outputs import check_picture, check_writable
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.task.terminal import results
 
 
@@ -83,8 +84,7 @@ def profile(
             soft_wrap=True,
         )
     if json_file is not None:
-        with writing(json_file):
-            json_file.write_text(json.dumps(found.figures(), indent=1) + "\n", encoding="utf-8")
+        write_whole(json_file, json.dumps(found.figures(), indent=1) + "\n")
         console.print(f"Written to {json_file}", soft_wrap=True)
     if picture is not None:
         draw_profile(found, picture, title=model.name)
@@ -97,8 +97,7 @@ def profile(
             f"told, and {calibrate} is not written. Profile a model whose constants fit flash."
         )
     origin = f"mcuformer profile: {log.name} of {model.name}, counted by {found.counter}"
-    with writing(calibrate):
-        written = write_calibration(calibrate, board, core.cycles_per_instruction, origin)
+    written = write_calibration(calibrate, board, core.cycles_per_instruction, origin)
     share = core.instructions / total.instructions
     console.print(
         f"{calibrate}: {written.cycles_per_instruction:g} cycles an instruction, of the operators "

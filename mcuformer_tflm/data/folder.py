@@ -292,4 +292,5 @@ class ImageFolder:
 
 
 def _tenth_of(path: Path) -> int:
-    return int(hashlib.sha1(path.as_posix().encode()).hexdigest(), 16) % 10
+    name = hashlib.sha1(path.as_posix().encode(), usedforsecurity=False)
+    return int(name.hexdigest(), 16) % 10

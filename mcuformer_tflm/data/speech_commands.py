@@ -418,7 +418,7 @@ def _part_of(name: str, lists: dict[Part, frozenset[str] | None]) -> Part:
     if any(names is not None for names in lists.values()):
         return next((part for part, names in lists.items() if names and name in names), "training")
     speaker = re.sub(r"_nohash_.*$", "", name.split("/")[-1])
-    digest = int(hashlib.sha1(speaker.encode()).hexdigest(), 16)
+    digest = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
     percent = digest % (_HASH_STEPS + 1) * 100 / _HASH_STEPS
     if percent < _HELD_OUT_PERCENT:
         return "validation"

@@ -9,6 +9,7 @@ from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS, emulated
 from mcuformer_tflm.firmware.protection import ARMV8M, arena_alignment, cover, memories
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_choice, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError, EmulatorError
+from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.search.board import CORES, Board
 
 _KIB = 1024
@@ -145,7 +146,7 @@ set(MCUFORMER_PROTECTION {"armv8m" if board.core in ARMV8M else "armv7m"})
 # What runs first after reset: clocks, flash. Nothing where it is empty.
 set(MCUFORMER_START_UP{source})
 # Why it cannot be linked for the emulator, if it cannot.
-set(MCUFORMER_NOT_EMULATED "{why_not}")
+set(MCUFORMER_NOT_EMULATED "{allowed(why_not, "comment")}")
 """
 
 

@@ -11,11 +11,13 @@ from pathlib import Path
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.tools import COMPILER, find_tool
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.keras_models.exceptions import ToolchainError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, ToolchainError
 
 _CONSTANTS = (".constants", ".external")
 # As model.cc and model_tflm.cc name its part in each region of SRAM.
 _ARENA = re.compile(r"_ZN12_GLOBAL__N_1\d+arena(_\d+)?E")
+# What CMake or the Makefiles that it writes take for lists, escapes, variables, targets.
+_UNBUILDABLE = re.compile(r'[;"\\:|?]|\$\w*[{<]')
 _CODE = (".vectors", ".text", ".rodata", ".ARM.exidx", ".init_array")
 
 
@@ -47,11 +49,14 @@ def build_project(project: AnyPath, build: AnyPath, **options: AnyPath | bool) -
         options: CMake's cache entries, such as ``MCUFORMER_EMULATED=True``.
 
     Raises:
+        ConfigError: If CMake builds nothing in folders of their names.
         ToolchainError: If the cross compiler or CMake is missing, or the build fails: a model
             that does not fit is named by the linker with the bytes that it is over.
     """
     project = checked_path("project", project)
     build = checked_path("build", build)
+    for folder in (project, build):
+        check_buildable(folder)
     find_tool(COMPILER)
     cmake = find_tool("cmake")
     toolchain = project.resolve() / "arm-none-eabi.cmake"
@@ -60,6 +65,21 @@ def build_project(project: AnyPath, build: AnyPath, **options: AnyPath | bool) -
     _run(cmake, "-S", str(project), "-B", str(build), *entries)
     _run(cmake, "--build", str(build), "--parallel", str(os.cpu_count() or 1))
     return read_image(build / "firmware.elf")
+
+
+def check_buildable(project: AnyPath) -> None:
+    """Checks that CMake and Make build in a folder of such a name.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    path = str(checked_path("project", project).absolute())
+    bad = set(_UNBUILDABLE.findall(path)) | {part for part in path if not part.isprintable()}
+    if bad:
+        raise ConfigError(
+            f"{path!r} has {' and '.join(map(repr, sorted(bad)))} in it, which CMake or Make reads "
+            "as more than a name; give a folder of another name."
+        )
 
 
 def read_image(elf: AnyPath) -> FirmwareImage:

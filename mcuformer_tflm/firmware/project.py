@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.toolchain import kernel_folder
 from mcuformer_tflm.firmware.board_files import board_files, find_start_up
+from mcuformer_tflm.firmware.build import check_buildable
 from mcuformer_tflm.firmware.fit import Placement, place_model
 from mcuformer_tflm.firmware.source import check_operators, write_source
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.foreign_text import allowed
+from mcuformer_tflm.keras_models.whole_file import remove_partials, whole_folder
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.board import Board, get_board
@@ -45,14 +47,17 @@ def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Place
     Raises:
         BudgetError: If the board cannot hold it; nothing is written.
         ConfigError: If firmware cannot be written for the board: its core, its memories or its
-            start-up; or ``out`` is a folder of something else.
+            start-up; or ``out`` is a folder of something else, cannot be written, or has a
+            name in which CMake builds nothing.
         ModelError: If the model is damaged or foreign; names foreign operators.
         PlanError: If its memory plan does not hold.
     """
     out = checked_path("out", out)
     target = get_board(board)
+    check_buildable(out)
     start_up = find_start_up(target, SUPPORT_FOLDER / _START_UP)
-    generated = board_files(target, None if start_up is None else _START_UP / start_up.name)
+    first = None if start_up is None else _START_UP / f"{allowed(start_up.stem, 'identifier')}.cc"
+    generated = board_files(target, first)
     content = model_content(model)
     graph = read_graph(content)
     check_operators(graph)
@@ -61,14 +66,13 @@ def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Place
         MicroInterpreter(content)
     placement = place_model(graph, target)
     source = write_source(content, graph, placement.plan, set(placement.external))
+    remove_partials(out)
     if out.exists() and not (out / _MARK).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} holds other files; give a new folder with --out.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
-        project = Path(folder)
+    with whole_folder(out) as project:
         shutil.copytree(SUPPORT_FOLDER, project, ignore=_no_start_ups, dirs_exist_ok=True)
-        if start_up is not None:
-            shutil.copy(start_up, project / _START_UP)
+        if start_up is not None and first is not None:
+            shutil.copy(start_up, project / first)
         shutil.copytree(kernel_folder(), project / "kernels", ignore=_no_build_files)
         (project / "model.cc").write_text(source.model, encoding="utf-8")
         (project / "model_shape.h").write_text(source.shape, encoding="utf-8")
@@ -77,21 +81,23 @@ def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Place
         for name, text in generated.items():
             (project / name).parent.mkdir(exist_ok=True)
             (project / name).write_text(text, encoding="utf-8")
-        values = _values(graph, target, placement)
+        values = _values(graph, target, placement, project)
         for path in project.glob("*.in"):
             path.with_suffix("").write_text(
                 _fill(path.read_text(encoding="utf-8"), values), encoding="utf-8"
             )
             path.unlink()
         (project / _MARK).touch()
-        _move(project, out)
     return placement
 
 
-def _values(graph: ModelGraph, board: Board, placement: Placement) -> dict[str, str]:
+def _values(graph: ModelGraph, board: Board, placement: Placement, project: Path) -> dict[str, str]:
+    sources = sorted(path for kind in ("cc", "S") for path in project.glob(f"kernels/**/*.{kind}"))
     int8_only = all(op.options.get("weight_bits", 8) == 8 for op in graph.operators)
     return {
         "BOARD": board.name,
+        # One by one: where CMake looked for them, a folder's name may be a pattern.
+        "KERNELS": "\n  ".join(path.relative_to(project).as_posix() for path in sources),
         "MACHINE": ARM_BOARDS[board.core].name,
         "FLASH_ADDRESS": f"0x{board.flash_address:08x}",
         "ARENA_BYTES": f"{placement.arena_bytes:,}",
@@ -116,13 +122,3 @@ def _no_start_ups(folder: str, names: list[str]) -> set[str]:
 
 def _no_build_files(_: str, names: list[str]) -> set[str]:
     return {name for name in names if not name.endswith((".h", ".cc", ".S")) and "." in name}
-
-
-def _move(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    for path in sorted(source.rglob("*")):
-        place = target / path.relative_to(source)
-        if path.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-        else:
-            os.replace(path, place)

@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 
 from mcuformer_tflm.firmware.operators import EMITTERS
-from mcuformer_tflm.firmware.step import Step, address, arena_name, comment, unique_identifiers
+from mcuformer_tflm.firmware.step import Step, address, arena_name, unique_identifiers
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.plan.cost import constant_tensors
 from mcuformer_tflm.plan.memory_plan import MemoryPlan
 from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
@@ -151,7 +152,7 @@ def _function(step: Step, name: str, body: str) -> str:
 
 def _describe(graph: ModelGraph, index: int) -> str:
     tensor = graph.tensors[index]
-    return f"{comment(tensor.name)} {tensor.dtype}{list(tensor.shape)}"
+    return f"{allowed(tensor.name, 'comment')} {tensor.dtype}{list(tensor.shape)}"
 
 
 def _checksums(graph: ModelGraph, external: list[int], symbols: dict[int, str]) -> list[str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor
 
 _TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "uint16": "uint16_t"}
-_LONGEST_NAME = 200
 
 
 def braces(**fields: object) -> str:
@@ -20,31 +19,17 @@ def braces(**fields: object) -> str:
     return "{" + ", ".join(f".{name} = {value}" for name, value in fields.items()) + "}"
 
 
-def identifier(name: str) -> str:
-    """Returns a tensor's name as C++ writes names, its end cut off where it is long."""
-    text = re.sub(r"\W+", "_", name[:_LONGEST_NAME], flags=re.ASCII).strip("_") or "tensor"
-    return f"_{text}" if text[0].isdigit() else text
-
-
 def unique_identifiers(names: Iterable[str]) -> list[str]:
     """Returns an identifier for each name, no two alike: what is taken gets a number behind it."""
     taken: set[str] = set()
     result = []
     for name in names:
-        text = identifier(name)
+        text = allowed(name, "identifier")
         numbered = (f"{text}_{number}" for number in itertools.count(2))
         unique = next(one for one in itertools.chain([text], numbered) if one not in taken)
         taken.add(unique)
         result.append(unique)
     return result
-
-
-def comment(text: str) -> str:
-    """Returns a text that may be anybody's as it may stand in a comment of C++.
-
-    What could end a comment or a line, or continue one, becomes ``_``.
-    """
-    return re.sub(r"[^\w ./:;=,\[\]-]", "_", text[:_LONGEST_NAME], flags=re.ASCII)
 
 
 def arena_name(region: int) -> str:

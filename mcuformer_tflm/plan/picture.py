@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.plan.drawing import save_picture
 from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 
 _COLOURS = {"tensor": "#4c78a8", "overwrites its input": "#f58518", "scratch": "#b8b8b8"}
@@ -60,8 +61,7 @@ def draw_plan(
             title=": ".join(filter(None, (title, f"{name}, {size:,} bytes"))),
         )
         axes.legend(handles=handles, loc="upper right", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_picture(figure, path)
 
 
 def _draw_region(axes: Any, plan: MemoryPlan, region: int) -> None:

@@ -12,9 +12,11 @@ import tf_keras
 from rich.table import Table
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.network import as_network
 from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
+from mcuformer_tflm.plan.drawing import save_picture
 
 # Where a flow of this package draws a report, and the images that it is made of.
 SQNR_FILE = "sqnr.png"
@@ -95,7 +97,7 @@ class QuantizationReport:
         path = checked_path("path", path)
         from matplotlib.figure import Figure
 
-        names = [row.layer for row in self.layers]
+        names = [allowed(row.layer, "picture") for row in self.layers]
         figure = Figure(figsize=(8, 1.6 + 0.22 * len(names)), layout="constrained")
         axes = figure.subplots()
         alone = [_drawn(row.sqnr) for row in self.layers]
@@ -114,8 +116,7 @@ class QuantizationReport:
             title=title or f"Quantization error of each layer, {self.images:,} images",
         )
         figure.legend(fontsize=8, loc="outside lower center", ncols=3)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        save_picture(figure, path)
 
 
 def quantization_report(quantized: tf_keras.Model, images: np.ndarray) -> QuantizationReport:

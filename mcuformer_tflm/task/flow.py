@@ -13,11 +13,13 @@ import tf_keras
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.folder_lock import locked
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.keras_models.whole_file import whole_folder, write_whole
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.cost import estimate_graph_cost
 from mcuformer_tflm.plan.picture import draw_plan
@@ -140,10 +142,23 @@ def run_task(
     Raises:
         BudgetError: If no subnet fits.
         ConfigError: If the labels are not one name for each class of the space, a teacher is given
-            and the recipe does not distil, or ``out`` holds an unfinished run of other data or
-            options.
+            and the recipe does not distil, ``out`` holds an unfinished run of other data or
+            options, another process is at work there, or it cannot be written.
     """
     out = checked_path("out", out)
+    with locked(out):
+        return _run(data, budget, out, progress, seed, settings, teacher)
+
+
+def _run(
+    data: TaskData,
+    budget: Budget,
+    out: Path,
+    progress: Progress,
+    seed: int,
+    settings: TaskSettings,
+    teacher: tf_keras.Model | None,
+) -> Report:
     labels = class_names(data.labels, settings.space.num_classes)
     if teacher is not None and not settings.train_recipe.distillation_weight:
         raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")
@@ -204,15 +219,12 @@ def run_task(
         seed=seed,
         **_estimates(interpreter.graph, budget),
     )
-    partial = out / "partial"
-    partial.mkdir(parents=True, exist_ok=True)
-    (partial / MODEL_FILE).write_bytes(model)
-    draw_plan(plan, partial / PICTURE_FILE, budget=budget.arena)
-    quantization_report(quantized, data.validation[0][:SQNR_IMAGES]).draw(partial / SQNR_FILE)
-    report.write(partial / REPORT_FILE)
-    for path in partial.iterdir():
-        path.replace(out / path.name)
-    partial.rmdir()
+    with whole_folder(out) as results:
+        write_whole(results / MODEL_FILE, model)
+        draw_plan(plan, results / PICTURE_FILE, budget=budget.arena)
+        sqnr = quantization_report(quantized, data.validation[0][:SQNR_IMAGES])
+        sqnr.draw(results / SQNR_FILE)
+        report.write(results / REPORT_FILE)
     # Renamed first, so that a kill leaves nothing that looks like a run.
     shutil.rmtree(out / _FINISHED, ignore_errors=True)
     project.rename(out / _FINISHED)

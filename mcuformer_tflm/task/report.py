@@ -7,7 +7,8 @@ import json
 
 from rich.table import Table
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath
+from mcuformer_tflm.keras_models.whole_file import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,9 +60,12 @@ class Report:
     milliseconds_budget: float | None = None
 
     def write(self, path: AnyPath) -> None:
-        """Writes the report as JSON."""
-        path = checked_path("path", path)
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+        """Writes the report as JSON.
+
+        Raises:
+            ConfigError: If it cannot be written.
+        """
+        write_whole(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
 
     def table(self) -> Table:
         """Returns the report for a terminal."""

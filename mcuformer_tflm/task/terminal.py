@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from mcuformer_tflm.keras_models.foreign_text import allowed
+
 # A pipe has no width at which names would have to be cut.
 _PIPE_COLUMNS = 100_000
+
+
+class _Plain(Console):
+    """A console on which names, which may be anybody's, command nothing."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(allowed(text, "terminal"), **options)
 
 
 def results() -> Console:
@@ -21,7 +31,7 @@ def results() -> Console:
     A terminal, or COLUMNS, sets its width; a pipe or file gets whole lines.
     """
     whole = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(
+    return _Plain(
         markup=False, emoji=False, highlight=False, width=_PIPE_COLUMNS if whole else None
     )
 
@@ -29,7 +39,8 @@ def results() -> Console:
 def print_error(message: str) -> None:
     """Prints what ends a command, as a paragraph on standard error."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    console.print(Text.assemble(("Error:", "bold red"), " ", message), soft_wrap=True)
+    told = allowed(message, "terminal")
+    console.print(Text.assemble(("Error:", "bold red"), " ", told), soft_wrap=True)
 
 
 def print_anything() -> None:

@@ -10,7 +10,9 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.whole_file import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,12 +123,16 @@ class ModelCard:
         return {name: values[name] for name in names}
 
     def write(self, folder: AnyPath) -> None:
-        """Writes ``card.json``, and of a model ``card.md`` for people."""
+        """Writes ``card.json``, and of a model ``card.md`` for people.
+
+        Raises:
+            ConfigError: If they cannot be written.
+        """
         folder = checked_path("folder", folder)
         text = json.dumps(self.to_dict(), indent=1)
-        (folder / "card.json").write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / "card.json", text + "\n")
         if self.like is None:
-            (folder / "card.md").write_text(self.markdown(), encoding="utf-8")
+            write_whole(folder / "card.md", self.markdown())
 
     def markdown(self) -> str:
         """Returns the card of a model as a page.
@@ -138,9 +144,9 @@ class ModelCard:
             raise ModelError(f"{self.name} is a baseline; its card has no page.")
         architecture = json.loads(self.architecture)
         lines = [
-            f"# {self.name}",
+            f"# {allowed(self.name, 'page')}",
             "",
-            f"A vision transformer for {self.data}, int8, for an arena of "
+            f"A vision transformer for {allowed(self.data, 'page')}, int8, for an arena of "
             f"{self.arena_budget // 1024} KiB. Written by `mcuformer zoo train`; the figures "
             f"belong to the file of SHA-256 `{self.sha256[:16]}...`.",
             "",
@@ -158,20 +164,24 @@ class ModelCard:
             "The firmware, without an interpreter, emulated, since no board was at hand; "
             "milliseconds are an estimate from instructions, sizes are bytes:",
             "",
-            f"| firmware | {' | '.join(self.boards)} |",
+            f"| firmware | {' | '.join(allowed(board, 'page') for board in self.boards)} |",
             f"|---|{'---|' * len(self.boards)}",
         ]
         for what, tell in _FIRMWARE_FIGURES.items():
             cells = (tell(figures) for figures in self.boards.values())
             lines.append(f"| {what} | {' | '.join(cells)} |")
         lines += ["", "## Network", ""]
-        lines += [f"- `{field}`: {value}" for field, value in architecture.items()]
+        told = {name: allowed(str(value), "page") for name, value in architecture.items()}
+        lines += [f"- `{allowed(name, 'identifier')}`: {value}" for name, value in told.items()]
         lines += ["", "## Recipe", "", f"Seed {self.recipe['seed']}.", ""]
         for stretch in ("teacher", "float_training", "quantized_training"):
             fields = dict(self.recipe[stretch])
             options = {key: value for key, value in fields.pop("recipe").items() if value}
-            told = ", ".join(f"{key} {value}" for key, value in {**fields, **options}.items())
-            lines.append(f"- {stretch.replace('_', ' ')}: {told}")
+            parts = ", ".join(
+                f"{allowed(key, 'page')} {allowed(str(value), 'page')}"
+                for key, value in {**fields, **options}.items()
+            )
+            lines.append(f"- {stretch.replace('_', ' ')}: {parts}")
         return "\n".join(lines) + "\n"
 
 

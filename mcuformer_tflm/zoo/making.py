@@ -15,10 +15,12 @@ from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import BudgetError
+from mcuformer_tflm.keras_models.folder_lock import locked
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.training.checkpoint import save_halves
 from mcuformer_tflm.keras_models.training.trainers import predict
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
 from mcuformer_tflm.runtime.accuracy import accuracies
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
@@ -73,7 +75,8 @@ def make_model(
 
     Raises:
         BudgetError: If the model's arena exceeds the recipe's.
-        ConfigError: If the labels are not one name for each class of the network.
+        ConfigError: If the labels are not one name for each class of the network, another process
+            trains in ``work``, or something cannot be written.
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
@@ -84,7 +87,8 @@ def make_model(
     _check_arena(recipe, _arena_before_training(recipe, data))
     teacher = train_teacher(recipe, data, work / "teachers", progress)
     train = _train_cnn if isinstance(network, DepthwiseCnn) else _train_transformer
-    trained = train(recipe, data, labels, teacher, work / recipe.name, progress)
+    with locked(work / recipe.name):
+        trained = train(recipe, data, labels, teacher, work / recipe.name, progress)
     model = trained.model
     figures: dict[str, Any] = sizes(network, model)
     _check_arena(recipe, figures["arena_bytes"])
@@ -113,7 +117,7 @@ def make_model(
             progress,
         ),
     )
-    (folder / MODEL_FILE).write_bytes(model)
+    write_whole(folder / MODEL_FILE, model)
     card.write(folder)
     if recipe.like is None and trained.quantized is not None:
         report = quantization_report(trained.quantized, data.train_images[:SQNR_IMAGES])

@@ -9,7 +9,9 @@ from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
+from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.whole_file import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +72,8 @@ class SupernetCard:
         folder = checked_path("folder", folder)
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=1)
-        (folder / "card.json").write_text(text + "\n", encoding="utf-8")
-        (folder / "card.md").write_text(self.markdown(), encoding="utf-8")
+        write_whole(folder / "card.json", text + "\n")
+        write_whole(folder / "card.md", self.markdown())
 
     def markdown(self) -> str:
         """Returns the card as a page."""
@@ -80,11 +82,11 @@ class SupernetCard:
             for least, largest in (self.arena_bytes, self.flash_bytes)
         )
         lines = [
-            f"# {self.name}, a supernet",
+            f"# {allowed(self.name, 'page')}, a supernet",
             "",
-            f"Trained on {self.data}, all but {self.held_out:,} of the training images, which "
-            "neither it nor its teacher has seen. Accuracies are on those, in float with the "
-            "supernet's weights, nothing trained on.",
+            f"Trained on {allowed(self.data, 'page')}, all but {self.held_out:,} of the training "
+            "images, which neither it nor its teacher has seen. Accuracies are on those, in float "
+            "with the supernet's weights, nothing trained on.",
             "",
             "| | |",
             "|---|---|",
@@ -99,7 +101,10 @@ class SupernetCard:
             "",
             "## Space",
             "",
-            *(f"- `{field}`: {value}" for field, value in self.recipe["space"].items()),
+            *(
+                f"- `{allowed(field, 'identifier')}`: {allowed(str(value), 'page')}"
+                for field, value in self.recipe["space"].items()
+            ),
             "",
             "## Recipe",
             "",
@@ -109,6 +114,9 @@ class SupernetCard:
         for stretch in ("teacher", "training"):
             fields = dict(self.recipe[stretch])
             options = {key: value for key, value in fields.pop("recipe").items() if value}
-            told = ", ".join(f"{key} {value}" for key, value in {**fields, **options}.items())
+            told = ", ".join(
+                f"{allowed(key, 'page')} {allowed(str(value), 'page')}"
+                for key, value in {**fields, **options}.items()
+            )
             lines.append(f"- {stretch}: {told}")
         return "\n".join(lines) + "\n"

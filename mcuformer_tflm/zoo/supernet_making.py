@@ -7,6 +7,7 @@ import numpy as np
 from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import DataError
+from mcuformer_tflm.keras_models.folder_lock import locked
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, predict
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
@@ -39,7 +40,8 @@ def make_supernet(
         The supernet's card.
 
     Raises:
-        ConfigError: If the labels are not one name for each class of the space.
+        ConfigError: If the labels are not one name for each class of the space, another process
+            trains in ``work``, or something cannot be written.
         DataError: If the data set does not suit the space.
         DivergedError: If training reaches a loss that is no number.
     """
@@ -51,7 +53,8 @@ def make_supernet(
             f"{list(recipe.space.image_shape)}."
         )
     teacher = train_teacher(recipe, data, work / "teachers", progress)
-    supernet = train_supernet(recipe, data, teacher, work / recipe.name, progress)
+    with locked(work / recipe.name):
+        supernet = train_supernet(recipe, data, teacher, work / recipe.name, progress)
     training = recipe.training
     trained = TrainedSupernet(
         supernet, recipe.space, recipe.data, labels, training.held_out, training.epochs,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_real
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError, SearchError
 from mcuformer_tflm.keras_models.training.origin import differences
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.progress import tell
 
 START_ANEW = "Remove {}, choose another project_name, or give overwrite=True to start anew."
@@ -276,25 +276,3 @@ def write_changed(path: AnyPath, text: str) -> None:
         if path.read_text(encoding="utf-8") == text:
             return
     write_whole(path, text)
-
-
-def write_whole(path: AnyPath, text: str) -> None:
-    """Replaces a file at once: at any moment it holds the old text or the new.
-
-    Raises:
-        ConfigError: If the folder cannot be written to.
-    """
-    path = checked_path("path", path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"The search cannot write {path} ({error.strerror}); give a directory that can be "
-            "written to, on a disk with room."
-        ) from error

@@ -10,7 +10,8 @@ from typing import Any
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, as_json, differences
 from mcuformer_tflm.keras_models.untrusted_files import read_text
-from mcuformer_tflm.search.oracles.resumable_oracle import START_ANEW, write_whole
+from mcuformer_tflm.keras_models.whole_file import write_whole
+from mcuformer_tflm.search.oracles.resumable_oracle import START_ANEW
 
 ORIGIN_FILE = "origin.json"
 _RESULTS = ("trial_*", "supernets/*")

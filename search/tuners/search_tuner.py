@@ -25,13 +25,14 @@ from mcuformer_tflm.keras_models.checked_values import (
     shown,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError
+from mcuformer_tflm.keras_models.folder_lock import locked
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.oracles.resumable_oracle import (
     ResumableOracle,
     check_same_search,
     write_changed,
-    write_whole,
 )
-from mcuformer_tflm.search.progress import Report, progress_bars
+from mcuformer_tflm.search.progress import Report, progress_bars, tell
 
 _VERBOSE = (0, 1, 2, "auto", False, True)
 _IDLE_SECONDS = 0.5
@@ -104,6 +105,16 @@ class SearchTuner(BaseTuner):
         """Returns how many trials there will be, and in words the best so far."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other searches out of the project meanwhile; a chief's workers are none.
+
+        Raises:
+            ConfigError: If another process searches there.
+        """
+        with contextlib.nullcontext() if self._is_worker() else locked(self.project_dir):
+            yield
+
     def begin_search(self, verbose: int | str | None = None) -> None:
         """Goes on from what is on disk, and lets what was given up be tried again.
 
@@ -137,6 +148,12 @@ class SearchTuner(BaseTuner):
             report = self._report
             if report is None:
                 report = _nothing if verbose == 0 else stack.enter_context(progress_bars())
+            if (place := os.environ.get("KERASTUNER_ORACLE_IP")) and not self._is_worker():
+                tell(
+                    f"The chief listens on {place}, port "
+                    f"{os.environ['KERASTUNER_ORACLE_PORT']}, and nowhere else, unencrypted and "
+                    "without a password: whoever reaches it may take part in the search."
+                )
             super().search(report=report, verbose=verbose or 0, **arguments)
             if not self._is_worker():
                 self._tell(report, done=True)

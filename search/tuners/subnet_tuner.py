@@ -75,7 +75,8 @@ class SubnetTuner(SearchTuner):
 
         Raises:
             DataError: If the data are not those of the space.
-            ConfigError: If the project's subnets were scored on other data.
+            ConfigError: If the project's subnets were scored on other data, or another process
+                searches there.
             SearchError: If every trial failed.
             TypeError: If there are other arguments.
         """
@@ -85,9 +86,10 @@ class SubnetTuner(SearchTuner):
                 "subnets with the supernet's weights. Give validation_data=(images, classes) alone."
             )
         data = checked_validation(validation_data, self.space)
-        self.begin_search(verbose)
-        keep_project_origin(self.project_dir, {"validation": validation_origin(data)})
-        self.run_trials(validation_data=data, verbose=verbose)
+        with self.alone():
+            self.begin_search(verbose)
+            keep_project_origin(self.project_dir, {"validation": validation_origin(data)})
+            self.run_trials(validation_data=data, verbose=verbose)
 
     def measure(
         self, trial: Trial, report: Report, validation_data: Validation

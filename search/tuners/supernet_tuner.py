@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -158,7 +158,8 @@ class SupernetTuner(SearchTuner):
 
         Raises:
             ConfigError: If arguments contradict each other or are out of range, a callback
-                cannot be heeded, or the project's supernets were trained or scored on other data.
+                cannot be heeded, the project's supernets were trained or scored on other data,
+                or another process searches there.
             DataError: If the data are not those of the space.
             SearchError: If every trial failed; DivergedError where each did with a loss that is
                 no number.
@@ -169,14 +170,25 @@ class SupernetTuner(SearchTuner):
             steps_per_epoch=steps_per_epoch, validation_data=validation_data,
             validation_split=validation_split,
         )  # fmt: skip
-        self.begin_search(verbose)
-        if epochs is not None:
-            self.local_oracle.set_epochs(epochs)
-        keep_project_origin(
-            self.project_dir,
-            {"train": data_origin(train), "validation": validation_origin(validation)},
-        )
-        self.run_trials(train=train, validation_data=validation, callbacks=heeded, verbose=verbose)
+        with self.alone():
+            self.begin_search(verbose)
+            if epochs is not None:
+                self.local_oracle.set_epochs(epochs)
+            keep_project_origin(
+                self.project_dir,
+                {"train": data_origin(train), "validation": validation_origin(validation)},
+            )
+            self.run_trials(
+                train=train, validation_data=validation, callbacks=heeded, verbose=verbose
+            )
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """As ``SearchTuner.alone``; of the machines of one strategy the first keeps others out."""
+        resolver = None if self.strategy is None else self.strategy.cluster_resolver
+        first = resolver is None or not resolver.task_id or resolver.task_type == "chief"
+        with super().alone() if first else contextlib.nullcontext():
+            yield
 
     def measure(
         self,

@@ -27,6 +27,11 @@ class Ending:
     told: str
 
     @property
+    def killed(self) -> bool:
+        """Whether SIGKILL ended it."""
+        return self.status == -signal.SIGKILL
+
+    @property
     def problem(self) -> str | None:
         """What went wrong, in words; None where the work returned."""
         if self.hung:
@@ -37,14 +42,12 @@ class Ending:
         return None
 
 
-def fork(work: Callable[[], object], seconds: float, log: Path, *, kill: bool = False) -> Ending:
-    """Does the work in a fork and waits for its end.
+def start(work: Callable[[], object], log: Path) -> int:
+    """Begins the work in a fork, and returns its process. Where it raises the status is 1.
 
     Args:
-        work: What to do. Where it returns the status is 0, where it raises 1 and the error is told.
-        seconds: How long it may take.
+        work: What to do.
         log: File of what it writes to either stream.
-        kill: Whether to be killed then is what is tried, and no hang.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -56,7 +59,9 @@ def fork(work: Callable[[], object], seconds: float, log: Path, *, kill: bool = 
             for number in (1, 2):
                 os.dup2(file, number)
             # Whoever has put something else in their place is the parent.
-            sys.stdout, sys.stderr = (os.fdopen(n, "w", encoding="utf-8") for n in (1, 2))
+            sys.stdout, sys.stderr = (
+                os.fdopen(n, "w", encoding="utf-8", closefd=False) for n in (1, 2)
+            )
             work()
             status = 0
         except SystemExit as leaving:
@@ -71,6 +76,18 @@ def fork(work: Callable[[], object], seconds: float, log: Path, *, kill: bool = 
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    return child
+
+
+def wait(child: int, seconds: float, log: Path, *, kill: bool = False) -> Ending:
+    """Waits for the end of what ``start`` began, and brings it about where it does not come.
+
+    Args:
+        child: The process.
+        seconds: How long it may take.
+        log: As for ``start``.
+        kill: Whether to be killed then is what is tried, and no hang.
+    """
     late = threading.Event()
 
     def end() -> None:
@@ -86,3 +103,8 @@ def fork(work: Callable[[], object], seconds: float, log: Path, *, kill: bool = 
     _, status = os.waitpid(child, 0)
     record = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     return Ending(os.waitstatus_to_exitcode(status), late.is_set() and not kill, record)
+
+
+def fork(work: Callable[[], object], seconds: float, log: Path, *, kill: bool = False) -> Ending:
+    """Does the work in a fork and waits for its end: ``start`` and ``wait``."""
+    return wait(start(work, log), seconds, log, kill=kill)

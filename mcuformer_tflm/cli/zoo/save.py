@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mcuformer_tflm.cli.options import ZooName
-from mcuformer_tflm.cli.outputs import writing
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.task.terminal import results
 
 
@@ -23,7 +23,5 @@ def zoo_save(
 
     model_card(name)  # is the file the one that was measured?
     content = model_path(name).read_bytes()
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(content)
+    write_whole(out, content)
     results().print(f"{name} written to {out}: {len(content):,} bytes", soft_wrap=True)

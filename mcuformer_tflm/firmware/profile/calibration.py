@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_real
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.foreign_text import allowed
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.board import Board, get_board, read_board
 from mcuformer_tflm.search.board_file import BOARD_FOLDER, SUFFIX
 
@@ -56,16 +58,14 @@ def write_calibration(
     if source != file and start_up is not None and os.path.isabs(start_up):
         document["start_up"] = os.path.relpath(start_up, file.parent)  # told from the other file
     item = tomlkit.item(float(f"{value:.{_DIGITS}g}"))
-    item.comment("".join(letter if letter.isprintable() else "?" for letter in origin))
+    item.comment(allowed(origin, "comment"))
     table = document.get(_TABLE)
     if isinstance(table, InlineTable):  # has no room for a comment
         del document[_TABLE]
     if not isinstance(table, Table):
         document[_TABLE] = table = tomlkit.table()
     table[_FIELD] = item
-    partial = file.with_name(f"{file.stem}.partial{SUFFIX}")
-    partial.write_text(document.as_string(), encoding="utf-8", newline=end)
-    partial.replace(file)
+    write_whole(file, document.as_string().replace("\n", end))
     return read_board(file)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mcuformer_tflm.firmware.profile.comparison import Profile
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.foreign_text import allowed
+from mcuformer_tflm.plan.drawing import save_picture
 
 _ESTIMATED, _MEASURED = "#b8b8b8", "#4c78a8"
 _BAR = 0.4
@@ -33,7 +35,10 @@ def draw_profile(profile: Profile, path: AnyPath, *, title: str = "") -> None:
         color=_MEASURED, label=f"measured, counted by {profile.counter}",
     )  # fmt: skip
     axes.bar_label(measured, [f"{row.ratio:.2f}" for row in rows], padding=3, fontsize=8)
-    names = [f"{row.name}{' (external flash)' if row.external_bytes else ''}" for row in rows]
+    names = [
+        f"{allowed(row.name, 'picture')}{' (external flash)' if row.external_bytes else ''}"
+        for row in rows
+    ]
     axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -44,5 +49,4 @@ def draw_profile(profile: Profile, path: AnyPath, *, title: str = "") -> None:
                                              f"cycles, {profile.total.ratio:.2f} to estimate"))),
     )  # fmt: skip
     axes.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    save_picture(figure, path)

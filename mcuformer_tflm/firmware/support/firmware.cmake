@@ -55,6 +55,7 @@ function(mcuformer_firmware target)
       COMMAND ${CMAKE_OBJCOPY} -O binary --remove-section=.external
         $<TARGET_FILE:${target}> ${target}.bin
       COMMAND ${CMAKE_OBJCOPY} -O binary --only-section=.external
-        $<TARGET_FILE:${target}> ${target}_external.bin)
+        $<TARGET_FILE:${target}> ${target}_external.bin
+      VERBATIM)
   endif()
 endfunction()

@@ -429,3 +429,17 @@ def test_zoo_names_the_command_for_the_other_kind_of_recipe(tmp_path, command, r
     assert status == 1
     assert f"run `mcuformer zoo {other}`" in " ".join(err.split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("words", [["--version"], ["plan", "/nowhere"]])
+def test_a_command_ends_whatever_would_hang_at_its_end(words):
+    program = """if True:
+        import atexit, threading, time
+        atexit.register(time.sleep, 1000)
+        threading.Thread(target=time.sleep, args=(1000,)).start()
+        from mcuformer_tflm.cli import main
+        main()"""
+    status, out, err = _in_a_process(*words, program=program)
+    assert (status, bool(out), bool(err)) == (
+        (0, True, False) if len(words) == 1 else (1, False, True)
+    )

@@ -500,7 +500,7 @@ def test_a_calibrated_file_is_the_boards_own_but_for_one_figure(tmp_path):
     own = (BOARD_FOLDER / f"{BOARD}.toml").read_text()
     assert path.read_text().startswith(own)
     assert path.read_text()[len(own) :].split() == (
-        ["[calibration]", "cycles_per_instruction", "=", "1.23457", "#", "uart.log", "of?model"]
+        ["[calibration]", "cycles_per_instruction", "=", "1.23457", "#", "uart.log", "of_model"]
     )
     assert [file.name for file in tmp_path.iterdir()] == ["mine.toml"]
 

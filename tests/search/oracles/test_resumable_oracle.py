@@ -8,9 +8,10 @@ import pytest
 from oracle_runs import finish, prepare, run, step
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.oracles import resumable_oracle
-from mcuformer_tflm.search.oracles.resumable_oracle import write_changed, write_whole
+from mcuformer_tflm.search.oracles.resumable_oracle import write_changed
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
@@ -139,7 +140,9 @@ def test_chief_that_starts_again_takes_results_of_trials_handed_out_before(tmp_p
 
 def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot write .*file/project.*directory"):
+    with pytest.raises(
+        ConfigError, match=r"file/project/oracle.json cannot be written .*directory"
+    ):
         write_whole(tmp_path / "file" / "project" / "oracle.json", "{}")
 
 

@@ -56,6 +56,7 @@ def test_killed_search_repeats_and_forgets_no_trial(interrupted):
 def test_chief_and_workers_lose_nothing_when_a_worker_is_killed(told):
     chief, messages = told("distributed_search")
     assert "Worker worker-0 has been silent" in messages
+    assert "The chief listens on 127.0.0.1, port " in messages
     assert len(chief["ended"]) == len(set(chief["ended"])) == 2 * 2
     assert set(chief["statuses"]) == {"COMPLETED"}
     assert len(chief["visits"]) == 2 * 2
