@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
-.PHONY: help setup demo firmware test test-fast sizes sanitize fuzz bench lint format wheel clean
+.PHONY: help setup demo firmware test test-fast sizes sanitize fuzz bench audit lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
+	@echo "make audit   known faults of the packages in requirements.lock"
 	@echo "make lint    ruff, mypy, import-linter, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
 	@echo "make wheel   build a wheel into dist/"
@@ -30,11 +31,11 @@ $(VENV)/.packages: scripts/install_packages.sh Makefile
 	@scripts/install_packages.sh $(APT_PACKAGES)
 	@mkdir -p $(VENV) && touch $@
 
-$(VENV)/.python: $(VENV)/.packages pyproject.toml
+# The versions that are tested, each file known by its hash; scripts/lock_requirements.sh writes them.
+$(VENV)/.python: $(VENV)/.packages pyproject.toml requirements.lock
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --upgrade pip
-	$(PYTHON) -m pip install --quiet scikit-build-core==1.1.2 cmake ninja
-	$(PYTHON) -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	$(PYTHON) -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The editable install built the operators once; this rebuilds what has changed since.
@@ -133,6 +134,12 @@ format: setup
 
 wheel: setup
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+# Asks for known faults of what requirements.lock names; needs PyPI's or OSV's records of them.
+audit: setup
+	python3 -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip-audit --requirement requirements.lock --require-hashes --disable-pip
 
 clean:
 	rm -rf build dist
