@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tf_keras
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.untrusted_files import read_npz
 from mcuformer_tflm.keras_models.whole_file import whole_file

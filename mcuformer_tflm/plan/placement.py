@@ -129,7 +129,7 @@ def _orders(
     yield sorted(indices, key=lambda i: -chains[i].height * (chains[i].last - chains[i].first + 1))
     yield sorted(indices, key=lambda i: (-fullness[i], -chains[i].height))
     yield sorted(indices, key=lambda i: (chains[i].first - chains[i].last, -chains[i].height))
-    shuffle = random.Random(seed)  # noqa: S311
+    shuffle = random.Random(seed)
     for attempt in range(_ATTEMPTS):
         order = list(leader)
         # The first entry ended highest; now and then another is moved instead.

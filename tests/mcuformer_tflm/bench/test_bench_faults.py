@@ -1,6 +1,7 @@
 """Campaigns of faults: what is lost is told, and a campaign can lose."""
 
 import json
+import mmap
 import os
 import signal
 import sys
@@ -98,7 +99,9 @@ def test_growth_is_noticed(kept, told):
 
     def step():
         if kept == "memory":
-            held.append(bytes(range(256)) * 4096)
+            # Of its own, whatever the allocator has in stock.
+            held.append(mmap.mmap(-1, 1 << 20))
+            held[-1].write(bytes(1 << 20))
         if kept == "descriptors":
             held.append(os.open(os.devnull, os.O_RDONLY))
 
