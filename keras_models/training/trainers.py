@@ -460,15 +460,7 @@ class SupernetTrainer(_Trainer):
         check_classes(classes, self.supernet.largest.num_classes)
         sizes = tf.constant(self.supernet.encode(architecture))
 
-        def hits(start: int) -> int:
-            part = slice(start, start + _SCORED_AT_ONCE)
-            logits = self._predict(to_floats(images[part]), sizes)
-            return int(np.sum(np.argmax(logits, -1) == classes[part]))
-
-        # Parts side by side: TensorFlow's threads share out one operation at a time, of which
-        # there are many small ones.
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            return sum(pool.map(hits, range(0, len(images), _SCORED_AT_ONCE))) / len(images)
+        return share_right(lambda part: self._predict(part, sizes), images, classes)
 
     @property
     def traces(self) -> int:
@@ -620,6 +612,29 @@ def train_subnet(
             trainer.save(checkpoint, came_from)
     if trainer.recipe.ema_decay is not None:
         trainer.optimizer.finalize_variable_values(subnet.trainable_variables)
+
+
+def share_right(
+    logits_of: Callable[[np.ndarray], Any], images: np.ndarray, classes: np.ndarray
+) -> float:
+    """Returns the share of images that are classified right.
+
+    Args:
+        logits_of: Called with float32[batch, height, width, channels] in [-1, 1), in several
+            threads.
+        images: float[n, height, width, channels] in [-1, 1), or uint8.
+        classes: Integers [n].
+    """
+
+    def hits(start: int) -> int:
+        part = slice(start, start + _SCORED_AT_ONCE)
+        logits = logits_of(to_floats(images[part]))
+        return int(np.sum(np.argmax(logits, -1) == classes[part]))
+
+    # Parts side by side: TensorFlow's threads share out one operation at a time, of which there
+    # are many small ones.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sum(pool.map(hits, range(0, len(images), _SCORED_AT_ONCE))) / len(images)
 
 
 def check_distillation(

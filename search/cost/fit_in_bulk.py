@@ -49,9 +49,9 @@ class FitInBulk:
         possible = (found.flash <= budget.flash) & (needed <= most)
         sure = possible & (needed <= budget.arena)
         if budget.milliseconds is not None:
-            least, most = self._time(subnets)
+            least, greatest = self._time(subnets)
             possible &= least <= budget.milliseconds * (1 + _ROUNDING)
-            sure &= most <= budget.milliseconds * (1 - _ROUNDING)
+            sure &= greatest <= budget.milliseconds * (1 - _ROUNDING)
         for index in np.flatnonzero(possible & ~sure):
             sure[index] = self._fit(networks[index])
         return sure

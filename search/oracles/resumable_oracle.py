@@ -30,6 +30,8 @@ class ResumableOracle(keras_tuner.Oracle):
         ``end_trial``, never half way through either.
       - Trials have files of their own, written before. On reload those that ``oracle.json``
         does not know are dropped, and those that it knows as unfinished run again.
+      - Where trials are short, ``save_seconds`` lets it be replaced less often: a kill then goes
+        back to the last time, and what followed is decided and measured again, alike.
       - A worker that has not been heard of for ``worker_timeout`` seconds is taken for dead:
         its trial goes to the next worker that asks. ``get_trial`` is the sign of life, since
         it is a call that keras-tuner's protocol has.
@@ -43,9 +45,13 @@ class ResumableOracle(keras_tuner.Oracle):
         seed: Of the oracle.
         worker_timeout: Seconds of silence after which a worker's trial is handed out again.
         clock: Seconds; for tests.
+
+    Attributes:
+        save_seconds: Least time between two writes, unless ``flush`` asks for one.
     """
 
     trials: dict[str, Trial]
+    save_seconds = 0.0
 
     def __init__(
         self,
@@ -66,6 +72,8 @@ class ResumableOracle(keras_tuner.Oracle):
         self._clock = clock
         self._heard: dict[str, float] = {}
         self._in_step = False
+        self._unsaved: dict[str, Trial] = {}
+        self._saved_at: float | None = None
         self._ended_before = 0
 
     def configuration(self) -> dict[str, Any]:
@@ -168,9 +176,21 @@ class ResumableOracle(keras_tuner.Oracle):
         return super().get_trial(trial_id)
 
     def save(self) -> None:
-        """Writes ``oracle.json``, unless a step is under way that will."""
-        if not self._in_step:
-            write_changed(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
+        """Writes trials and ``oracle.json``, but not within a step, nor when just written."""
+        if self._in_step:
+            return
+        now = self._clock()
+        if self._saved_at is None or now - self._saved_at >= self.save_seconds:
+            self.flush()
+            self._saved_at = now
+
+    def flush(self) -> None:
+        """Writes trials and ``oracle.json``."""
+        for trial in self._unsaved.values():
+            path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
+            write_whole(path, json.dumps(trial.get_state()))
+        self._unsaved = {}
+        write_changed(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
 
     def reload(self) -> None:
         """Goes on from ``oracle.json``; trials that it does not hold as ended run again.
@@ -179,6 +199,7 @@ class ResumableOracle(keras_tuner.Oracle):
             ConfigError: If the project is that of another search.
         """
         super().reload()
+        self._unsaved = {}
         self.trials = {name: self.trials[name] for name in self.start_order}
         for name in set(self.start_order) - set(self.end_order):
             self._forget_result(name)
@@ -211,8 +232,7 @@ class ResumableOracle(keras_tuner.Oracle):
         self.save()
 
     def _save_trial(self, trial: Trial) -> None:
-        path = Path(self._get_trial_dir(trial.trial_id)) / "trial.json"
-        write_whole(path, json.dumps(trial.get_state()))
+        self._unsaved[trial.trial_id] = trial
 
     def _take_back_from_silent_workers(self, asking: str) -> None:
         now = self._clock()

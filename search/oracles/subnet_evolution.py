@@ -128,13 +128,16 @@ class SubnetEvolution(SubnetOracle):
         told = {
             **super().configuration(),
             **{field: getattr(self, field) for field in fields},
+            "objectives": list(self.objectives),
         }
-        # Of accuracy alone nothing is told, so that searches from before there was a choice go on.
-        if self.objectives != _PAPERS:
-            told["objectives"] = list(self.objectives)
         if "milliseconds" in self.objectives:
             told |= self.fit.budget.timed_limits
         return told
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues from ``get_state``; older searches had no objectives but accuracy."""
+        told = {"objectives": list(_PAPERS)} | state["configuration"]
+        super().set_state({**state, "configuration": told})
 
     def decisions(self) -> dict[str, Any]:
         """Returns what the next answer depends on, ready for JSON."""

@@ -1,4 +1,4 @@
-"""The score of a space: S = A + eta R (Eq. 2)."""
+"""The score of a space, S = A + eta R (Eq. 2), and of a subnet as integers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import dataclasses
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import checked_real, checked_whole
-from mcuformer_tflm.keras_models.training.trainers import Subnets, SupernetTrainer
+from mcuformer_tflm.keras_models.images import to_floats
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
+from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training.trainers import Subnets, SupernetTrainer, share_right
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.space import SearchSpace
+
+_CALIBRATED_AT_ONCE = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,3 +75,31 @@ def mean_accuracy(
     return float(
         np.mean([trainer.accuracy(subnets.sample(rng), *validation_data) for _ in range(samples)])
     )
+
+
+def quantized_accuracy(
+    supernet: Supernet,
+    architecture: Architecture,
+    config: QuantizationConfig,
+    validation_data: tuple[np.ndarray, np.ndarray],
+    *,
+    calibration_images: int,
+) -> float:
+    """Returns a subnet's accuracy once it is quantized: ranges calibrated, nothing trained.
+
+    Args:
+        supernet: Whose weights it has.
+        architecture: The subnet.
+        config: How it is quantized.
+        validation_data: Images and classes.
+        calibration_images: How many of the images set the ranges, spread evenly over all.
+
+    Raises:
+        DataError: If a tensor holds values that are no numbers.
+    """
+    images, classes = validation_data
+    count = min(calibration_images, len(images))
+    chosen = to_floats(images[np.linspace(0, len(images) - 1, count).astype(int)])
+    batches = [chosen[at : at + _CALIBRATED_AT_ONCE] for at in range(0, count, _CALIBRATED_AT_ONCE)]
+    quantized = supernet.extract(architecture).quantized_copy(batches, config)
+    return share_right(lambda part: quantized(part, training=False), images, classes)

@@ -61,6 +61,8 @@ class SearchTuner(BaseTuner):
     """
 
     title: str
+    # As of a ``ResumableOracle``, where no workers share it: a trial may not be handed out twice.
+    save_seconds = 0.0
 
     def __init__(
         self,
@@ -91,6 +93,8 @@ class SearchTuner(BaseTuner):
         super().__init__(
             oracle, directory=str(directory), project_name=project_name, overwrite=overwrite
         )
+        # keras-tuner's name for where the chief is.
+        oracle.save_seconds = 0.0 if "KERASTUNER_ORACLE_IP" in os.environ else self.save_seconds
         oracle.verbose = 0  # the bars tell more; search(verbose=1) asks for keras-tuner's tables
 
     def configuration(self) -> dict[str, Any]:
@@ -154,7 +158,11 @@ class SearchTuner(BaseTuner):
                     f"{os.environ['KERASTUNER_ORACLE_PORT']}, and nowhere else, unencrypted and "
                     "without a password: whoever reaches it may take part in the search."
                 )
-            super().search(report=report, verbose=verbose or 0, **arguments)
+            try:
+                super().search(report=report, verbose=verbose or 0, **arguments)
+            finally:
+                if not self._is_worker():
+                    self.local_oracle.flush()
             if not self._is_worker():
                 self._tell(report, done=True)
         if not self._is_worker():

@@ -186,15 +186,28 @@ def test_search_of_the_front_goes_on_where_it_was(tmp_path):
     assert again.scores == whole.scores
     assert list(again.front()) == list(whole.front())
     assert all(one.milliseconds > 0 for one in again.front())
-    with pytest.raises(ConfigError, match="objectives is"):
-        make(tmp_path / "cut", OBJECTIVES[:2]).reload()
+    for others in (OBJECTIVES[:2], ("accuracy",)):
+        with pytest.raises(ConfigError, match="objectives is"):
+            make(tmp_path / "cut", others).reload()
+
+
+def test_search_of_before_there_was_a_choice_goes_on_with_accuracy_alone(tmp_path):
+    oracle = SubnetEvolution(SPACE, ROOMY, population=4, generations=1)
+    state = oracle.get_state()
+    del state["configuration"]["objectives"]
+    same = SubnetEvolution(SPACE, ROOMY, population=4, generations=1)
+    prepare(same, tmp_path).set_state(state)
+    other = SubnetEvolution(
+        SPACE, ROOMY, population=4, parents=10, generations=1, objectives=OBJECTIVES[:2]
+    )
+    with pytest.raises(ConfigError, match=r"objectives is \['accuracy'\] there"):
+        prepare(other, tmp_path).set_state(state)
 
 
 def test_accuracy_alone_is_the_papers_search_and_what_it_proposed_before(tmp_path):
     oracle = SubnetEvolution(SPACE, ROOMY)
     assert oracle.objectives == ("accuracy",)
     assert oracle.parents == 10
-    assert "objectives" not in oracle.configuration()
     assert SubnetEvolution(SPACE, ROOMY, objectives=OBJECTIVES[:2]).parents == 50
     # One drawn after the other, as before they were checked together.
     rng, expected = np.random.default_rng(0), {}

@@ -1,5 +1,6 @@
 """State files that a kill leaves whole, and trials that outlive their workers."""
 
+import itertools
 import json
 import os
 
@@ -29,6 +30,12 @@ def _subnets():
     )
 
 
+def _written_rarely():
+    oracle = _subnets()
+    oracle._clock, oracle.save_seconds = itertools.count().__next__, 20
+    return oracle
+
+
 def _score(values):
     return values["rank_ratio"] + values.get("embed_dim", 0) / 100 - values["patch_size"] / 1000
 
@@ -37,7 +44,9 @@ class _Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("make", [_space, _subnets], ids=["space", "subnets"])
+@pytest.mark.parametrize(
+    "make", [_space, _subnets, _written_rarely], ids=["space", "subnets", "written rarely"]
+)
 def test_oracle_killed_at_any_write_goes_on_as_the_uninterrupted_one(tmp_path, monkeypatch, make):
     wanted = run(prepare(make(), tmp_path / "whole"), _score)
     rng = np.random.default_rng(0)
@@ -162,3 +171,20 @@ def test_file_is_whole_even_where_its_writing_is_not(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="No space left"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_short_trials_are_written_once_in_a_while_and_all_of_them_when_asked(tmp_path):
+    oracle = prepare(_written_rarely(), tmp_path)
+    for _ in range(3):
+        step(oracle, _score)
+    state = json.loads((tmp_path / "oracle" / "oracle.json").read_text(encoding="utf-8"))
+    assert len(state["end_order"]) < 3, "the last ones are in memory alone"
+    oracle.flush()
+    state = json.loads((tmp_path / "oracle" / "oracle.json").read_text(encoding="utf-8"))
+    assert state["end_order"] == oracle.end_order
+    again = prepare(_subnets(), tmp_path)
+    again.reload()
+    assert again.scores == oracle.scores
+    assert [trial.score for trial in again.trials.values() if trial.score] == list(
+        oracle.scores.values()
+    )

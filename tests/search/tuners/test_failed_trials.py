@@ -189,7 +189,7 @@ def test_disk_that_is_full_for_a_moment_costs_no_trial(tmp_path, monkeypatch):
     _answer(monkeypatch, tuner, lambda trial: 0.5)
     from mcuformer_tflm.search.oracles import resumable_oracle
 
-    write, left = resumable_oracle.write_whole, [9]
+    write, left = resumable_oracle.write_whole, [4]
 
     def write_or_fail(path, text):
         left[0] -= 1

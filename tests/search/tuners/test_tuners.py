@@ -19,6 +19,7 @@ from mcuformer_tflm.keras_models.exceptions import (
     DataError,
     DivergedError,
 )
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.batches import batches
@@ -26,9 +27,12 @@ from mcuformer_tflm.keras_models.training.checkpoint import save_weights
 from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.trainers import predict
+from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.fitting_subnets import FittingSubnets
+from mcuformer_tflm.search.oracles.hyperparameters import architecture_from_values
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
 from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
@@ -486,3 +490,41 @@ def test_subnets_of_a_supernet_of_16_bits_are_scored(tmp_path):
 def test_bad_score_settings_are_refused_by_name(field):
     with pytest.raises(ConfigError, match=field):
         ScoreSettings(**{field: -1})
+
+
+def test_subnets_can_be_scored_as_integers_by_calibration_alone(tmp_path):
+    pair = dataclasses.replace(SPACE.at(4, 1.0), embed_dim=(8,), num_heads=(2,))
+    supernet, (images, classes) = Supernet(pair.largest()), data(60)
+    # Coarse enough for rounding to change what some images are taken for.
+    coarse = QuantizationConfig(4, integer_operators=False)
+    budget = Budget(10**6, 10**6, "roomy", quantization=QuantizationConfig(4))
+    told = []
+
+    def search(folder, **options):
+        oracle = RandomSubnets(pair, budget, subnets=2)
+        tuner = SubnetTuner(
+            oracle, supernet, directory=tmp_path, project_name=folder,
+            report=lambda label, done, total, info="": told.append(info), **options,
+        )  # fmt: skip
+        tuner.search(validation_data=(images, classes))
+        return tuner
+
+    tuner = search("coarse", quantization=coarse, calibration_images=40)
+    for trial in tuner.oracle.get_best_trials(2):
+        subnet = tuner.load_model(trial)
+        quantized = quantize(subnet, images, epochs=0, calibration_images=40, config=coarse)
+        for metric, network in (("accuracy", quantized), ("float_accuracy", subnet)):
+            right = np.mean(np.argmax(predict(network, images), -1) == classes)
+            assert trial.metrics.get_best_value(metric) == pytest.approx(right)
+        assert trial.score == trial.metrics.get_best_value("accuracy")
+    best = tuner.get_best_hyperparameters()[0].values
+    assert architecture_from_values(best, pair) == tuner.oracle.best_architecture()
+    assert "best: quantized accuracy" in told[-1]
+    plain = search("plain").oracle.get_best_trials(1)[0]
+    assert not plain.metrics.exists("float_accuracy")
+    assert plain.metrics.exists("memory_bytes")
+    assert not plain.metrics.exists("milliseconds"), "no board tells them"
+    with pytest.raises(ConfigError, match=r"weight_bits 8, but the oracle's budget .* of 4"):
+        search("other", quantization=QuantizationConfig())
+    with pytest.raises(ConfigError, match="quantization is"):
+        search("coarse")
