@@ -90,13 +90,10 @@ def evolution(**options: Any) -> Strategy:
     )
 
 
-def halving(first: Callable[[Study], list[SearchSpace]] = lambda _: [], **options: Any) -> Strategy:
-    """Returns successive halving: 8 pairs of an epoch each, 4 of 2 more, 2 of 4 more."""
-
-    def make(study: Study) -> SpaceOracle:
-        return SpaceHalving(study.space, epochs=1, first=first(study), seed=study.seed, **options)
-
-    return by_oracle(make)
+def halving(**options: Any) -> Strategy:
+    """Returns successive halving; by default 8 pairs of an epoch, 4 of 2 more, 2 of 4 more."""
+    options = {"pairs": 8, "epochs": 1, **options}
+    return by_oracle(lambda study: SpaceHalving(study.space, seed=study.seed, **options))
 
 
 def gaussian_process(study: Study) -> Found:
@@ -168,7 +165,7 @@ STRATEGIES: dict[str, Strategy] = {
     "evolved_inherited": evolution(inherit="nearest"),
     "halving_inherited": halving(inherit="nearest"),
     "gaussian_process": gaussian_process,
-    "halving_by_capacity": halving(first=by_capacity),
+    "halving_by_three": halving(pairs=6, epochs=2, reduction=3),
     "most_capacity": most_capacity,
     "composed": composed,
     "maximal": maximal,
@@ -176,7 +173,7 @@ STRATEGIES: dict[str, Strategy] = {
 # Of the product: what its search does where nothing else is asked for.
 DEFAULT = "evolved_inherited"
 # Those that may be it once all is measured.
-CONTENDERS = (DEFAULT, "halving")
+CONTENDERS = (DEFAULT, "halving", "halving_by_three")
 # Those of the paper's Table 2 and Figure 5, beside "evolved", which has k = 5 and h = 0.01.
 NEIGHBOURS = (2, 3, 8)
 THRESHOLDS = (0.003, 0.03, 0.1)

@@ -80,7 +80,8 @@ def bench(
     if picture is not None:
         if hasattr(module, "draw"):
             module.draw(rows, picture)
-        console.print(f"Drawn to {picture}", soft_wrap=True)
+        told = f"Drawn to {picture}" if picture.exists() else "What is to be drawn is not done yet"
+        console.print(told, soft_wrap=True)
     if suite == "faults" and (lost := module.lost_campaigns(rows)):
         print_error(
             f"Not all was borne as promised: {', '.join(lost)}. The rows tell what was lost."

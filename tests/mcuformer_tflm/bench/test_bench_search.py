@@ -229,6 +229,19 @@ def test_recipes_have_equal_multiply_accumulates(monkeypatch, fashion_mnist, tmp
     assert min(sandwich) < 20 / 3
 
 
+def test_run_without_time_names_every_search_that_lacks(fashion_mnist, tmp_path, monkeypatch):
+    monkeypatch.setattr(proof, "fashion_mnist", lambda: fashion_mnist)
+    monkeypatch.setattr(recipes, "_macs", lambda *_: 1.0)
+    for part in ("_known_optima", "_scoring", "supernet_step_rows"):
+        monkeypatch.setattr(search, part, lambda *_: [])
+    rows = search.run(silent, minutes=1e-9, directory=tmp_path, picture=tmp_path / "path.png")
+    assert [row.metric for row in rows] == ["searches_done", "searches_lacking"]
+    jobs = [*proof.main_jobs(), *proof.further_jobs()]
+    assert len(set(jobs)) == len(jobs) == rows[1].value
+    assert all(f"{job.name} seed" in rows[1].note for job in jobs)
+    assert not (tmp_path / "path.png").exists()
+
+
 def test_numbers_out_of_range_are_refused():
     with pytest.raises(ConfigError, match="minutes is 0"):
         search.run(silent, minutes=0)
