@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcuformer_tflm.search.cost.milliseconds import CostEstimate, estimate_cost
     from mcuformer_tflm.search.cost.model_file import model_bytes
     from mcuformer_tflm.search.cost.summary import summary
+    from mcuformer_tflm.search.image_space import image_space
     from mcuformer_tflm.search.oracles.front import Front, ScoredSubnet
     from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
     from mcuformer_tflm.search.oracles.space_gaussian_process import SpaceGaussianProcess
@@ -75,6 +76,7 @@ _HOMES = {
     "fits_regions": "cost.activation_memory",
     "flash_bytes": "cost.memory",
     "get_board": "board",
+    "image_space": "image_space",
     "model_bytes": "cost.model_file",
     "num_instructions": "cost.instructions",
     "summary": "cost.summary",
@@ -112,6 +114,7 @@ __all__ = [
     "fits_regions",
     "flash_bytes",
     "get_board",
+    "image_space",
     "model_bytes",
     "num_instructions",
     "summary",

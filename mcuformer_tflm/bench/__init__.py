@@ -2,7 +2,7 @@
 
 SUITES: tuple[str, ...] = (
     "accuracy", "cost", "faults", "figure3", "firmware", "kernels", "memory", "operators",
-    "pretrained", "quantization", "search",
+    "pretrained", "quantization", "search", "specialise",
 )  # fmt: skip
 # Those that draw a picture.
 PICTURED = ("figure3", "search")

@@ -35,8 +35,13 @@ def bench(
     directory: Annotated[
         Path | None,
         typer.Option(
-            help="Where what is done is kept, to be gone on with; build/bench-search (search only)."
+            help="Where what is done is kept, to be gone on with; build/bench-search and "
+            "build/specialise (search and specialise only)."
         ),
+    ] = None,
+    alone: Annotated[
+        Path | None,
+        typer.Option(help="Folder of models trained by the recipes that it writes (specialise)."),
     ] = None,
 ) -> None:
     """Run a benchmark and print its figures.
@@ -56,8 +61,12 @@ def bench(
         raise ConfigError(f"--minutes is {minutes}; it must be above 0.")
     if suite != "faults" and (only or effort != "short"):
         raise ConfigError(f"--only and --effort are of faults; {suite} has no campaigns.")
-    if suite != "search" and directory is not None:
-        raise ConfigError(f"--directory is {directory}; {suite} keeps nothing, search does.")
+    if suite not in ("search", "specialise") and directory is not None:
+        raise ConfigError(
+            f"--directory is {directory}; {suite} keeps nothing, search and specialise do."
+        )
+    if alone is not None and suite != "specialise":
+        raise ConfigError(f"--alone is of specialise; {suite} compares with no such models.")
     for path in (json_file, picture, None if directory is None else directory / "kept"):
         if path is not None:
             check_writable(path.parent)
@@ -68,6 +77,7 @@ def bench(
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
     of_suite: dict[str, dict[str, Any]] = {
         "search": {"minutes": minutes, "picture": picture, "directory": directory},
+        "specialise": {"alone": alone, "work": directory},
         "faults": {"only": only or (), "effort": effort},
     }
     with progress_bars() as progress:

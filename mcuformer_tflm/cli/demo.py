@@ -9,8 +9,12 @@ import typer
 
 from mcuformer_tflm.cli.options import Board, DataFolder, Milliseconds, ResultsFolder
 from mcuformer_tflm.cli.outputs import check_writable
-from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
+from mcuformer_tflm.cli.search import search_and_print
 from mcuformer_tflm.task.terminal import results
+
+_SUPERNET = "fashion_mnist"
+# Together ten, with what it takes to start.
+_FROM_NOTHING, _SPECIALISED = 4.0, 5.0
 
 
 def demo(
@@ -27,31 +31,35 @@ def demo(
     residual_bits: Annotated[int, typer.Option(help="Bits of the residual stream: 8 or 16.")] = 8,
     data_folder: DataFolder = None,
 ) -> None:
-    """Search, train, quantize, convert and run a model on Fashion-MNIST.
+    """Search, train, quantize, convert and run a model on Fashion-MNIST, in ten minutes.
+
+    First a short evolution from nothing, which shows how a search goes; then the supernet that is
+    shipped, under the board's budget, which takes up where hours of training ended.
 
     Example: `mcuformer demo --board stm32f427 --out build/demo`
     """
-    from mcuformer_tflm.data.fashion_mnist import fashion_mnist
-    from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
-    from mcuformer_tflm.search.board import get_board
-    from mcuformer_tflm.search.cost.budget import Budget
+    from mcuformer_tflm.task.run_file import UNFINISHED, SearchRun
+    from mcuformer_tflm.zoo.supernets import supernet_names
 
-    quantization = QuantizationConfig(weight_bits=weight_bits, residual_bits=residual_bits)
-    arena = None if sram_kib is None else sram_kib * 1024
-    budget = Budget.of_board(
-        get_board(board), arena, quantization=quantization, milliseconds=milliseconds
+    shipped = _SUPERNET in supernet_names()
+    limits = {
+        "arena_kib": sram_kib, "ms": milliseconds, "seed": seed, "weight_bits": weight_bits,
+        "residual_bits": residual_bits,
+    }  # fmt: skip
+    minutes = _FROM_NOTHING if shipped else _FROM_NOTHING + _SPECIALISED
+    nothing = SearchRun.of_fields(
+        {"data": "fashion-mnist", "board": board, "minutes": minutes, **limits}
     )
-    data = fashion_mnist(data_folder)
+    nothing.budget()  # told before any data is read
     check_writable(out)
     console = results()
-    console.print(f"Fashion-MNIST for {budget}, seed {seed}")
-    import_tensorflow_quietly()
-    from mcuformer_tflm.search.progress import progress_bars
-    from mcuformer_tflm.task.demo import run_demo
-
-    with progress_bars() as progress:
-        report = run_demo(data, budget, out, progress, seed)
-    console.print(report.table())
-    console.print(
-        f"Written to {out}: model.tflite, report.json, memory_map.png, sqnr.png", soft_wrap=True
-    )
+    # Of two parts the second is gone on with where that was interrupted.
+    if not shipped or not (out / UNFINISHED).exists():
+        console.print(f"A short evolution of a space, from nothing, in {minutes:g} minutes:")
+        search_and_print(nothing, out / "from-nothing" if shipped else out, data_folder)
+    if shipped:
+        console.print("The supernet of the zoo, which was trained for longer, under the budget:")
+        run = SearchRun.of_fields(
+            {"supernet": _SUPERNET, "board": board, "minutes": _SPECIALISED, **limits}
+        )
+        search_and_print(run, out, data_folder)

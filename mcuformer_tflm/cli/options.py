@@ -21,12 +21,33 @@ def _models() -> list[str]:
     return [*model_names(), *supernet_names()]
 
 
+def _supernets() -> list[str]:
+    from mcuformer_tflm.zoo.supernets import supernet_names
+
+    return list(supernet_names())
+
+
 Board = Annotated[
     str,
     typer.Option(
         autocompletion=_boards,
         help="stm32f427, stm32f746, stm32f746-discovery, stm32h743, or a .toml that describes a "
         "board.",
+    ),
+]
+AnyBoard = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=_boards,
+        help="A known board, such as stm32f427, or a .toml that describes one. Not needed where "
+        "both --arena-kib and --flash-kib are given.",
+    ),
+]
+Supernet = Annotated[
+    str | None,
+    typer.Option(
+        autocompletion=_supernets,
+        help="A trained supernet, by its name in the zoo or its file: search its subnets alone.",
     ),
 ]
 Model = Annotated[Path, typer.Argument(help="A .tflite that mcuformer has written.")]
@@ -36,13 +57,12 @@ ZooName = Annotated[
         help="A model's name, as `mcuformer zoo list` tells it.", autocompletion=_models
     ),
 ]
-Data = Annotated[
-    str,
-    typer.Option(
-        help="The data set: fashion-mnist, speech-commands:FOLDER, images-96x96x1:FOLDER, "
-        "tfds:NAME, or an .npz file."
-    ),
-]
+_DATA = typer.Option(
+    help="The data set: fashion-mnist, speech-commands:FOLDER, images-96x96x1:FOLDER, tfds:NAME, "
+    "or an .npz file."
+)
+Data = Annotated[str, _DATA]
+OwnData = Annotated[str | None, _DATA]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
 ]

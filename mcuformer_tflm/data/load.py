@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -14,6 +15,44 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 _TFDS = "tfds:"
 _SPEECH = re.compile(r"speech-commands(?:-(49x10|98x40))?:(.+)")
 _FOLDER = re.compile(r"images-(\d+)x(\d+)x(\d+):(.+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedWords:
+    """A folder of spoken words, and the features that are taken of them."""
+
+    folder: Path
+    features: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedImages:
+    """A folder of class folders, and the size and channels of what is cut out of its images."""
+
+    folder: Path
+    image_size: int
+    channels: int
+
+
+def words_named(name: str) -> NamedWords | None:
+    """Returns the folder of words that a data set's name tells; None where it tells another."""
+    found = _SPEECH.fullmatch(name)
+    return None if found is None else NamedWords(Path(found[2]), found[1] or "49x10")
+
+
+def folder_named(name: str) -> NamedImages | None:
+    """Returns the folder of class folders that a data set's name tells, or None.
+
+    Raises:
+        ConfigError: If its images are not square.
+    """
+    found = _FOLDER.fullmatch(name)
+    if found is None:
+        return None
+    height, width, channels = map(int, found.groups()[:3])
+    if height != width:
+        raise ConfigError(f"{name}: images of a folder are square, not {height}x{width}.")
+    return NamedImages(Path(found[4]), height, channels)
 
 
 def load(name: str, folder: AnyPath | None = None) -> ImageData:
@@ -35,20 +74,18 @@ def load(name: str, folder: AnyPath | None = None) -> ImageData:
         return fashion_mnist(folder)
     if name.startswith(_TFDS):
         return from_tfds(name.removeprefix(_TFDS))
-    speech = _SPEECH.fullmatch(name)
-    if speech:
+    words = words_named(name)
+    if words is not None:
         # Not above: these load TensorFlow, which those who only run models do without.
         from mcuformer_tflm.data.speech_commands import SpeechCommands
-        from mcuformer_tflm.data.speech_features import LOG_MEL_98X40, MFCC_49X10
+        from mcuformer_tflm.data.speech_features import FEATURES
 
-        features = LOG_MEL_98X40 if speech[1] == "98x40" else MFCC_49X10
-        return SpeechCommands(Path(speech[2]), batch_size=1, features=features).image_data()
-    images = _FOLDER.fullmatch(name)
-    if images:
-        height, width, channels = map(int, images.groups()[:3])
-        if height != width:
-            raise ConfigError(f"{name}: images of a folder are square, not {height}x{width}.")
-        return from_folder(Path(images[4]), height, channels=channels)
+        return SpeechCommands(
+            words.folder, batch_size=1, features=FEATURES[words.features]
+        ).image_data()
+    images = folder_named(name)
+    if images is not None:
+        return from_folder(images.folder, images.image_size, channels=images.channels)
     if name.endswith(".npz"):
         return from_npz(Path(name))
     raise ConfigError(

@@ -97,3 +97,5 @@ def _mel_weights(length: int, lowest: float, highest: float) -> np.ndarray:
 MFCC_49X10 = SpeechFeatures(640, 320, 20, 4000, coefficients=10)
 # Windows of 30 ms every 10 ms.
 LOG_MEL_98X40 = SpeechFeatures(480, 160, 20, 7600)
+# By the size of their pictures.
+FEATURES = {"49x10": MFCC_49X10, "98x40": LOG_MEL_98X40}

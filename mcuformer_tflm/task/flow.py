@@ -3,49 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
-from pathlib import Path
-from typing import Any
 
 import tf_keras
 
-from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.folder_lock import locked
 from mcuformer_tflm.keras_models.labels import class_names
-from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.trainers import train_subnet
-from mcuformer_tflm.keras_models.whole_file import whole_folder, write_whole
-from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
-from mcuformer_tflm.plan.cost import estimate_graph_cost
-from mcuformer_tflm.plan.picture import draw_plan
-from mcuformer_tflm.quantize.quantize import quantize
-from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
-from mcuformer_tflm.runtime.accuracy import accuracies
-from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.cost.budget import Budget
-from mcuformer_tflm.search.cost.instructions import is_counted
-from mcuformer_tflm.search.cost.memory import eq5_bytes
-from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
-from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.search.space import SearchSpace
-from mcuformer_tflm.search.tuners.project_origin import keep_origin, validation_origin
-from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
-from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
-from mcuformer_tflm.task.arena import arena_to_spend
+from mcuformer_tflm.search.tuners.project_origin import validation_origin
+from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.report import Report
-from mcuformer_tflm.tflite.model_graph import ModelGraph
-
-MODEL_FILE = "model.tflite"
-REPORT_FILE = "report.json"
-PICTURE_FILE = "memory_map.png"
-_UNFINISHED, _FINISHED = "unfinished-run", ".finished-run"
+from mcuformer_tflm.task.stages import (
+    FinalTraining,
+    SpaceSearch,
+    choose_subnet,
+    evolve_space,
+    measure_model,
+    train_quantized,
+    unfinished_run,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +66,13 @@ class TaskSettings:
     train_recipe: TrainingRecipe = dataclasses.field(default_factory=TrainingRecipe)
     quantized_epochs: int = 1
     quantized_learning_rate: float = 3e-4
+
+    @property
+    def space_search(self) -> SpaceSearch:
+        """How much of it the evolution of the space does."""
+        return SpaceSearch(
+            self.space, self.starts, self.steps, self.search_epochs, self.score, self.search_recipe
+        )
 
     def smoke(self) -> TaskSettings:
         """Returns the least work that goes through every step, on networks of two blocks."""
@@ -146,149 +135,35 @@ def run_task(
             options, another process is at work there, or it cannot be written.
     """
     out = checked_path("out", out)
-    with locked(out):
-        return _run(data, budget, out, progress, seed, settings, teacher)
-
-
-def _run(
-    data: TaskData,
-    budget: Budget,
-    out: Path,
-    progress: Progress,
-    seed: int,
-    settings: TaskSettings,
-    teacher: tf_keras.Model | None,
-) -> Report:
     labels = class_names(data.labels, settings.space.num_classes)
     if teacher is not None and not settings.train_recipe.distillation_weight:
         raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")
     start = time.monotonic()
     tf_keras.utils.set_random_seed(seed)
-    project = out / _UNFINISHED
-    keep_origin(
-        project,
-        _origin(data, budget, seed, settings, teacher),
-        begun=project.exists() and any(project.iterdir()),
-        advice=f"Finish that run, remove {project} to start anew, or give another out.",
-    )
-    supernet, evolution = _search(data, budget, project, progress, seed, settings, teacher)
-    subnet = supernet.extract(evolution.best_architecture())
-    if settings.train_recipe.distillation_weight and teacher is None:
-        teacher = supernet.extract(supernet.largest)
-    train_subnet(
-        subnet,
-        data.train,
-        settings.train_epochs,
-        recipe=settings.train_recipe,
-        progress=lambda done, total: progress("train the chosen subnet", done, total),
-        teacher=teacher,
-        checkpoint=project / "trained.npz",
-    )
-    quantized = quantize(
-        subnet,
-        data.quantized,
-        epochs=settings.quantized_epochs,
-        progress=lambda done, total: progress("train it quantized", done, total),
-        config=budget.quantization,
-        recipe=dataclasses.replace(
-            settings.train_recipe, learning_rate=settings.quantized_learning_rate
-        ),
-        teacher=teacher,
-        checkpoint=project / "quantized.npz",
-    )
-    arena = arena_to_spend(budget, quantized.architecture)
-    model = convert(quantized, labels, arena_budget=arena)
-
-    interpreter = MicroInterpreter(model)
-    test_images, test_classes = data.test
-    found = accuracies(subnet, interpreter, test_images, test_classes, progress)
-    use, plan = interpreter.arena_use, interpreter.plan
-    report = Report(
-        board=budget.name,
-        architecture=quantized.architecture.to_json(),
-        **found,
-        arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
-        arena_bytes_host=use.smallest_arena,
-        head_bytes=use.head,
-        head_lower_bound_bytes=plan.lower_bound,
-        flash_bytes=len(model),
-        eq5_bytes=eq5_bytes(quantized.architecture),
-        sram_budget_bytes=budget.sram,
-        flash_budget_bytes=budget.flash,
-        seconds=round(time.monotonic() - start, 1),
-        seed=seed,
-        **_estimates(interpreter.graph, budget),
-    )
-    with whole_folder(out) as results:
-        write_whole(results / MODEL_FILE, model)
-        draw_plan(plan, results / PICTURE_FILE, budget=budget.arena)
-        sqnr = quantization_report(quantized, data.validation[0][:SQNR_IMAGES])
-        sqnr.draw(results / SQNR_FILE)
-        report.write(results / REPORT_FILE)
-    # Renamed first, so that a kill leaves nothing that looks like a run.
-    shutil.rmtree(out / _FINISHED, ignore_errors=True)
-    project.rename(out / _FINISHED)
-    shutil.rmtree(out / _FINISHED, ignore_errors=True)
-    return report
-
-
-def _estimates(graph: ModelGraph, budget: Budget) -> dict[str, Any]:
-    limit: dict[str, Any] = {"milliseconds_budget": budget.milliseconds}
-    board = budget.board
-    if board is None or not is_counted(board.core):
-        return limit
-    estimate = estimate_graph_cost(graph, board)
-    if estimate is None:
-        return limit
-    return limit | {
-        "instructions_estimated": estimate.instructions,
-        "milliseconds_estimated": estimate.milliseconds,
-    }
-
-
-def _search(
-    data: TaskData,
-    budget: Budget,
-    project: Path,
-    progress: Progress,
-    seed: int,
-    settings: TaskSettings,
-    teacher: tf_keras.Model | None,
-) -> tuple[Supernet, SubnetEvolution]:
-    spaces = SpaceEvolution(
-        settings.space,
-        settings.starts,
-        steps=settings.steps,
-        epochs=settings.search_epochs,
-        seed=seed,
-    )
-    supernet_tuner = SupernetTuner(
-        spaces,
-        budget,
-        settings=settings.score,
-        recipe=settings.search_recipe,
-        teacher=teacher if settings.search_recipe.distillation_weight else None,
-        seed=seed,
-        report=progress,
-        directory=project,
-        project_name="spaces",
-    )
-    supernet_tuner.search(data.search, validation_data=data.validation)
-    best = spaces.best_space(lambda space: budget.fits(space.smallest()))
-    supernet, _ = supernet_tuner.load_supernet(best)
-    subnets = SubnetEvolution(
-        best,
-        budget,
-        population=settings.population,
-        parents=min(10, max(2, settings.population // 2)),
-        generations=settings.generations,
-        seed=seed,
-    )
-    subnet_tuner = SubnetTuner(
-        subnets, supernet, report=progress, directory=project, project_name="subnets"
-    )
-    subnet_tuner.search(validation_data=data.validation)
-    return supernet, subnets
+    with unfinished_run(out, _origin(data, budget, seed, settings, teacher)) as project:
+        best, supernet, _ = evolve_space(
+            data.search, data.validation, budget, settings.space_search,
+            project=project, progress=progress, seed=seed, teacher=teacher,
+        )  # fmt: skip
+        subnets = choose_subnet(
+            best, supernet, data.validation, budget,
+            population=settings.population, generations=settings.generations,
+            project=project, progress=progress, seed=seed,
+        )  # fmt: skip
+        subnet = supernet.extract(subnets.best_architecture())
+        if settings.train_recipe.distillation_weight and teacher is None:
+            teacher = supernet.extract(supernet.largest)
+        training = FinalTraining(
+            data.train, settings.train_epochs, settings.train_recipe, data.quantized,
+            settings.quantized_epochs, settings.quantized_learning_rate,
+        )  # fmt: skip
+        quantized = train_quantized(
+            subnet, budget, training, project=project, progress=progress, teacher=teacher
+        )
+        return measure_model(
+            subnet, quantized, data, labels, budget, out=out, progress=progress, seed=seed,
+            seconds=lambda: time.monotonic() - start,
+        )  # fmt: skip
 
 
 def _origin(

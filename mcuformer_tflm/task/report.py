@@ -36,6 +36,10 @@ class Report:
             not known.
         milliseconds_estimated: Likewise, at the board's clock; None where that is not known.
         milliseconds_budget: The limit given, or None.
+        data: Name of the data set, where it was given by one.
+        supernet: The trained supernet that was specialised, if one was given.
+        minutes: Those that the run was planned for, if it was.
+        left_out: What more of them would have allowed, in words.
     """
 
     board: str
@@ -58,6 +62,10 @@ class Report:
     instructions_estimated: int | None = None
     milliseconds_estimated: float | None = None
     milliseconds_budget: float | None = None
+    data: str | None = None
+    supernet: str | None = None
+    minutes: float | None = None
+    left_out: tuple[str, ...] = ()
 
     def write(self, path: AnyPath) -> None:
         """Writes the report as JSON.
@@ -89,5 +97,8 @@ class Report:
             milliseconds = f"{self.milliseconds_estimated:,.1f}"
             table.add_row("milliseconds of an inference (estimate)", milliseconds, limit)
         table.add_row("Eq. 5 of the paper (its own accounting)", f"{self.eq5_bytes:,}", "")
-        table.add_row("seconds", f"{self.seconds:.0f}", "")
+        limit = "" if self.minutes is None else f"{60 * self.minutes:.0f}"
+        table.add_row("seconds", f"{self.seconds:.0f}", limit)
+        if self.left_out:
+            table.caption = f"More minutes would allow: {'; '.join(self.left_out)}."
         return table

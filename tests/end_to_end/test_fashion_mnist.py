@@ -1,45 +1,57 @@
-"""The demo's own flow on real images, small enough for every run of the suite."""
+"""The flow of the commands on real images, small enough for every run of the suite."""
 
+import dataclasses
 import json
 
 import pytest
 
-from mcuformer_tflm import MicroInterpreter, quantize_images
+from mcuformer_tflm import MicroInterpreter, TrainingRecipe, quantize_images
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.space import SearchSpace
-from mcuformer_tflm.task.demo import DemoSettings, run_demo
+from mcuformer_tflm.search.tuners.fit_arguments import ShortEpochs
+from mcuformer_tflm.task.data import image_task
+from mcuformer_tflm.task.flow import TaskSettings, run_task
 
-SETTINGS = DemoSettings(
-    space=SearchSpace(
+RECIPE = TrainingRecipe(learning_rate=4e-3)
+SETTINGS = TaskSettings(
+    SearchSpace(
         image_size=28, channels=1, num_classes=10, patch_size=(7,), rank_ratio=(0.6, 0.8),
         embed_dim=(32, 48), depth=(1,), num_heads=(2, 3), mlp_ratio=(2.0,), head_dim=16,
     ),
-    search_images=2_000,
-    validation_images=300,
     starts=1,
     steps=1,
+    search_recipe=RECIPE,
     population=4,
     generations=1,
-    train_images=7_000,
     train_epochs=3,
-    quantized_images=2_000,
+    train_recipe=RECIPE,
     quantized_epochs=1,
-    batch_size=64,
-    learning_rate=4e-3,
-    test_images=1_000,
 )  # fmt: skip
+TESTED = 1_000
+
+
+def task_data(data):
+    few = dataclasses.replace(
+        data,
+        train_images=data.train_images[:7_300],
+        train_classes=data.train_classes[:7_300],
+        test_images=data.test_images[:TESTED],
+        test_classes=data.test_classes[:TESTED],
+    )
+    task = image_task(few, 64, RECIPE, held_out=300)
+    short = ShortEpochs(task.train, 31)
+    return dataclasses.replace(task, search=short, quantized=short)
 
 
 @pytest.fixture(scope="module")
 def finished(fashion_mnist, tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo")
+    out = tmp_path_factory.mktemp("task")
     budget = Budget.of_board(get_board("stm32f427"), arena=12_000)
     seen = {}
-    report = run_demo(
-        fashion_mnist, budget, out,
-        lambda label, done, total, info="": seen.update({label: (done, total)}),
-        settings=SETTINGS,
+    report = run_task(
+        task_data(fashion_mnist), budget, out,
+        lambda label, done, total, info="": seen.update({label: (done, total)}), 0, SETTINGS,
     )  # fmt: skip
     return out, report, seen
 
@@ -61,9 +73,8 @@ def test_chosen_model_fits_the_budget(finished):
 def test_file_alone_gives_the_reported_accuracy_again(finished, fashion_mnist):
     out, report, _ = finished
     interpreter = MicroInterpreter(out / "model.tflite")
-    count = SETTINGS.test_images
-    logits = interpreter.run(quantize_images(fashion_mnist.test_images[:count]))
-    hits = logits.argmax(-1) == fashion_mnist.test_classes[:count]
+    logits = interpreter.run(quantize_images(fashion_mnist.test_images[:TESTED]))
+    hits = logits.argmax(-1) == fashion_mnist.test_classes[:TESTED]
     assert hits.mean() == report.int8_top1
 
 

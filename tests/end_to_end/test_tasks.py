@@ -16,7 +16,7 @@ from mcuformer_tflm import (
 from mcuformer_tflm import data as datasets
 from mcuformer_tflm.search.cost.budget import Budget
 
-# The demo's flow, which is theirs too, is run in graphs by test_fashion_mnist.py.
+# Their flow is run in graphs by test_fashion_mnist.py.
 pytestmark = pytest.mark.usefixtures("op_by_op")
 
 

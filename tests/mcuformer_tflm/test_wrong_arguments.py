@@ -53,7 +53,7 @@ GOOD = {
     "recipe": "recipe.toml", "limit": "1", "out": "out", "work": "work", "data": "fashion-mnist",
     "seed": "1", "sram_kib": "300", "weight_bits": "4", "residual_bits": "16", "minutes": "1",
     "picture": "out/picture.svg", "json_file": "out/rows.json", "log": "uart.log",
-    "calibrate": "out/mine.toml",
+    "calibrate": "out/mine.toml", "arena_kib": "64", "flash_kib": "256", "batch_size": "64",
 }  # fmt: skip
 
 
@@ -108,16 +108,19 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
         raise ConfigError(_REACHED)
 
     for work in (
-        "task.demo.run_demo", "zoo.making.make_model", "firmware.emulation.build_project",
+        "task.board_search.run_search", "zoo.making.make_model",
+        "firmware.emulation.build_project",
         "firmware.profile.comparison.measure_firmware",
         *(f"bench.{suite}.run" for suite in SUITES),
     ):  # fmt: skip
         module, function = work.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(f"mcuformer_tflm.{module}"), function, stop)
     loading = importlib.import_module("mcuformer_tflm.data.load")
-    read, few = loading.fashion_mnist, slice(20)
+    read, few, batch = loading.fashion_mnist, slice(20), slice(300)
     data = dataclasses.replace(
         fashion_mnist,
+        train_images=fashion_mnist.train_images[batch],
+        train_classes=fashion_mnist.train_classes[batch],
         test_images=fashion_mnist.test_images[few],
         test_classes=fashion_mnist.test_classes[few],
     )

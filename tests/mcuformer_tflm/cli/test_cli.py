@@ -57,7 +57,9 @@ def model_file(model, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("command", ["demo", "emulate", "firmware", "plan", "profile", "verify"])
+@pytest.mark.parametrize(
+    "command", ["demo", "emulate", "firmware", "plan", "profile", "search", "verify"]
+)
 def test_help_explains_with_an_example(command):
     status, out, _ = _run(command, "--help")
     assert status == 0
@@ -95,17 +97,33 @@ def test_plan_prints_the_map_and_draws_it(model_file, tmp_path):
         (["demo", "--board", "/tmp"], "/tmp: this is a folder; give a board's .toml file"),
         (["demo", "--board", "stm32f764"], "Did you mean stm32f746?"),
         (["demo", "--sram-kib", "1"], "No subnet of this space fits"),
-        (["demo", "--ms", "0.5"], "0.5 ms an inference). The nearest (patch_size 7"),
-        (["demo", "--ms", "0"], "milliseconds is 0.0; it must be a number in (0, inf]"),
+        (["demo", "--ms", "0.05"], "0.05 ms an inference). The nearest (patch_size 8"),
+        (["demo", "--ms", "0"], "ms is 0.0; it must be a number in (0, inf)"),
         (["demo", "--weight-bits", "2"], "weight_bits is 2; allowed are 4 and 8"),
         (["demo", "--data-folder", "/nowhere"], "apt-get install dataset-fashion-mnist"),
+        (["search"], "data is missing; name a data set, or a trained supernet"),
+        (
+            ["search", "--data", "fashion-mnist", "--arena-kib", "9"],
+            "board is missing; give a board",
+        ),
+        (["search", "/nowhere.toml"], "/nowhere.toml is no run file that can be read"),
+        (["search", "--data", "d", "--board", "stm32f764"], "Did you mean stm32f746?"),
+        (
+            ["search", "--data", "mine.csv", "--board", "stm32f746"],
+            "There is no data set 'mine.csv'",
+        ),
+        (
+            ["search", "--supernet", "mine", "--board", "stm32f746"],
+            "supernet is 'mine'; it must be",
+        ),
+        (["bench", "memory", "--alone", "x"], "--alone is of specialise"),
         (["plan", "/nowhere.tflite"], "/nowhere.tflite cannot be read"),
         (["verify", "/nowhere.tflite", "--data", "imagenet"], "no data set 'imagenet'"),
     ],
 )
 def test_bad_input_ends_in_one_paragraph_without_traceback(arguments, told, tmp_path):
     out_folder = tmp_path / "out"
-    if arguments[0] == "demo":
+    if arguments[0] in ("demo", "search"):
         arguments = [*arguments, "--out", out_folder]
     status, _, err = _run(*arguments)
     assert status == 1
@@ -357,6 +375,7 @@ def test_help_and_usage_errors_are_told_to_an_ascii_terminal(command):
         ["plan", "MODEL", "--picture", "FILE/map.svg"],
         ["plan", "MODEL", "--picture", "/proc/map.png"],
         ["demo", "--out", "FILE/demo"],
+        ["search", "--data", "d", "--board", "stm32f427", "--out", "FILE/search"],
         ["bench", "memory", "--json", "FILE/rows.json"],
         ["bench", "search", "--picture", "FILE/path.png"],
         ["zoo", "train", "RECIPE", "--out", "FILE/zoo"],

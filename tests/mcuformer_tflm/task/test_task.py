@@ -19,7 +19,7 @@ from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings
-from mcuformer_tflm.task import flow
+from mcuformer_tflm.task import stages
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.flow import TaskSettings, run_task
 
@@ -119,7 +119,7 @@ def test_supernets_follow_the_teacher_where_their_recipe_distils(tmp_path, monke
         given.append(options["teacher"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(flow, "SupernetTuner", tuner)
+    monkeypatch.setattr(stages, "SupernetTuner", tuner)
     recipe, network = TrainingRecipe(distillation_weight=share), teacher()
     settings = dataclasses.replace(SETTINGS, search_recipe=recipe)
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,374 @@
+"""From a run file's fields to a measured model: `mcuformer search`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+
+from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.labels import class_names
+from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
+from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.keras_models.whole_file import write_whole
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.image_space import fitting_space, image_space
+from mcuformer_tflm.search.progress import Report as Progress
+from mcuformer_tflm.search.progress import tell
+from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.search.trained_supernet import TrainedSupernet
+from mcuformer_tflm.search.tuners.fit_arguments import ShortEpochs
+from mcuformer_tflm.search.tuners.project_origin import validation_origin
+from mcuformer_tflm.search.tuners.scoring import ScoreSettings
+from mcuformer_tflm.task.clock import Clock
+from mcuformer_tflm.task.data import TaskData, named_task
+from mcuformer_tflm.task.minutes import (
+    SearchPlan,
+    TrainingPlan,
+    Work,
+    check_specialisation,
+    plan_scores,
+    plan_search,
+    plan_teacher,
+    plan_training,
+    wants_teacher,
+)
+from mcuformer_tflm.task.report import Report
+from mcuformer_tflm.task.run_file import RUN_FILE, SearchRun
+from mcuformer_tflm.task.speed import network_speed, score_speed, supernet_speed
+from mcuformer_tflm.task.stages import (
+    FinalTraining,
+    SpaceSearch,
+    choose_subnet,
+    evolve_space,
+    measure_model,
+    train_quantized,
+    unfinished_run,
+)
+
+SUPERNET_FILE = "supernet.npz"
+# Of a network that was trained for minutes, and of one that was for hours.
+_QUANTIZED_LEARNING_RATE, _FINE_QUANTIZED_LEARNING_RATE = 3e-4, 1e-4
+# A subnet of a trained supernet is nearly there: a little further, following the largest.
+_FOLLOWING: dict[str, Any] = {"distillation_weight": 0.7, "distillation_temperature": 2.0}
+_FINE_TUNING = TrainingRecipe(learning_rate=5e-4, **_FOLLOWING)
+# As the zoo's teachers are trained.
+_TEACHING = TrainingRecipe(learning_rate=3e-3, warmup_share=0.15, weight_decay=0.05, beta_2=0.999)
+
+
+def search_data(
+    run: SearchRun, *, supernet: TrainedSupernet | None = None, data_folder: AnyPath | None = None
+) -> TaskData:
+    """Returns the data of a run.
+
+    Args:
+        run: Names it, or leaves that to the supernet.
+        supernet: The trained supernet, where the run has one.
+        data_folder: Where Fashion-MNIST's files lie.
+
+    Raises:
+        ConfigError: If there is no such data set.
+        DataError: As ``named_task`` does, or if it is not what the supernet was trained on.
+    """
+    recipe = training_of(run, supernet)
+    if supernet is None:
+        assert run.data is not None
+        return named_task(run.data, run.batch_size, recipe, seed=run.seed, data_folder=data_folder)
+    data = named_task(
+        run.data or supernet.data, run.batch_size, recipe, held_out=supernet.held_out,
+        seed=run.seed, data_folder=data_folder,
+    )  # fmt: skip
+    supernet.check_data(data.labels, data.image_shape)
+    return data
+
+
+def training_of(run: SearchRun, supernet: TrainedSupernet | None) -> TrainingRecipe:
+    """Returns how a run's networks are trained: as it says, or as its supernet was."""
+    if run.training is not None:
+        return run.training
+    if supernet is None:
+        return TrainingRecipe()
+    told = supernet.recipe.get("training", {})
+    known = told.get("recipe", told)
+    return dataclasses.replace(_FINE_TUNING, **_augmentation(known))
+
+
+def run_search(
+    run: SearchRun,
+    data: TaskData,
+    out: AnyPath,
+    progress: Progress,
+    *,
+    supernet: TrainedSupernet | None = None,
+) -> Report:
+    """Searches, trains, quantizes, converts and measures a model within the run's minutes.
+
+    The evolution of the space comes first, or with a supernet is skipped; then subnets are scored
+    with the best supernet's weights, and the best is trained on. How much of each is done follows
+    from the time that a step takes, measured at the start and again for the chosen subnet. Plans
+    and state are kept under ``out``: the same run goes on after an interruption.
+
+    Args:
+        run: What is searched.
+        data: Of ``search_data``.
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png``,
+            ``sqnr.png``, ``run.toml``, and without a supernet ``supernet.npz``, the best one, which
+            serves other boards.
+        progress: Called with (what is being done, done, total).
+        supernet: The trained supernet that the run names.
+
+    Returns:
+        The report, which is also in ``report.json``.
+
+    Raises:
+        BudgetError: If no subnet fits.
+        ConfigError: If the minutes are not enough for an epoch, or ``out`` holds an unfinished run
+            of other data or options.
+        DataError: If the supernet was trained on other data.
+    """
+    out = checked_path("out", out)
+    budget, recipe = run.budget(), training_of(run, supernet)
+    labels = class_names(data.labels)
+    space = run.space or image_space(
+        data.image_shape[:2], data.image_shape[2], num_classes=len(labels)
+    )
+    if supernet is not None:
+        supernet.check_data(labels, data.image_shape)
+        space = supernet.space
+    labels = class_names(labels, space.num_classes)
+    Fit(budget).require(space)
+    with unfinished_run(out, _origin(run, data, space, supernet)) as project:
+        (run if supernet else dataclasses.replace(run, space=space)).write(out / RUN_FILE)
+        clock = Clock(project / "clock.json")
+        context = _Context(run, data, budget, recipe, project, clock.heard_by(progress), clock)
+        tf_keras.utils.set_random_seed(run.seed)
+        left_out: tuple[str, ...] = ()
+        teacher = None
+        if supernet is None:
+            teacher = _teacher(context)
+            found, population, generations, left_out = _evolved(context, space, teacher)
+            found.save(out / SUPERNET_FILE)
+        else:
+            found = supernet
+            population, generations = _scores(context, found)
+        subnets = choose_subnet(
+            found.space, found.supernet, data.validation, budget,
+            population=population, generations=generations,
+            project=project, progress=context.progress, seed=run.seed,
+        )  # fmt: skip
+        subnet, quantized, told = _trained(context, found, subnets.best_architecture(), teacher)
+        return measure_model(
+            subnet, quantized, data, labels, budget, out=out, progress=context.progress,
+            front=subnets.front(), seed=run.seed, seconds=clock.seconds, data=found.data,
+            supernet=run.supernet, minutes=run.minutes, left_out=(*left_out, *told),
+        )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    run: SearchRun
+    data: TaskData
+    budget: Budget
+    recipe: TrainingRecipe
+    project: Path
+    progress: Progress
+    clock: Clock
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What plans go by."""
+        return {
+            "epoch": len(self.data.train),
+            "batch_size": self.run.batch_size,
+            "tested": len(self.data.test[0]),
+        }
+
+    @property
+    def minutes(self) -> float:
+        assert self.run.minutes is not None
+        return self.run.minutes
+
+
+def _teacher(context: _Context) -> tf_keras.Model | None:
+    """Returns a convolutional network that has learnt from the training images, if time allows."""
+    if not wants_teacher(context.minutes):
+        return None
+    data, run = context.data, context.run
+    height, width, channels = data.image_shape
+
+    def fresh() -> tf_keras.Model:
+        tf_keras.utils.set_random_seed(run.seed)
+        return convolutional_teacher((height, width), channels, len(data.labels))
+
+    def planned() -> Work:
+        speed = network_speed(fresh(), data.train, _TEACHING)
+        return plan_teacher(speed, context.minutes, epoch=len(data.train))
+
+    work = _kept(context.project / "teacher.json", planned, lambda fields: Work(**fields))
+    teacher = fresh()
+    train_subnet(
+        teacher,
+        ShortEpochs(data.train, work.batches),
+        work.epochs,
+        recipe=_TEACHING,
+        progress=lambda done, total: context.progress("train a teacher", done, total),
+        checkpoint=context.project / "teacher.npz",
+    )
+    return teacher
+
+
+def _taught(recipe: TrainingRecipe) -> TrainingRecipe:
+    """Returns a recipe that follows the teacher, unless it says how already."""
+    return recipe if recipe.distillation_weight else dataclasses.replace(recipe, **_FOLLOWING)
+
+
+def _augmentation(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: fields[name] for name in TrainingRecipe().augmentation if name in fields}
+
+
+def _evolved(
+    context: _Context, space: SearchSpace, teacher: tf_keras.Model | None
+) -> tuple[TrainedSupernet, int, int, tuple[str, ...]]:
+    """Returns the best pair's supernet, population and generations for it, and what is left out."""
+    run, data = context.run, context.data
+    recipe = context.recipe
+    if teacher is not None:
+        recipe = _taught(recipe)
+    elif recipe.sandwich_random is None:
+        # While the space evolves there is no teacher yet.
+        recipe = dataclasses.replace(recipe, distillation_weight=0.0)
+
+    def planned() -> SearchPlan:
+        fitting = fitting_space(space, Fit(context.budget))
+        speed = supernet_speed(fitting, data.search, data.validation, recipe, teacher)
+        spent = context.clock.seconds()
+        return plan_search(fitting, speed, context.minutes, spent=spent, **context.sizes)
+
+    plan = _kept(context.project / "plan.json", planned, _search_plan)
+    tell(
+        f"Planned for {context.minutes:g} minutes: {plan.starts * plan.steps} trainings of "
+        f"supernets, {plan.visit.epochs} x {plan.visit.batches} batches each, "
+        f"{plan.population * (plan.generations + 1)} subnets scored."
+    )
+    train = ShortEpochs(data.search, plan.visit.batches)
+    best, supernet, epochs = evolve_space(
+        train, data.validation, context.budget,
+        SpaceSearch(
+            plan.space, plan.starts, plan.steps, plan.visit.epochs,
+            ScoreSettings(accuracy_samples=4, fit_samples=200), recipe,
+            further_epochs=plan.further,
+        ),
+        project=context.project, progress=context.progress, seed=run.seed, teacher=teacher,
+    )  # fmt: skip
+    told = {"training": dataclasses.asdict(recipe), "seed": run.seed, "epoch": plan.visit.batches}
+    assert run.data is not None
+    found = TrainedSupernet(supernet, best, run.data, data.labels, data.held_out, epochs, told)
+    left_out = plan.left_out
+    if teacher is None:
+        left_out = ("a convolutional teacher", *left_out)
+    return found, plan.population, plan.generations, left_out
+
+
+def _scores(context: _Context, supernet: TrainedSupernet) -> tuple[int, int]:
+    """Returns population and generations for the subnets of a trained supernet."""
+
+    def planned() -> tuple[int, int]:
+        speed = score_speed(
+            supernet.supernet, supernet.space, context.data.validation, context.run.batch_size
+        )
+        check_specialisation(speed, context.minutes, **context.sizes)
+        return plan_scores(speed, context.minutes)
+
+    population, generations = _kept(context.project / "plan.json", planned, tuple)
+    tell(
+        f"Planned for {context.minutes:g} minutes: {population * (generations + 1)} subnets scored."
+    )
+    return population, generations
+
+
+def _trained(
+    context: _Context,
+    supernet: TrainedSupernet,
+    architecture: Architecture,
+    teacher: tf_keras.Model | None,
+) -> tuple[Subnet, Subnet, tuple[str, ...]]:
+    """Returns the chosen subnet, trained in float and quantized, and what was left out."""
+    data, whole = context.data, supernet.supernet
+    recipe = context.recipe if teacher is None else _taught(context.recipe)
+    recipe = dataclasses.replace(recipe, precision="float32")  # that of a network of its own
+    if recipe.distillation_weight and teacher is None:
+        teacher = whole.extract(whole.largest)
+
+    def planned() -> TrainingPlan:
+        network = build_subnet(architecture)
+        speed = network_speed(network, data.train, recipe, teacher)
+        left = 60 * context.minutes - context.clock.seconds()
+        return plan_training(speed, left, **context.sizes)
+
+    plan = _kept(context.project / "training.json", planned, _training_plan)
+    rounded = (
+        f"then {plan.quantized.epochs} x {plan.quantized.batches} with rounding"
+        if plan.quantized.epochs
+        else "then calibrated"
+    )
+    tell(f"The chosen subnet sees {plan.train.epochs} x {plan.train.batches} batches, {rounded}.")
+    subnet = whole.extract(architecture)
+    training = FinalTraining(
+        ShortEpochs(data.train, plan.train.batches), plan.train.epochs, recipe,
+        ShortEpochs(data.quantized, plan.quantized.batches), plan.quantized.epochs,
+        _FINE_QUANTIZED_LEARNING_RATE if context.run.supernet else _QUANTIZED_LEARNING_RATE,
+    )  # fmt: skip
+    quantized = train_quantized(
+        subnet, context.budget, training, project=context.project, progress=context.progress,
+        teacher=teacher,
+    )  # fmt: skip
+    return subnet, quantized, plan.left_out
+
+
+def _kept(path: Path, make: Callable[[], Any], read: Callable[[Any], Any]) -> Any:
+    """Returns what was planned before an interruption, or plans it: time is never the same."""
+    if not path.exists():
+        made = make()
+        told = made if isinstance(made, tuple) else dataclasses.asdict(made)
+        write_whole(path, json.dumps(told))
+    return read(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _search_plan(fields: dict[str, Any]) -> SearchPlan:
+    return SearchPlan(
+        **{
+            **fields,
+            "space": SearchSpace.from_dict(fields["space"]),
+            "visit": Work(**fields["visit"]),
+            "left_out": tuple(fields["left_out"]),
+        }
+    )
+
+
+def _training_plan(fields: dict[str, Any]) -> TrainingPlan:
+    return TrainingPlan(
+        Work(**fields["train"]), Work(**fields["quantized"]), tuple(fields["left_out"])
+    )
+
+
+def _origin(
+    run: SearchRun, data: TaskData, space: SearchSpace, supernet: TrainedSupernet | None
+) -> Origin:
+    # Neither labels nor test images: what is kept does not depend on them.
+    return {
+        "run": run.to_dict(),
+        "space": space.to_dict(),
+        "train": data_origin(data.train),
+        "validation": validation_origin(data.validation),
+        "budget": run.budget().limits,
+        "supernet": None if supernet is None else weights_origin(supernet.supernet),
+    }

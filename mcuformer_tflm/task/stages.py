@@ -1,0 +1,297 @@
+"""The steps from data to a measured model, each of which goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tf_keras
+
+from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.keras_models.folder_lock import locked
+from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.supernet import Supernet
+from mcuformer_tflm.keras_models.training.batches import Batches
+from mcuformer_tflm.keras_models.training.origin import Origin
+from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.trainers import train_subnet
+from mcuformer_tflm.keras_models.whole_file import whole_folder, write_whole
+from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
+from mcuformer_tflm.plan.cost import estimate_graph_cost
+from mcuformer_tflm.plan.picture import draw_plan
+from mcuformer_tflm.quantize.quantize import quantize
+from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
+from mcuformer_tflm.runtime.accuracy import accuracies
+from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
+from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.cost.instructions import is_counted
+from mcuformer_tflm.search.cost.memory import eq5_bytes
+from mcuformer_tflm.search.oracles.front import Front
+from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
+from mcuformer_tflm.search.progress import Report as Progress
+from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.search.tuners.fit_arguments import Validation
+from mcuformer_tflm.search.tuners.project_origin import keep_origin
+from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
+from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
+from mcuformer_tflm.task.arena import arena_to_spend
+from mcuformer_tflm.task.data import TaskData
+from mcuformer_tflm.task.report import Report
+from mcuformer_tflm.task.run_file import UNFINISHED
+from mcuformer_tflm.tflite.model_graph import ModelGraph
+
+MODEL_FILE = "model.tflite"
+REPORT_FILE = "report.json"
+PICTURE_FILE = "memory_map.png"
+FRONT_FILE = "front.png"
+_FINISHED = ".finished-run"
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceSearch:
+    """How much work the evolution of the space does.
+
+    Attributes:
+        space: What is searched.
+        starts: Walkers.
+        steps: Their steps.
+        epochs: Epochs of a step.
+        score: How a space is scored.
+        recipe: How supernets are trained.
+        further_epochs: Epochs of the best space's supernet afterwards.
+    """
+
+    space: SearchSpace
+    starts: int
+    steps: int
+    epochs: int
+    score: ScoreSettings
+    recipe: TrainingRecipe
+    _: dataclasses.KW_ONLY
+    further_epochs: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalTraining:
+    """How the chosen subnet is trained.
+
+    Attributes:
+        train: What it sees an epoch in float.
+        epochs: Those epochs.
+        recipe: How, also while it is trained quantized.
+        quantized: What it is calibrated on, and sees an epoch with TF-MOT's rounding.
+        quantized_epochs: Those epochs; 0 calibrates it only.
+        quantized_learning_rate: Peak while training quantized.
+    """
+
+    train: Batches
+    epochs: int
+    recipe: TrainingRecipe
+    quantized: Batches
+    quantized_epochs: int
+    quantized_learning_rate: float
+
+
+@contextmanager
+def unfinished_run(out: Path, origin: Origin) -> Iterator[Path]:
+    """Yields the folder of what a run keeps until it is finished, which removes it.
+
+    Args:
+        out: The run's results.
+        origin: What they come from.
+
+    Raises:
+        ConfigError: If ``out`` holds an unfinished run that came from something else, another
+            process is at work there, or it cannot be written.
+    """
+    with locked(out):
+        project = out / UNFINISHED
+        keep_origin(
+            project,
+            origin,
+            begun=project.exists() and any(project.iterdir()),
+            advice=f"Finish that run, remove {project} to start anew, or give another out.",
+        )
+        yield project
+        # Renamed first, so that a kill leaves nothing that looks like a run.
+        shutil.rmtree(out / _FINISHED, ignore_errors=True)
+        project.rename(out / _FINISHED)
+        shutil.rmtree(out / _FINISHED, ignore_errors=True)
+
+
+def evolve_space(
+    train: Batches,
+    validation: Validation,
+    budget: Budget,
+    work: SpaceSearch,
+    *,
+    project: Path,
+    progress: Progress,
+    seed: int,
+    teacher: tf_keras.Model | None = None,
+) -> tuple[SearchSpace, Supernet, int]:
+    """Returns the best space of one supernet that holds a subnet that fits.
+
+    And its supernet, and the epochs that this has been trained for.
+
+    Raises:
+        BudgetError: If no subnet fits.
+    """
+    spaces = SpaceEvolution(
+        work.space, work.starts, steps=work.steps, epochs=work.epochs, seed=seed
+    )
+    tuner = SupernetTuner(
+        spaces, budget, settings=work.score, recipe=work.recipe,
+        teacher=teacher if work.recipe.distillation_weight else None,
+        seed=seed, report=progress, directory=project, project_name="spaces",
+    )  # fmt: skip
+    tuner.search(train, validation_data=validation)
+    best = spaces.best_space(lambda space: budget.fits(space.smallest()))
+    supernet, epochs = tuner.load_supernet(best)
+    if work.further_epochs:
+        supernet = tuner.train_further(best, train, validation, work.further_epochs, progress)
+    return best, supernet, epochs + work.further_epochs
+
+
+def choose_subnet(
+    space: SearchSpace,
+    supernet: Supernet,
+    validation: Validation,
+    budget: Budget,
+    *,
+    population: int,
+    generations: int,
+    project: Path,
+    progress: Progress,
+    seed: int,
+) -> SubnetEvolution:
+    """Returns the oracle that has scored subnets with the supernet's weights.
+
+    Raises:
+        BudgetError: If no subnet fits.
+    """
+    subnets = SubnetEvolution(
+        space,
+        budget,
+        population=population,
+        parents=min(10, max(2, population // 2)),
+        generations=generations,
+        seed=seed,
+    )
+    tuner = SubnetTuner(
+        subnets, supernet, report=progress, directory=project, project_name="subnets"
+    )
+    tuner.search(validation_data=validation)
+    return subnets
+
+
+def train_quantized(
+    subnet: Subnet,
+    budget: Budget,
+    training: FinalTraining,
+    *,
+    project: Path,
+    progress: Progress,
+    teacher: tf_keras.Model | None = None,
+) -> Subnet:
+    """Trains a subnet in float, in place, and returns its quantized copy."""
+    if training.epochs:
+        train_subnet(
+            subnet,
+            training.train,
+            training.epochs,
+            recipe=training.recipe,
+            progress=lambda done, total: progress("train the chosen subnet", done, total),
+            teacher=teacher,
+            checkpoint=project / "trained.npz",
+        )
+    return quantize(
+        subnet,
+        training.quantized,
+        epochs=training.quantized_epochs,
+        progress=lambda done, total: progress("train it quantized", done, total),
+        config=budget.quantization,
+        recipe=dataclasses.replace(training.recipe, learning_rate=training.quantized_learning_rate),
+        teacher=teacher,
+        checkpoint=project / "quantized.npz",
+    )
+
+
+def measure_model(
+    subnet: Subnet,
+    quantized: Subnet,
+    task: TaskData,
+    labels: tuple[str, ...],
+    budget: Budget,
+    *,
+    out: Path,
+    progress: Progress,
+    front: Front | None = None,
+    **told: Any,
+) -> Report:
+    """Converts a quantized subnet, runs it in TFLM on the test images, and writes all results.
+
+    They are put in place only when all are complete.
+
+    Args:
+        subnet: The float network.
+        quantized: The same, quantized.
+        task: Holds the test images.
+        labels: One name a class.
+        budget: What the model may take.
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png`` and
+            ``sqnr.png``.
+        progress: Called with (what is being done, done, total).
+        front: Of the subnets that were scored; drawn to ``front.png`` where it is given.
+        **told: Fields of the report that are no figures of the model; ``seconds`` is a function.
+    """
+    arena = arena_to_spend(budget, quantized.architecture)
+    model = convert(quantized, labels, arena_budget=arena)
+    interpreter = MicroInterpreter(model)
+    found = accuracies(subnet, interpreter, *task.test, progress)
+    use, plan = interpreter.arena_use, interpreter.plan
+    with whole_folder(out) as results:
+        write_whole(results / MODEL_FILE, model)
+        draw_plan(plan, results / PICTURE_FILE, budget=budget.arena)
+        sqnr = quantization_report(quantized, task.validation[0][:SQNR_IMAGES])
+        sqnr.draw(results / SQNR_FILE)
+        if front is not None:
+            front.draw(results / FRONT_FILE)
+        seconds = told.pop("seconds")
+        report = Report(
+            board=budget.name,
+            architecture=quantized.architecture.to_json(),
+            **found,
+            arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
+            arena_bytes_host=use.smallest_arena,
+            head_bytes=use.head,
+            head_lower_bound_bytes=plan.lower_bound,
+            flash_bytes=len(model),
+            eq5_bytes=eq5_bytes(quantized.architecture),
+            sram_budget_bytes=budget.sram,
+            flash_budget_bytes=budget.flash,
+            seconds=round(seconds(), 1),
+            **told,
+            **_estimates(interpreter.graph, budget),
+        )
+        report.write(results / REPORT_FILE)
+    return report
+
+
+def _estimates(graph: ModelGraph, budget: Budget) -> dict[str, Any]:
+    limit: dict[str, Any] = {"milliseconds_budget": budget.milliseconds}
+    board = budget.board
+    if board is None or not is_counted(board.core):
+        return limit
+    estimate = estimate_graph_cost(graph, board)
+    if estimate is None:
+        return limit
+    return limit | {
+        "instructions_estimated": estimate.instructions,
+        "milliseconds_estimated": estimate.milliseconds,
+    }
