@@ -102,6 +102,7 @@ class Budget:
         board: Board | AnyPath,
         arena: int | None = None,
         *,
+        flash: int | None = None,
         quantization: QuantizationConfig = INT8,
         milliseconds: float | None = None,
     ) -> Budget:
@@ -110,12 +111,13 @@ class Budget:
         Args:
             board: The board, its name, or its TOML file (docs/own-board.md).
             arena: Limits the SRAM further, its regions in order, in bytes.
+            flash: Limits the model file further, in bytes.
             quantization: How networks will be quantized.
             milliseconds: What one inference may take, by ``estimate_cost``.
 
         Raises:
-            ConfigError: If there is no such board, ``arena`` is no number of bytes, or time is
-                limited on a board whose clock is not known.
+            ConfigError: If there is no such board, ``arena`` or ``flash`` is no number of bytes, or
+                time is limited on a board whose clock is not known.
         """
         board = get_board(board)
         left = board.sram if arena is None else checked_whole("arena", arena, least=0)
@@ -124,10 +126,12 @@ class Budget:
             regions.append(min(region.size, left))
             left -= regions[-1]
         first, *others = regions
-        flash = max(0, board.flash_budget - code_bytes(board.core))
+        free = max(0, board.flash_budget - code_bytes(board.core))
+        if flash is not None:
+            free = min(free, checked_whole("flash", flash, least=0))
         banks = tuple(size for size in others if size > 0)
         return cls(
-            first, flash, board.name, banks=banks, quantization=quantization,
+            first, free, board.name, banks=banks, quantization=quantization,
             milliseconds=milliseconds, board=board,
         )  # fmt: skip
 

@@ -219,3 +219,23 @@ def test_a_search_proposes_what_is_in_time_alone():
 def test_a_limit_that_cannot_be_told_is_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         Budget(2**20, 2**20, "mine", **options)
+
+
+def test_sram_flash_and_time_limit_together_and_the_error_tells_by_how_much_each_is_missed():
+    budget = Budget.of_board("stm32f427", 3000, flash=20_000, milliseconds=2.0)
+    assert (budget.sram, budget.flash, budget.milliseconds) == (3000, 20_000, 2.0)
+    roomy = Budget.of_board("stm32f427")
+    assert Budget.of_board("stm32f427", flash=10**9).flash == roomy.flash, "no more than there is"
+    space, fit = FASHION_MNIST_SPACE.at(7, 0.5), Fit(budget)
+    network = space.smallest()
+    with pytest.raises(BudgetError) as caught:
+        RandomSubnets(space, budget)
+    told = str(caught.value)
+    arena, flash = fit.memory_bytes(network), fit.flash_bytes(network)
+    assert f"exceeds arena by {arena - 3000:,} bytes" in told
+    assert f"flash by {flash - 20_000:,} bytes ({flash:,} of 20,000)" in told
+    assert "time by" in told
+    assert fit.milliseconds(network) == budget.time(network) > 2.0
+    assert Fit(roomy).milliseconds(network) == budget.time(network), "told where it is not limited"
+    with pytest.raises(ConfigError, match="flash is -1"):
+        Budget.of_board("stm32f427", flash=-1)
