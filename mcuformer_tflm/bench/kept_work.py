@@ -15,7 +15,7 @@ import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.training.checkpoint import read_arrays, write_arrays
-from mcuformer_tflm.search.oracles.resumable_oracle import write_whole
+from mcuformer_tflm.keras_models.whole_file import write_whole
 
 _POLL_SECONDS = 0.5
 
