@@ -7,7 +7,9 @@ ended, and several processes may run side by side.
 
 from __future__ import annotations
 
+import datetime
 import json
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -243,9 +245,18 @@ def _lacking(todo: Sequence[Job], done: dict[Job, dict[str, Any]]) -> Iterator[R
         if job not in done:
             missing.setdefault(job.name, []).append(str(job.seed))
     note = "; ".join(f"{name} seed {', '.join(seeds)}" for name, seeds in missing.items())
-    yield Row("search", "proof", "searches_done", len(done), "", note=f"of {len(todo)}")
+    yield Row("search", "proof", "searches_done", len(done), "",
+              note=f"of {len(todo)}; {datetime.date.today()}, commit {_commit()}")  # fmt: skip
     yield Row("search", "proof", "searches_lacking", len(todo) - len(done), "",
               note=note or None)  # fmt: skip
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _told(record: dict[str, Any]) -> str:
