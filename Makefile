@@ -1,7 +1,7 @@
 # Every target runs in .venv, which `make setup` builds once.
 BOARD ?= stm32f746
 OUT ?= build/demo
-SECONDS ?= 600
+SECONDS ?= 60
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
@@ -18,7 +18,7 @@ help:
 	@echo "make test-fast  of it what trains no network and is done in a minute or two"
 	@echo "make sizes   predicted sizes of 200 random subnets against the converted models"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
-	@echo "make fuzz    options and operators under libFuzzer   [SECONDS=$(SECONDS)]"
+	@echo "make fuzz    the operators and every reader of files, by coverage   [SECONDS=$(SECONDS) each]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
 	@echo "make audit   known faults of the packages in requirements.lock"
 	@echo "make lint    ruff, mypy, import-linter, clang-format"
@@ -97,20 +97,27 @@ sanitize: setup
 	  ASAN_OPTIONS=detect_leaks=0 $(PYTHON) -m pytest -k no_mutant_is_lost \
 	    tests/mcuformer_tflm/bench/test_hostile_models_campaign.py
 
-# libFuzzer on the option parser for a sixth of the time, then on the operators. It goes on from
-# what an earlier run has found; an input that fails is kept in build/fuzz.
+# libFuzzer on each C++ target and Atheris, which is libFuzzer for Python, on each reader of files,
+# SECONDS each, a target a core. It goes on from what an earlier run has found; an input that fails
+# is kept in build/fuzz. What is mended goes into a corpus, which `make test` replays.
 FUZZ := build/cmake-fuzz
+FUZZ_OPTIONS := -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=1
+FUZZED := options operators planner
+FUZZED_READERS := board checkpoint idx log metadata model npz plan recipe wav
 fuzz: setup
 	@scripts/install_packages.sh clang-14 libclang-rt-14-dev
-	@mkdir -p build/fuzz/options build/fuzz/operators
+	@$(PYTHON) -m pip install --quiet atheris==3.0.0
+	@mkdir -p $(addprefix build/fuzz/,$(FUZZED) $(FUZZED_READERS))
 	$(VENV)/bin/cmake -S custom_ops -B $(FUZZ) -G Ninja -DMCUFORMER_FUZZ=ON \
 	  -DCMAKE_CXX_COMPILER=clang++-14 -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
 	  > build/cmake.log 2>&1 || (cat build/cmake.log; exit 1)
-	$(VENV)/bin/cmake --build $(FUZZ) --target fuzz_options fuzz_operators
-	$(FUZZ)/fuzz/fuzz_options -max_total_time=$$(($(SECONDS) / 6)) -max_len=512 \
-	  -artifact_prefix=build/fuzz/ build/fuzz/options custom_ops/fuzz/corpus/options
-	$(FUZZ)/fuzz/fuzz_operators -max_total_time=$$(($(SECONDS) * 5 / 6)) -max_len=1024 -timeout=20 \
-	  -artifact_prefix=build/fuzz/ build/fuzz/operators custom_ops/fuzz/corpus/operators
+	$(VENV)/bin/cmake --build $(FUZZ) --target $(addprefix fuzz_,$(FUZZED))
+	{ for target in $(FUZZED); do echo "$(FUZZ)/fuzz/fuzz_$$target -max_len=1024 \
+	      -artifact_prefix=build/fuzz/$$target- build/fuzz/$$target custom_ops/fuzz/corpus/$$target"; done; \
+	  for reader in $(FUZZED_READERS); do echo "$(PYTHON) scripts/fuzz_reader.py $$reader \
+	      -artifact_prefix=build/fuzz/$$reader- build/fuzz/$$reader tests/fuzz/corpus/$$reader"; done; \
+	} | xargs -P $$(nproc) -I COMMAND sh -c \
+	  'COMMAND $(FUZZ_OPTIONS) > build/fuzz/$$$$.log 2>&1 || { tail -40 build/fuzz/$$$$.log; exit 1; }'
 
 SUITES = $(shell $(PYTHON) -c "from mcuformer_tflm.bench import SUITES; print(*SUITES)")
 bench: setup

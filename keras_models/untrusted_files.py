@@ -24,6 +24,9 @@ MOST_MODEL_BYTES = 2**31 - 16
 MOST_TIMES_NAMED = 4
 # Texts that a model carries in its zip archive, unpacked.
 MOST_LABEL_BYTES = 1 << 24
+# Of a model: a hundred blocks of twenty. What is planned and drawn takes longer than in proportion.
+MOST_OPERATORS = 2048
+MOST_TENSORS = 1 << 15
 # Characters of a tensor's name, which goes into tables, pictures and C++.
 LONGEST_NAME = 1000
 # TOML, JSON, lists of files and logs.

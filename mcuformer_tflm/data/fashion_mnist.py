@@ -38,14 +38,26 @@ def fashion_mnist(folder: AnyPath | None = None) -> ImageData:
     return ImageData(
         "fashion-mnist",
         FASHION_MNIST_LABELS,
-        _read_idx(folder / "train-images-idx3-ubyte.gz", 3)[..., None],
-        _read_idx(folder / "train-labels-idx1-ubyte.gz", 1).astype(np.int32),
-        _read_idx(folder / "t10k-images-idx3-ubyte.gz", 3)[..., None],
-        _read_idx(folder / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int32),
+        read_idx(folder / "train-images-idx3-ubyte.gz", 3)[..., None],
+        read_idx(folder / "train-labels-idx1-ubyte.gz", 1).astype(np.int32),
+        read_idx(folder / "t10k-images-idx3-ubyte.gz", 3)[..., None],
+        read_idx(folder / "t10k-labels-idx1-ubyte.gz", 1).astype(np.int32),
     )
 
 
-def _read_idx(path: Path, rank: int) -> np.ndarray:
+def read_idx(path: Path, rank: int) -> np.ndarray:
+    """Reads one of the files.
+
+    Args:
+        path: Of the file.
+        rank: Axes of what it holds: 3 of images, 1 of classes.
+
+    Returns:
+        uint8 of the shape that the file tells.
+
+    Raises:
+        DataError: If it is missing or damaged, or unpacks to too much.
+    """
     if not path.is_file():
         raise DataError(
             f"The Fashion-MNIST file {path} does not exist. Install the Debian package "

@@ -10,7 +10,6 @@ import os
 import posixpath
 import re
 import warnings
-import wave
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -25,7 +24,8 @@ from mcuformer_tflm.data.class_folders import (
     warn_of_empty_classes,
 )
 from mcuformer_tflm.data.image_data import ImageData, checked_labels
-from mcuformer_tflm.data.speech_features import MFCC_49X10, SAMPLE_RATE, SpeechFeatures
+from mcuformer_tflm.data.sound import SAMPLE_RATE, read_wav
+from mcuformer_tflm.data.speech_features import MFCC_49X10, SpeechFeatures
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
     checked_choice,
@@ -41,7 +41,7 @@ from mcuformer_tflm.keras_models.image_network import as_floats
 from mcuformer_tflm.keras_models.training.batches import augmented, check_mixup
 from mcuformer_tflm.keras_models.training.origin import Origin, array_origin, files_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.untrusted_files import MOST_SOUND_BYTES, open_file, read_text
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 
 Part = Literal["training", "validation", "testing"]
 
@@ -333,41 +333,12 @@ class SpeechCommands:
 
     def _read(self, path: Path) -> np.ndarray | None:
         try:
-            return _read_wav(path)
+            return read_wav(path)
         except (OSError, ValueError) as error:
             if str(path) not in self.skipped:
                 self.skipped[str(path)] = str(error)
                 _logger.warning("Skipped sound %d: %s (%s)", len(self.skipped), path, error)
             return None
-
-
-def _read_wav(path: Path) -> np.ndarray:
-    """Returns float32[samples] in [-1, 1).
-
-    Raises:
-        OSError: If it cannot be read, is no regular file, or too large.
-        ValueError: If it is damaged, cut short, another kind of sound, or holds no sample.
-    """
-    with open_file(path, MOST_SOUND_BYTES) as file:
-        try:
-            with wave.open(file, "rb") as sound:
-                form = sound.getframerate(), sound.getnchannels(), 8 * sound.getsampwidth()
-                count = sound.getnframes()
-                content = sound.readframes(count) if form == (SAMPLE_RATE, 1, 16) else b""
-        # The module raises whatever the sizes of damaged chunks lead it to.
-        except Exception as error:
-            raise ValueError(f"it is no sound that can be read: {error}") from error
-    if form != (SAMPLE_RATE, 1, 16):
-        raise ValueError(
-            f"it has {form[0]} samples a second, {form[1]} channels and {form[2]} bits; "
-            f"{SAMPLE_RATE}, 1 and 16 are needed"
-        )
-    if len(content) != 2 * count:
-        raise ValueError(f"it ends after {len(content) // 2} of {count} samples")
-    if not content:
-        # Not silence: nothing was heard.
-        raise ValueError("it holds no sample")
-    return np.frombuffer(content, "<i2").astype(np.float32) / 2**15
 
 
 def _read_lists(

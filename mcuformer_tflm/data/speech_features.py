@@ -8,7 +8,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-SAMPLE_RATE = 16_000
+from mcuformer_tflm.data.sound import SAMPLE_RATE
+
 _MEL_BINS = 40
 # Energy that silence is taken to have, so that its logarithm is finite.
 _FLOOR = 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Mapping
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
@@ -22,11 +21,14 @@ def braces(**fields: object) -> str:
 def unique_identifiers(names: Iterable[str]) -> list[str]:
     """Returns an identifier for each name, no two alike: what is taken gets a number behind it."""
     taken: set[str] = set()
+    # Of each text the number from which on one may be free: a model may have one name for all.
+    free: dict[str, int] = {}
     result = []
     for name in names:
-        text = allowed(name, "identifier")
-        numbered = (f"{text}_{number}" for number in itertools.count(2))
-        unique = next(one for one in itertools.chain([text], numbered) if one not in taken)
+        unique = text = allowed(name, "identifier")
+        while unique in taken:
+            number = free.get(text, 2)
+            unique, free[text] = f"{text}_{number}", number + 1
         taken.add(unique)
         result.append(unique)
     return result

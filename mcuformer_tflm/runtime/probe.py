@@ -138,11 +138,17 @@ def try_model(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, 
     use = measure(interpreter, planner)
 
     def opens(size: int) -> bool:
-        try:
-            open_planned(model, size, planner, graph=graph, plan=plan)
-        except ModelError:
-            return False
-        return True
+        # In a fork: TFLM goes on preparing where its list of scratch has no room to grow, and the
+        # list then overwrites what operators keep.
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                open_planned(model, size, planner, graph=graph, plan=plan)
+                status = 0
+            finally:
+                os._exit(status)
+        return os.waitpid(child, 0)[1] == 0
 
     use["smallest_arena"] = _smallest_arena(opens, plan.head_bytes, arena_size)
     return use

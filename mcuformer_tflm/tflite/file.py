@@ -107,8 +107,10 @@ def pack(model: schema.ModelT, files: dict[str, bytes] | None = None) -> bytes:
     builder.Finish(root, file_identifier=b"TFL3")
     if not files:
         return bytes(builder.Output())
-    output = BytesIO(bytes(builder.Output()))
-    with zipfile.ZipFile(output, "a") as archive:
+    output = BytesIO()
+    output.write(builder.Output())
+    # Not "a", which takes bytes of a buffer for an archive that it goes on with.
+    with zipfile.ZipFile(output, "w") as archive:
         for name, file_content in files.items():
             archive.writestr(zipfile.ZipInfo(name), file_content)
     return output.getvalue()

@@ -12,7 +12,12 @@ from flatbuffers import flexbuffers
 from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
-from mcuformer_tflm.keras_models.untrusted_files import LONGEST_NAME, MOST_MODEL_BYTES
+from mcuformer_tflm.keras_models.untrusted_files import (
+    LONGEST_NAME,
+    MOST_MODEL_BYTES,
+    MOST_OPERATORS,
+    MOST_TENSORS,
+)
 from mcuformer_tflm.tflite.extent import check_extent
 from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.operator_forms import check_form
@@ -159,6 +164,12 @@ def _read(model: Any) -> ModelGraph:
     if len(model.subgraphs) != 1:
         raise ModelError(f"The model has {len(model.subgraphs)} subgraphs; we run models of one.")
     graph = model.subgraphs[0]
+    for what, count, most in (
+        ("operators", len(graph.operators), MOST_OPERATORS),
+        ("tensors", len(graph.tensors), MOST_TENSORS),
+    ):
+        if count > most:
+            raise ModelError(f"The model has {count:,} {what}; {most:,} are allowed.")
     buffers = [_bytes(buffer.data) for buffer in model.buffers]
     tensors = tuple(_read_tensor(tensor, buffers) for tensor in graph.tensors)
     operators = []

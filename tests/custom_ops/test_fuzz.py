@@ -28,7 +28,8 @@ def replay():
         tools / "cmake", "-S", FUZZ.parent, "-B", BUILD, "-G", "Ninja", "-DMCUFORMER_FUZZ=ON",
         f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
     )  # fmt: skip
-    run(tools / "cmake", "--build", BUILD, "--target", "replay_options", "replay_operators")
+    run(tools / "cmake", "--build", BUILD, "--target", "replay_options", "replay_operators",
+        "replay_planner")  # fmt: skip
 
     def replay_corpus(name):
         inputs = sorted((FUZZ / "corpus" / name).iterdir())
@@ -40,6 +41,10 @@ def replay():
 
 def test_no_option_in_the_corpus_is_read_beyond_its_bytes(replay):
     assert "inputs" in replay("options")
+
+
+def test_no_plan_in_the_corpus_is_followed_where_it_lays_buffers_over_others(replay):
+    assert "inputs" in replay("planner")
 
 
 def test_no_node_in_the_corpus_crashes_an_operator_and_each_operator_is_run(replay):

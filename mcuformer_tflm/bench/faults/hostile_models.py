@@ -39,8 +39,9 @@ from mcuformer_tflm.search.progress import Report
 SECONDS = 20
 RAN = "ran"
 _MUTANTS: dict[Effort, int] = {"short": 440, "long": 10_000}
-# Of the wall's clock, before a worker is killed: others may have the processor.
-_KILLED_AFTER = 4 * SECONDS
+# Of a processor, before a worker is killed; and of the wall's clock, since others may have it.
+_MOST_SECONDS = 3 * SECONDS
+_KILLED_AFTER = 600
 _WORKER_BYTES = 6 << 30
 # One mutant in so many is opened in a new process, as users' models are; the others in a fork.
 _PROBED = 25
@@ -195,6 +196,8 @@ def _work(pipe: Any, models: list[bytes], seed: int, folder: Path) -> None:
         pipe.send(kind)
         probe = _own_probe if index % _PROBED == 0 else _forked_probe(folder)
         start, ended, problem = _processor_seconds(), "lost", None
+        spent = int(time.process_time()) + _MOST_SECONDS
+        resource.setrlimit(resource.RLIMIT_CPU, (spent, resource.RLIM_INFINITY))
         try:
             with patch.object(micro_interpreter, "probe", probe):
                 ended = take_through(content, folder, emulate=index % _EMULATED == 0)

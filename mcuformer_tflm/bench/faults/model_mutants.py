@@ -306,8 +306,9 @@ def _plan(rng: random.Random, content: Any) -> None:
 def _labels(rng: random.Random, model: bytes) -> bytes:
     files = read_files(model)
     flat = pack(unpack(model))
-    output = BytesIO(flat)
-    with ZipFile(output, "a") as archive:
+    output = BytesIO()
+    output.write(flat)
+    with ZipFile(output, "w") as archive:
         for name, text in files.items():
             how = rng.randrange(7)
             if how == 0:

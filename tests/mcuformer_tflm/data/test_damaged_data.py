@@ -16,7 +16,8 @@ from mcuformer_tflm.data.fashion_mnist import fashion_mnist as load_idx
 from mcuformer_tflm.data.folder import ImageFolder
 from mcuformer_tflm.data.image_data import from_npz
 from mcuformer_tflm.data.picture import read_picture
-from mcuformer_tflm.data.speech_commands import SpeechCommands, _read_wav
+from mcuformer_tflm.data.sound import read_wav
+from mcuformer_tflm.data.speech_commands import SpeechCommands
 from mcuformer_tflm.keras_models import untrusted_files
 from mcuformer_tflm.keras_models.exceptions import CheckpointError, DataError, ModelError
 from mcuformer_tflm.keras_models.training.checkpoint import read_arrays
@@ -101,12 +102,12 @@ def test_a_damaged_sound_is_refused_as_what_it_is(tmp_path):
     extra = b"LIST" + struct.pack("<I", 5) + b"12345\0"
     sound = b"RIFF" + struct.pack("<I", len(sound + extra) - 8) + sound[8:36] + extra + sound[36:]
     path.write_bytes(sound)
-    assert len(_read_wav(path)) == 20
+    assert len(read_wav(path)) == 20
     refused = 0
     for number in range(400):
         path.write_bytes(_damaged(sound, number))
         try:
-            _read_wav(path)
+            read_wav(path)
         except (OSError, ValueError):
             refused += 1
     assert refused > 200

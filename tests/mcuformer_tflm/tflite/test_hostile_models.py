@@ -1,5 +1,6 @@
 """A model's file may be anybody's: what its parts do not agree on is refused where it is read."""
 
+import copy
 import dataclasses
 import io
 import json
@@ -10,7 +11,7 @@ import pytest
 from flatbuffers import Builder, flexbuffers
 from tensorflow_lite_support.metadata import schema_py_generated as schema
 
-from mcuformer_tflm import MicroInterpreter
+from mcuformer_tflm import MicroInterpreter, plan_memory
 from mcuformer_tflm.bench.models import one_block_vit, random_model
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
@@ -19,6 +20,7 @@ from mcuformer_tflm.convert.metadata import (
 )
 from mcuformer_tflm.firmware.source import write_source
 from mcuformer_tflm.keras_models.exceptions import DataError, McuformerError, ModelError
+from mcuformer_tflm.plan import write_plan
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.input_source import input_source
 from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
@@ -164,6 +166,52 @@ def test_files_that_unpack_to_much_more_than_labels_are_refused(models):
     assert len(archive.getvalue()) < len(models[0]) + 100_000
     with pytest.raises(ModelError, match=r"files of 33,554,\d+ bytes"):
         read_output_labels(archive.getvalue())
+
+
+def _longer(model, blocks):
+    """The model with its MLP so many times more, all outputs of one name."""
+    content = unpack(model)
+    graph, code = content.subgraphs[0], _of(content, b"McuformerMlp")
+    place, last = graph.operators.index(code), code.outputs[0]
+    more = []
+    for _ in range(blocks):
+        graph.tensors.append(copy.copy(graph.tensors[last]))
+        graph.tensors[-1].name = b"x"
+        more.append(copy.copy(code))
+        more[-1].inputs = np.array([last, *code.inputs[1:]], np.int32)
+        last = len(graph.tensors) - 1
+        more[-1].outputs = np.array([last], np.int32)
+    for operator in graph.operators[place + 1 :]:
+        renamed = [last if index == code.outputs[0] else index for index in operator.inputs]
+        operator.inputs = np.array(renamed, np.int32)
+    graph.operators[place + 1 : place + 1] = more
+    return pack(content, read_files(model))
+
+
+def test_a_model_of_hundreds_of_operators_opens_though_tflm_spoils_too_small_arenas(
+    models,
+):
+    model = _longer(models[1], 150)
+    model = write_plan(model, plan_memory(model))
+    interpreter = MicroInterpreter(model)
+    assert interpreter.arena_use.smallest_arena > interpreter.arena_use.total
+    graph = read_our_graph(model)
+    assert write_source(model, graph, read_plan(graph), set()).model.count("run_x_") >= 149
+
+
+def test_a_model_of_more_operators_than_any_of_ours_is_refused(models):
+    with pytest.raises(ModelError, match=r"has 2,\d+ operators; 2,048 are allowed"):
+        read_graph(_longer(models[1], 2048))
+
+
+def test_bytes_that_look_like_the_end_of_an_archive_do_not_lead_astray_what_is_appended(models):
+    # Places of an archive's list beyond 32 bits, as fuzzing found them.
+    end = b"PK\x05\x06" + b"\0\0\0\0\1\0\1\0" + b"\xff" * 8 + b"\0\0"
+    content = unpack(models[1])
+    add_metadata(content, "Other", end)
+    packed = pack(content, {"labels.txt": b"a\n"})
+    assert read_files(packed) == {"labels.txt": b"a\n"}
+    assert read_graph(packed).metadata["Other"] == end
 
 
 def test_a_file_that_names_the_same_bytes_over_and_over_is_refused():
