@@ -13,14 +13,21 @@ from mcuformer_tflm.search.cost.milliseconds import CostEstimate, board_estimate
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 # What each input of an operator is for, by position: how often it is read is told by that.
+_STEM = {1: "weights 0", 2: "units", 3: "position", 4: "class token"}
 _ROLES: dict[str, dict[int, str]] = {
-    "McuformerPatchEmbed": {1: "layer", 2: "layer", 3: "position", 4: "class token"},
-    "McuformerConvStem": {1: "layer", 2: "layer", 3: "position", 4: "class token"},
+    "McuformerPatchEmbed": _STEM,
+    "McuformerConvStem": _STEM,
     "McuformerLayerNorm": {1: "norm", 2: "norm"},
-    "McuformerFullyConnected": {2: "table", **dict.fromkeys(range(3, 7), "layer")},
-    "McuformerMlp": {1: "norm", 2: "norm", 3: "table", **dict.fromkeys(range(4, 12), "layer")},
+    "McuformerFullyConnected": {
+        2: "table", 3: "weights 0", 4: "units", 5: "weights 1", 6: "units",
+    },
+    "McuformerMlp": {
+        1: "norm", 2: "norm", 3: "table", 4: "weights 0", 5: "units", 6: "weights 1",
+        7: "units", 8: "weights 2", 9: "units", 10: "weights 3", 11: "units",
+    },
     "McuformerAttention": {
-        1: "table", 2: "norm", 3: "norm", 4: "layer", 5: "layer", 6: "bias", 7: "rank", 8: "rank",
+        1: "table", 2: "norm", 3: "norm", 4: "weights 0", 5: "units", 6: "bias",
+        7: "weights 1", 8: "rank units",
     },
     "McuformerGelu": {1: "table"},
     "McuformerSoftmax": {1: "table"},

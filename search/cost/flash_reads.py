@@ -16,8 +16,10 @@ from mcuformer_tflm.search.cost.operator_loops import Reads
 
 # Kept free of internal flash for the program, and for the calls of each operator. The build says
 # what they really take; a test holds it below.
-_CODE_RESERVE, _OPERATOR_RESERVE = 32 * 1024, 192
+_CODE_RESERVE, _OPERATOR_RESERVE = 40 * 1024, 192
 _ALIGNMENT = 16
+# Which of its operator's layers one is; others are the first.
+_LAYERS = {"qkv_u": 1, "projection_v": 1, "fc2": 1, "fc1_v": 1, "fc2_u": 2, "fc2_v": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +188,9 @@ def _stored(
     role = {
         "gamma": "norm", "beta": "norm", "table": "table", "exp_table": "table",
         "position_bias": "bias", "position": "position", "token": "class token",
-    }.get(tensor, "rank" if layer == "qkv_u" and "rank" in reads else "layer")  # fmt: skip
+        "weights": f"weights {_LAYERS.get(layer, 0)}",
+        "constants": "rank units" if layer == "qkv_u" else "units",
+    }[tensor]  # fmt: skip
     # Of a bias in full what is read is a number of bytes, whatever its size.
     read = reads.get(role, 0) * (1 if role == "bias" else constant.size)
     # As constants of a model are ordered (``plan/constant_reads.py``).

@@ -36,6 +36,8 @@ _SUMMED_COLUMNS, _RUN = 4, 256
 # Values of a turn of what is unrolled in C++ (kernels/layer_norm.cc, softmax.cc).
 _UNROLL = 8
 # Entries of a table, one of which is read for each value.
+# How often the inner loop of four tokens loads a word of packed weights, by their bits.
+_LOADS = {8: 2, 4: 4}
 _TABLE = 256
 # Bytes of a turn of the C library's memcpy.
 _COPIED = 64
@@ -115,7 +117,9 @@ class FullyConnectedLoops:
 
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
-        read = {"layer": layer_reads(self.tokens, self.block_tokens)}
+        how = self.tokens, self.block_tokens
+        layers = (self.rank, self.units) if self.rank else (self.units,)
+        read = {"units": layer_reads(*how), **_weights_read(layers, self.weight_bits, *how)}
         return read | ({"table": self.tokens * self.units / _TABLE} if self.gelu else {})
 
 
@@ -168,9 +172,14 @@ class MlpLoops:
 
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
+        how = self.tokens, self.block_tokens
+        layers = (self.hidden, self.width)
+        if self.rank:
+            layers = (self.rank, self.hidden, self.rank, self.width)
         return {
-            "norm": self.tokens, "layer": layer_reads(self.tokens, self.block_tokens),
+            "norm": self.tokens, "units": layer_reads(*how),
             "table": self.tokens * self.hidden / _TABLE,
+            **_weights_read(layers, self.weight_bits, *how),
         }  # fmt: skip
 
 
@@ -255,12 +264,15 @@ class AttentionLoops:
 
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
-        layer = layer_reads(self.tokens, self.block_tokens)
+        how, bits = (self.tokens, self.block_tokens), self.weight_bits
+        layer = layer_reads(*how)
         logits = self.num_heads * self.tokens**2
         # A head reads its own part of queries, keys and values, but all of U; two bytes of a table
         # for each logit.
         return {
-            "norm": self.tokens * self.loads, "layer": layer, "rank": layer * self.loads,
+            "norm": self.tokens * self.loads, "units": layer, "rank units": layer * self.loads,
+            "weights 0": weight_reads(*how, units=self.head_dim, bits=bits),
+            "weights 1": self.loads * weight_reads(*how, units=self.width, bits=bits),
             "table": logits / _TABLE, "bias": 2 * logits,
         }  # fmt: skip
 
@@ -486,7 +498,13 @@ class PatchEmbedLoops:
         blocks = (
             rows * -(-columns // BLOCK_TOKENS) if strips else -(-rows * columns // BLOCK_TOKENS)
         )
-        return {"layer": blocks, "position": 1, "class token": 1}
+        # A last block of fewer tokens goes through the inner loop of four, unless a patch is a layer.
+        reads = blocks * _LOADS[8]
+        if self.tile >= self.patch_size and self.bits == 8:
+            pieces = self._pieces(rows, columns)
+            reads = sum(weight_reads(piece, units=self.embed_dim) for piece in pieces)
+            blocks = len(pieces)
+        return {"weights 0": reads, "units": blocks, "position": 1, "class token": 1}
 
     def _gathered(self, rows: int, columns: int, sides: Sequence[int]) -> Loops:
         # A row of a tile is widened by words where it lies inside and is whole words.
@@ -569,17 +587,20 @@ class ConvStemLoops:
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
         height, width, channels = self.height, self.width, self.channels
-        sizes: list[int] = []
-        times: list[int] = []
-        for units, values in matrix_shapes(channels, self.stages, self.embed_dim):
-            sizes.append(packed_weight_bytes(units, values))
-            if len(times) < len(self.stages):
+        size = read = total = called = blocks = ones = 0
+        for stage, (units, values) in enumerate(
+            matrix_shapes(channels, self.stages, self.embed_dim)
+        ):
+            if stage < len(self.stages):  # the projection is of the last stage's pixels
                 _, blocks, ones = _convolved(height, width, channels)
                 height, width, channels = -(-height // 2), -(-width // 2), units
-                times.append(blocks + ones)
-        times.append(times[-1])  # the projection, of the last stage's pixels
-        read = sum(size * count for size, count in zip(sizes, times, strict=True))
-        return {"layer": read / sum(sizes), "position": 1, "class token": 1}
+            matrix = packed_weight_bytes(units, values)
+            size, total = size + matrix, total + units
+            read += matrix * weight_reads(BLOCK_TOKENS * blocks, units=units) + matrix * ones
+            called += units * (blocks + ones)
+        return {
+            "weights 0": read / size, "units": called / total, "position": 1, "class token": 1,
+        }  # fmt: skip
 
 
 def _convolved(height: int, width: int, channels: int) -> tuple[Loops, int, int]:
@@ -688,7 +709,7 @@ def _steps(pairs: int, steps: int, kind: str) -> Loops:
 
 
 def layer_reads(tokens: int, block_tokens: int) -> int:
-    """Returns how often a layer's weights are read.
+    """Returns how often the constants of a layer's units are read.
 
     Args:
         tokens: Tokens.
@@ -697,6 +718,36 @@ def layer_reads(tokens: int, block_tokens: int) -> int:
     passes, served = staged_passes(tokens, block_tokens)
     whole, rest = divmod(tokens - served, BLOCK_TOKENS)
     return passes + whole + rest
+
+
+def weight_reads(
+    tokens: int, block_tokens: int = BLOCK_TOKENS, *, units: int, bits: int = 8
+) -> float:
+    """Returns how often each byte of a layer's weights is read, on average.
+
+    The inner loop of four tokens has no registers to keep packed weights in (``steps.h``), and
+    loads them once for each of the values in a byte pair; what is staged, and a token alone, loads
+    them once. A last unit without another goes token by token.
+
+    Args:
+        tokens: Tokens.
+        block_tokens: Tokens that one pass serves, where there are as many.
+        units: Of the layer.
+        bits: Of a weight, 8 or 4.
+    """
+    passes, served = staged_passes(tokens, block_tokens)
+    whole, rest = divmod(tokens - served, BLOCK_TOKENS)
+    pairs, odd = -(-units // 2), units % 2
+    loads = (_LOADS[bits] * (pairs - odd) + BLOCK_TOKENS * odd) / pairs
+    return passes + whole * loads + rest
+
+
+def _weights_read(layers: Sequence[int], bits: int, tokens: int, block_tokens: int) -> Reads:
+    # Of each of an operator's layers, told by their units.
+    return {
+        f"weights {number}": weight_reads(tokens, block_tokens, units=units, bits=bits)
+        for number, units in enumerate(layers)
+    }
 
 
 def staged_passes(tokens: int, block_tokens: int) -> tuple[int, int]:

@@ -21,7 +21,13 @@ from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.supernet_card import SupernetCard
 from mcuformer_tflm.zoo.supernet_making import make_supernet
 from mcuformer_tflm.zoo.supernet_recipe import SupernetRecipe
-from mcuformer_tflm.zoo.supernets import supernet_card, trained_supernet
+from mcuformer_tflm.zoo.supernets import (
+    SUPERNET_FILE,
+    SUPERNETS,
+    supernet_card,
+    supernet_names,
+    trained_supernet,
+)
 
 RECIPES = sorted(Path("examples/zoo/supernets").glob("*.toml"))
 TINY = """
@@ -206,3 +212,14 @@ def test_a_zoo_recipe_holds_images_out_of_the_stretches_that_say_so(stripes, tmp
     assert "held_out" not in plain.to_dict()["teacher"], "as cards of before have it"
     with pytest.raises(DataError, match="48 training images, and held_out is 60"):
         dataclasses.replace(recipe.teacher, held_out=60).shown(stripes)
+
+
+@pytest.mark.parametrize("name", supernet_names())
+def test_a_shipped_supernet_is_what_its_card_and_recipe_say(name):
+    card, trained = supernet_card(name), trained_supernet(name)
+    recipe = SupernetRecipe.read(f"examples/zoo/supernets/{name}.toml")
+    assert card.recipe == recipe.to_dict() == trained.recipe
+    assert trained.space == recipe.space
+    assert trained.epochs == recipe.training.epochs
+    assert card.file_bytes == (SUPERNETS / name / SUPERNET_FILE).stat().st_size <= 4 << 20
+    assert (SUPERNETS / name / "card.md").read_text() == card.markdown()
