@@ -50,8 +50,8 @@ def stored_bytes(size: int) -> int:
 def external_indices(constants: Sequence[StoredConstant], room: int) -> list[int]:
     """Returns which constants lie in external flash.
 
-    Internal flash takes what is read most often first, of that the smallest first, and whatever
-    then still has room.
+    Internal flash takes what is read most often first, of that the smallest first, of equal ones
+    that of which most is read, and whatever then still has room.
 
     Args:
         constants: Constants in the order of their first use.
@@ -66,9 +66,9 @@ def external_indices(constants: Sequence[StoredConstant], room: int) -> list[int
     return outside
 
 
-def order(constant: StoredConstant) -> tuple[int, int]:
+def order(constant: StoredConstant) -> tuple[int, int, int]:
     """Returns by what constants are sorted where internal flash takes some of them."""
-    return -constant.times, constant.size
+    return -constant.times, constant.size, -constant.read
 
 
 def external_bytes(constants: Sequence[StoredConstant], num_operators: int, board: Board) -> int:

@@ -173,7 +173,7 @@ class MlpLoops:
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
         how = self.tokens, self.block_tokens
-        layers = (self.hidden, self.width)
+        layers: tuple[int, ...] = (self.hidden, self.width)
         if self.rank:
             layers = (self.rank, self.hidden, self.rank, self.width)
         return {
@@ -498,8 +498,8 @@ class PatchEmbedLoops:
         blocks = (
             rows * -(-columns // BLOCK_TOKENS) if strips else -(-rows * columns // BLOCK_TOKENS)
         )
-        # A last block of fewer tokens goes through the inner loop of four, unless a patch is a layer.
-        reads = blocks * _LOADS[8]
+        # Blocks of fewer tokens go through the inner loop of four, unless a patch is a layer.
+        reads: float = blocks * _LOADS[8]
         if self.tile >= self.patch_size and self.bits == 8:
             pieces = self._pieces(rows, columns)
             reads = sum(weight_reads(piece, units=self.embed_dim) for piece in pieces)
@@ -587,7 +587,8 @@ class ConvStemLoops:
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
         height, width, channels = self.height, self.width, self.channels
-        size = read = total = called = blocks = ones = 0
+        size = total = called = blocks = ones = 0
+        read = 0.0
         for stage, (units, values) in enumerate(
             matrix_shapes(channels, self.stages, self.embed_dim)
         ):

@@ -61,8 +61,7 @@ class _Sizes:
 class SubnetCost:
     """The cost model of one space on one board, tabulated as ``SubnetMemory`` is.
 
-    Results equal those of ``num_instructions`` and ``external_flash_reads``, but for rounding, and
-    where constants of blocks are of one size, are read unequally often, and do not all lie outside.
+    Results equal those of ``num_instructions`` and ``external_flash_reads``, but for rounding.
 
     Args:
         space: The subnets' space.
@@ -177,7 +176,7 @@ class SubnetCost:
         place = {rank: index for index, rank in enumerate(ranks)}
 
         def spread(
-            constants: Sequence[StoredConstant], own: Sequence[tuple[int, int, int]]
+            constants: Sequence[StoredConstant], own: Sequence[tuple[int, int, int, int]]
         ) -> tuple[np.ndarray, np.ndarray]:
             count, read = np.zeros(len(ranks)), np.zeros(len(ranks))
             for constant, rank in zip(constants, own, strict=True):
@@ -187,6 +186,6 @@ class SubnetCost:
 
         of_blocks = [spread(*pair) for pair in zip(kinds, ranked, strict=True)]
         return _Sizes(
-            np.array([size for _, size, _ in ranks], np.float64), *spread(before + after, outer),
+            np.array([size for _, size, *_ in ranks], np.float64), *spread(before + after, outer),
             np.array([count for count, _ in of_blocks]), np.array([read for _, read in of_blocks]),
         )  # fmt: skip

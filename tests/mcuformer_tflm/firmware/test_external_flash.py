@@ -15,7 +15,7 @@ from mcuformer_tflm.tflite.model_graph import read_graph
 
 # The program and what is read for every token lie inside, most weights do not.
 BOARD = dataclasses.replace(
-    get_board("stm32f746-discovery"), name="small-flash", flash=44 << 10, start_up=None
+    get_board("stm32f746-discovery"), name="small-flash", flash=52 << 10, start_up=None
 )
 
 
@@ -87,7 +87,7 @@ def test_command_says_what_reading_costs_and_how_it_would_cost_less(
     board = tmp_path / "small.toml"
     board.write_text(
         'name = "small"\ncore = "cortex-m7"\n'
-        "flash = { address = 0x08000000, kib = 44 }\n"
+        "flash = { address = 0x08000000, kib = 52 }\n"
         "external_flash = { address = 0x90000000, kib = 64, bytes_per_second = 1_000_000 }\n"
         '[[sram]]\nname = "sram"\naddress = 0x20000000\nkib = 64\n'
     )
@@ -103,4 +103,4 @@ def test_command_says_what_reading_costs_and_how_it_would_cost_less(
     advice = f"convert(..., arena_budget={64 * 1024 - RAM_RESERVE})"
     assert advice in told[4]
     assert advice not in told[64]
-    assert "reads about 0.1 MB of external flash, an estimate: " in told[4]
+    assert "reads about 0.2 MB of external flash, an estimate: " in told[4]
