@@ -17,7 +17,9 @@ from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.search.progress import Report
 
 # In this order; all of them, short, take 15 minutes on two cores.
-CAMPAIGNS: tuple[str, ...] = ("hostile_models", "long_runs")
+CAMPAIGNS: tuple[str, ...] = (
+    "hostile_models", "kills", "disks", "processes", "same_again", "long_runs",
+)  # fmt: skip
 _SUITE = "faults"
 _TOLD = 20
 
