@@ -45,11 +45,11 @@ def run(effort: Effort, report: Report) -> CampaignResult:
     """
     load()
     tally, rng, sizes = Tally(), np.random.default_rng(0), _SIZES[effort]
-    total = len(_COMMANDS) * 2 + len(JOBS) * (sizes + 1)
+    total = len(COMMANDS) * 2 + len(JOBS) * (sizes + 1)
     done = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for what, command in _COMMANDS.items():
+        for what, command in COMMANDS.items():
             for fault in ("full", "read-only"):
                 ending = _apart(functools.partial(_try_command, command, fault), folder)
                 tally.count(f"{what} on a {fault} disk", ending.problem)
@@ -76,7 +76,7 @@ def _apart(work: Callable[[Path], None], folder: Path) -> Ending:
     """Does the work where mounts are its own; it is given the folder to mount at."""
 
     def alone() -> None:
-        _leave_mounts()
+        leave_mounts()
         disk = folder / "disk"
         disk.mkdir(exist_ok=True)
         work(disk)
@@ -84,7 +84,12 @@ def _apart(work: Callable[[Path], None], folder: Path) -> Ending:
     return fork(alone, 3 * _SECONDS, folder / "log")
 
 
-def _leave_mounts() -> None:
+def leave_mounts() -> None:
+    """Gives this process mounts of its own.
+
+    Raises:
+        ToolchainError: If this system does not.
+    """
     # unshare(2): as root a space of mounts, else with one of users, in which we are root.
     system = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
@@ -164,7 +169,7 @@ def _kib(folder: Path) -> int:
     return sum(path.stat().st_blocks for path in folder.rglob("*") if path.is_file()) // 2
 
 
-_COMMANDS = {
+COMMANDS = {
     "plan --picture .svg": ["plan", "MODEL", "--picture", "DISK/map.svg"],
     "plan --picture .png": ["plan", "MODEL", "--picture", "DISK/map.png"],
     "firmware": ["firmware", "MODEL", "--out", "DISK/project"],

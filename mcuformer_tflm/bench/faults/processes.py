@@ -39,7 +39,7 @@ def run(effort: Effort, report: Report) -> CampaignResult:
     load()
     tally, times = Tally(), _TIMES[effort]
     faults: dict[str, Callable[[Path], str | None]] = {
-        **{f"two processes at one {name}": _two_of(name) for name in _LOCKING},
+        **{f"two processes at one {name}": two_of(name) for name in _LOCKING},
         "a clock that jumps": _jumping_clock,
         "a worker that hangs": _hanging_worker,
         "a chief that dies": _dying_chief,
@@ -52,12 +52,13 @@ def run(effort: Effort, report: Report) -> CampaignResult:
     return tally.result()
 
 
-def _two_of(name: str) -> Callable[[Path], str | None]:
+def two_of(name: str) -> Callable[[Path], str | None]:
+    """Returns what starts two processes at a job, and tells what was wrong."""
     job = JOBS[name]
 
     def plant(folder: Path) -> str | None:
         place = folder / "job"
-        place.mkdir()
+        place.mkdir(parents=True)
 
         def begin() -> None:
             prepare()

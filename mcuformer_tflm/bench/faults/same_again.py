@@ -41,19 +41,19 @@ def run(effort: Effort, report: Report) -> CampaignResult:
         effort: Each variation once, or 5 times and with the figures.
         report: Called with (what is being done, done, total).
     """
-    tally, wanted = Tally(), _fresh(1, {"PYTHONHASHSEED": "0"})
+    tally, wanted = Tally(), fresh(1, {"PYTHONHASHSEED": "0"})
     names = list(_VARIATIONS) * (5 if effort == "long" else 1)
     for number, name in enumerate(names, 1):
-        given = _fresh(*_VARIATIONS[name])
+        given = fresh(*_VARIATIONS[name])
         tally.count(name, None if given == wanted else f"gave {given}, and {wanted} before")
         report("the same again", number, len(names), name)
     if effort == "long":
         for name, variables in _PROCESSORS.items():
-            tally.figures[name] = (int(_fresh(1, variables) == wanted), "")
+            tally.figures[name] = (int(fresh(1, variables) == wanted), "")
     return tally.result()
 
 
-def _fresh(threads: int, variables: dict[str, str]) -> str:
+def fresh(threads: int, variables: dict[str, str]) -> str:
     """Returns what one process found, or how it failed."""
     with tempfile.TemporaryDirectory() as folder:
         result = subprocess.run(
