@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.plan.drawing import save_picture
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.search.oracles.evolution_step import Visit
 from mcuformer_tflm.search.space import SearchSpace
 

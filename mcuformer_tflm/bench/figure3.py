@@ -17,8 +17,8 @@ from mcuformer_tflm.bench.memory import paper_architectures, random_quantized
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.convert.converter import convert
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.keras_models.subnet import Subnet
-from mcuformer_tflm.plan.drawing import save_picture
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.runtime.probe import measure
 from mcuformer_tflm.runtime.tflm import open_interpreter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.plan.drawing import save_picture
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
 
 _COLOURS = {"tensor": "#4c78a8", "overwrites its input": "#f58518", "scratch": "#b8b8b8"}

@@ -12,11 +12,11 @@ import tf_keras
 from rich.table import Table
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.network import as_network
 from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
-from mcuformer_tflm.plan.drawing import save_picture
 
 # Where a flow of this package draws a report, and the images that it is made of.
 SQNR_FILE = "sqnr.png"

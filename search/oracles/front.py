@@ -13,11 +13,11 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
     checked_choice,
-    checked_path,
     checked_whole,
     entries,
     shown,
 )
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.oracles.non_dominated import crowded_order, dominated_by
@@ -144,7 +144,6 @@ class Front(Sequence[ScoredSubnet]):
             path: Where to, ``.png`` or ``.svg``.
             title: Above the pictures.
         """
-        path = checked_path("path", path)
         from matplotlib.figure import Figure
 
         drawn = known_objectives(self._fit)[1:]
@@ -159,8 +158,7 @@ class Front(Sequence[ScoredSubnet]):
             *figure.axes[0].get_legend_handles_labels(), fontsize=8, ncols=4,
             loc="outside lower center",
         )  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=130)
+        save_picture(figure, path)
 
     def _draw_one(self, axes: Any, objective: str) -> None:
         points = [(getattr(s, objective), s.accuracy) for s in self.scored]

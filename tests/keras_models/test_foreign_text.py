@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.foreign_text import allowed
-from mcuformer_tflm.plan.drawing import save_picture
 from mcuformer_tflm.task.terminal import print_error, results
 
 HOSTILE = (

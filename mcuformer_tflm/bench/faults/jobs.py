@@ -38,7 +38,13 @@ Job = Callable[[Path], Found]
 
 def load() -> None:
     """Imports what jobs need, once for all forks; nothing is computed."""
-    for name in ("task.flow", "zoo.making", "quantize.quantize", "search.tuners.supernet_tuner"):
+    for name in (
+        "task.flow",
+        "task.board_search",
+        "zoo.making",
+        "quantize.quantize",
+        "search.tuners.supernet_tuner",
+    ):
         importlib.import_module(f"mcuformer_tflm.{name}")
 
 
@@ -144,9 +150,42 @@ def report(folder: Path) -> Found:
         ),
         _BUDGET, folder / "out", _quiet, 0, TaskSettings(_SPACE).smoke(),
     )  # fmt: skip
-    found = _files(folder / "out", "model.tflite")
-    told = json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))
-    return found | {name: value for name, value in told.items() if name != "seconds"}
+    return _reported(folder / "out")
+
+
+def specialise(folder: Path) -> Found:
+    """Searches a trained supernet's subnets for a board, as ``mcuformer search --supernet`` does.
+
+    The work that fits its minutes is planned by a speed that is given: a measured one plans other
+    work each time. Finds the model's bytes and the report.
+    """
+    import tf_keras
+
+    from mcuformer_tflm.keras_models.supernet import Supernet
+    from mcuformer_tflm.keras_models.training.batches import batches
+    from mcuformer_tflm.search.trained_supernet import TrainedSupernet
+    from mcuformer_tflm.task import board_search
+    from mcuformer_tflm.task.data import TaskData
+    from mcuformer_tflm.task.minutes import Speed, mean_macs
+    from mcuformer_tflm.task.run_file import SearchRun
+
+    space = _SPACE.at(4, 0.5)
+    speed = Speed(3.0, 15.0, 2.0, mean_macs(space))
+    # In this fork alone.
+    for name in ("supernet_speed", "score_speed", "network_speed"):
+        setattr(board_search, name, lambda *_: speed)
+    board_search.Clock.seconds = lambda _: 10.0  # type: ignore[method-assign]
+    tf_keras.utils.set_random_seed(0)
+    trained = TrainedSupernet(Supernet(space.largest()), space, "thirds", _LABELS, 48, 1, {})
+    images, classes = _floats()
+    data, train = picture_data(), batches(images[:48], classes[:48], _BATCH, seed=0)
+    task = TaskData(
+        _LABELS, train, train, train, (images[48:], classes[48:]),
+        (data.test_images, data.test_classes), 48,
+    )  # fmt: skip
+    run = SearchRun("thirds", "stm32f427", supernet="tiny", minutes=2, batch_size=_BATCH)
+    board_search.run_search(run, task, folder / "out", _quiet, supernet=trained)
+    return _reported(folder / "out")
 
 
 def distributed_search(folder: Path) -> None:
@@ -165,6 +204,7 @@ def distributed_search(folder: Path) -> None:
 
 JOBS: dict[str, Job] = {
     "search": search, "train": train, "quantize": quantize, "zoo": zoo, "report": report,
+    "specialise": specialise,
 }  # fmt: skip
 
 
@@ -211,6 +251,12 @@ def _told(model: Any) -> str:
 def _files(folder: Path, pattern: str = "*") -> Found:
     paths = sorted(path for path in folder.rglob(pattern) if path.is_file())
     return {str(path.relative_to(folder)): digest([path.read_bytes()]) for path in paths}
+
+
+def _reported(out: Path) -> Found:
+    told = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    told.pop("seconds")
+    return _files(out, "model.tflite") | told
 
 
 def _quiet(label: str, done: int, total: int, info: str = "") -> None:

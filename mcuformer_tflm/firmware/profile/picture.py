@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from mcuformer_tflm.firmware.profile.comparison import Profile
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.keras_models.foreign_text import allowed
-from mcuformer_tflm.plan.drawing import save_picture
 
 _ESTIMATED, _MEASURED = "#b8b8b8", "#4c78a8"
 _BAR = 0.4
