@@ -7,7 +7,7 @@ import time
 
 import tf_keras
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_seed
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
@@ -134,7 +134,7 @@ def run_task(
             and the recipe does not distil, ``out`` holds an unfinished run of other data or
             options, another process is at work there, or it cannot be written.
     """
-    out = checked_path("out", out)
+    out, seed = checked_path("out", out), checked_seed(seed)
     labels = class_names(data.labels, settings.space.num_classes)
     if teacher is not None and not settings.train_recipe.distillation_weight:
         raise ConfigError("distillation_weight is 0, but there is a teacher; give it a share.")

@@ -70,7 +70,7 @@ def picture_data() -> ImageData:
     return ImageData("thirds", _LABELS, images, classes, images[:24], classes[:24])
 
 
-def search(folder: Path) -> Found:
+def _search_job(folder: Path) -> Found:
     """Searches spaces and subnets; finds visits, scores, weights and the choice."""
     from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
     from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
@@ -98,14 +98,14 @@ def search(folder: Path) -> Found:
     }
 
 
-def train(folder: Path) -> Found:
+def _train_job(folder: Path) -> Found:
     """Trains a subnet in float; finds its weights."""
     subnet = _subnet()
     _train(subnet, folder / "trained.npz", epochs=6)
     return {"weights": _told(subnet)}
 
 
-def quantize(folder: Path) -> Found:
+def _quantize_job(folder: Path) -> Found:
     """Trains a subnet quantized and converts it; finds the model's bytes."""
     from mcuformer_tflm.convert.converter import convert
     from mcuformer_tflm.keras_models.whole_file import write_whole
@@ -121,7 +121,7 @@ def quantize(folder: Path) -> Found:
     return {"model": digest([model])}
 
 
-def zoo(folder: Path) -> Found:
+def _zoo_job(folder: Path) -> Found:
     """Makes a baseline as the zoo does, teacher included; finds the bytes of its files."""
     from mcuformer_tflm.zoo.making import make_model
     from mcuformer_tflm.zoo.recipe import Training, ZooRecipe
@@ -134,7 +134,7 @@ def zoo(folder: Path) -> Found:
     return _files(folder / "zoo")
 
 
-def report(folder: Path) -> Found:
+def _report_job(folder: Path) -> Found:
     """Searches, trains, quantizes, converts and reports; finds the model's bytes and the report."""
     from mcuformer_tflm.keras_models.training.batches import batches
     from mcuformer_tflm.task.data import TaskData
@@ -153,7 +153,7 @@ def report(folder: Path) -> Found:
     return _reported(folder / "out")
 
 
-def specialise(folder: Path) -> Found:
+def _specialise_job(folder: Path) -> Found:
     """Searches a trained supernet's subnets for a board, as ``mcuformer search --supernet`` does.
 
     The work that fits its minutes is planned by a speed that is given: a measured one plans other
@@ -203,8 +203,8 @@ def distributed_search(folder: Path) -> None:
 
 
 JOBS: dict[str, Job] = {
-    "search": search, "train": train, "quantize": quantize, "zoo": zoo, "report": report,
-    "specialise": specialise,
+    "search": _search_job, "train": _train_job, "quantize": _quantize_job, "zoo": _zoo_job,
+    "report": _report_job, "specialise": _specialise_job,
 }  # fmt: skip
 
 
