@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from io import BytesIO
 
 import flatbuffers
@@ -82,8 +81,11 @@ def read_files(model: Model) -> dict[str, bytes]:
                     f"{MOST_LABEL_BYTES:,} at most."
                 )
             return {name: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError, zlib.error, NotImplementedError, RuntimeError, ValueError):
-        # RuntimeError: it wants a password.
+    except ModelError:
+        raise
+    # zipfile raises whatever damaged bytes lead it to: of a password a RuntimeError, of data that
+    # end too soon an EOFError, of a kind of packing a NotImplementedError.
+    except Exception:
         return {}
 
 

@@ -1,5 +1,6 @@
 """A model's file may be anybody's: what its parts do not agree on is refused where it is read."""
 
+import contextlib
 import copy
 import dataclasses
 import io
@@ -212,6 +213,22 @@ def test_bytes_that_look_like_the_end_of_an_archive_do_not_lead_astray_what_is_a
     packed = pack(content, {"labels.txt": b"a\n"})
     assert read_files(packed) == {"labels.txt": b"a\n"}
     assert read_graph(packed).metadata["Other"] == end
+
+
+def test_no_damage_to_the_archive_of_labels_leads_to_another_error():
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
+        files.writestr(zipfile.ZipInfo("labels.txt"), b"one\ntwo\n" * 30, zipfile.ZIP_DEFLATED)
+    sound = archive.getvalue()
+    assert list(read_files(sound)) == ["labels.txt"]
+    refused = 0
+    for place in range(len(sound)):
+        for value in (0, 1, 8, 0x7F, 0xFF):
+            damaged = bytearray(sound)
+            damaged[place] ^= value
+            with contextlib.suppress(ModelError):
+                refused += not read_files(bytes(damaged))
+    assert refused > 100
 
 
 def test_a_file_that_names_the_same_bytes_over_and_over_is_refused():
