@@ -22,8 +22,8 @@ from mcuformer_tflm.task.run_file import SearchRun
 
 pytestmark = pytest.mark.usefixtures("op_by_op")
 SPACE = SearchSpace(
-    image_size=8, channels=1, num_classes=3, patch_size=4, rank_ratio=(0.5, 0.9), embed_dim=8,
-    depth=1, num_heads=(1, 2), mlp_ratio=(1.0, 2.0), head_dim=4,
+    image_size=8, channels=1, num_classes=3, patch_size=4, rank_ratio=(0.5, 0.9),
+    embed_dim=(8, 12), depth=1, num_heads=(1, 2, 4), mlp_ratio=(1.0, 2.0, 3.0), head_dim=4,
 )  # fmt: skip
 RESULTS = [
     "front.png", "memory_map.png", "model.tflite", "report.json", "run.toml", "sqnr.png",
@@ -47,11 +47,15 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def slow_machine():
-    """A machine on which every step takes three seconds, whatever the clock says."""
+    """A machine on which every step takes three seconds, and the search one minute."""
     monkeypatch = pytest.MonkeyPatch()
     for name in ("supernet_speed", "score_speed", "network_speed"):
         monkeypatch.setattr(board_search, name, lambda *_: Speed(3.0, 15.0, 2.0, mean_macs(SPACE)))
-    monkeypatch.setattr(board_search.Clock, "seconds", lambda _: 10.0)
+
+    def seconds(clock):
+        return 70.0 if clock._path.with_name("plan.json").exists() else 10.0
+
+    monkeypatch.setattr(board_search.Clock, "seconds", seconds)
     yield monkeypatch
     monkeypatch.undo()
 
