@@ -312,7 +312,9 @@ def _trained(
         network = build_subnet(architecture)
         speed = network_speed(network, data.train, recipe, teacher)
         left = 60 * context.minutes - context.clock.seconds()
-        return plan_training(speed, left, **context.sizes)
+        # Calibration costs what has been trained for hours nothing in 8 bits.
+        rounded = context.run.supernet is None or context.run.weight_bits < 8
+        return plan_training(speed, left, rounded=rounded, **context.sizes)
 
     plan = _kept(context.project / "training.json", planned, _training_plan)
     rounded = (

@@ -213,7 +213,13 @@ def plan_scores(speed: Speed, minutes: float) -> tuple[int, int]:
 
 
 def plan_training(
-    speed: Speed, seconds: float, *, epoch: int, batch_size: int, tested: int
+    speed: Speed,
+    seconds: float,
+    *,
+    epoch: int,
+    batch_size: int,
+    tested: int,
+    rounded: bool = True,
 ) -> TrainingPlan:
     """Returns how much a chosen subnet is trained, in the time that is left.
 
@@ -223,14 +229,16 @@ def plan_training(
         epoch: Batches of an epoch.
         batch_size: Images of a batch.
         tested: Test images.
+        rounded: Whether it shall be trained with TF-MOT's rounding too.
     """
     seconds -= _ending(speed, batch_size, tested)
     # Another graph, of the quantized network, takes its time too.
     quantized = math.floor((_QUANTIZED * seconds - 2 * speed.trace) / speed.step / _QUANTIZED_STEP)
     quantized = min(quantized, _MOST_QUANTIZED * epoch)
     told = []
-    if quantized < min(epoch, _FEWEST_QUANTIZED):
-        told.append("training with rounding: the model is calibrated only")
+    if not rounded or quantized < min(epoch, _FEWEST_QUANTIZED):
+        if rounded:
+            told.append("training with rounding: the model is calibrated only")
         quantized = 0
     else:
         seconds -= 2 * speed.trace + quantized * speed.step * _QUANTIZED_STEP

@@ -172,12 +172,9 @@ class SearchRun:
             assert flash is not None
             name = f"{self.arena_kib} KiB of arena, {self.flash_kib} KiB of flash"
             return Budget(arena, flash, name, quantization=self.quantization)
-        budget = Budget.of_board(
-            self.board, arena, quantization=self.quantization, milliseconds=self.ms
+        return Budget.of_board(
+            self.board, arena, flash=flash, quantization=self.quantization, milliseconds=self.ms
         )
-        if flash is None:
-            return budget
-        return dataclasses.replace(budget, flash=min(budget.flash, flash))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields that are set, in JSON's values; tables hold all of theirs."""

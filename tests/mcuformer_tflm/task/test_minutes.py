@@ -92,6 +92,14 @@ def test_training_fills_what_is_left_and_rounds_for_a_quarter_of_it():
         assert max(plan.train.batches, plan.quantized.batches) <= SIZES["epoch"]
 
 
+def test_all_of_it_trains_in_float_where_calibration_is_enough():
+    speed = Speed(0.1, 6.0)
+    plan = plan_training(speed, 400, rounded=False, **SIZES)
+    assert plan.quantized.epochs == 0
+    assert not plan.left_out
+    assert 300 < plan.train.epochs * plan.train.batches * speed.step < 400
+
+
 def test_where_little_is_left_a_short_epoch_is_trained_and_the_model_calibrated():
     plan = plan_training(Speed(0.1, 6.0, 0.0, 1e6), 5, **SIZES)
     assert (plan.train.epochs, plan.train.batches) == (1, 50)
