@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tf_keras
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_type
 from mcuformer_tflm.keras_models.exceptions import CheckpointError, ConfigError, DataError
@@ -18,9 +20,11 @@ from mcuformer_tflm.keras_models.training.checkpoint import (
     read_arrays,
     write_arrays,
 )
+from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
 from mcuformer_tflm.search.space import SearchSpace
 
 _FORMAT = 1
+_TEACHER = "teacher"
 _FIELDS = ("format", "space", "data", "labels", "held_out", "recipe")
 
 
@@ -37,6 +41,8 @@ class TrainedSupernet:
             them.
         epochs: Passes over the others.
         recipe: What it was made by, as JSON has it.
+        teacher: The ``convolutional_teacher`` that it followed, for its networks to follow when
+            they are trained on.
     """
 
     supernet: Supernet
@@ -46,6 +52,7 @@ class TrainedSupernet:
     held_out: int
     epochs: int
     recipe: Mapping[str, Any]
+    teacher: tf_keras.Model | None = None
 
     def __post_init__(self) -> None:
         """Checks that the supernet holds the space.
@@ -91,7 +98,7 @@ class TrainedSupernet:
             )
 
     def save(self, path: AnyPath) -> None:
-        """Writes the supernet, its weights in 16 bits each.
+        """Writes the supernet and its teacher, their weights in 16 bits each.
 
         Raises:
             CheckpointError: If the file cannot be written.
@@ -104,9 +111,12 @@ class TrainedSupernet:
             "held_out": self.held_out,
             "recipe": self.recipe,
         }
-        halves = [weight.astype(np.float16) for weight in self.supernet.get_weights()]
         arrays = {"epochs": np.asarray(self.epochs), "trained": np.asarray(json.dumps(told))}
-        write_arrays(path, arrays | numbered("weight", halves))
+        for kind, model in (("weight", self.supernet), (_TEACHER, self.teacher)):
+            if model is not None:
+                halves = [weight.astype(np.float16) for weight in model.get_weights()]
+                arrays |= numbered(kind, halves)
+        write_arrays(path, arrays)
 
     @classmethod
     def read(cls, path: AnyPath) -> TrainedSupernet:
@@ -127,12 +137,14 @@ class TrainedSupernet:
             return cls(
                 supernet, space, str(told["data"]), tuple(map(str, told["labels"])),
                 int(told["held_out"]), int(saved["epochs"]), dict(told["recipe"]),
+                _teacher(path, saved, space),
             )  # fmt: skip
         except (
             KeyError,
             TypeError,
             ValueError,
             AttributeError,
+            IndexError,
             OverflowError,
             RecursionError,
             ConfigError,
@@ -140,3 +152,16 @@ class TrainedSupernet:
             raise CheckpointError(
                 f"{path} is no trained supernet ({error}); `mcuformer zoo supernet` makes one."
             ) from error
+
+
+def _teacher(
+    path: Path, saved: Mapping[str, np.ndarray], space: SearchSpace
+) -> tf_keras.Model | None:
+    kernel = saved.get(f"{_TEACHER}_0")
+    if kernel is None:
+        return None
+    teacher = convolutional_teacher(
+        space.image_size, space.channels, space.num_classes, width=kernel.shape[-1]
+    )
+    teacher.set_weights(fitting(path, saved, _TEACHER, teacher.weights))
+    return teacher

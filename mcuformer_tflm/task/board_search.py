@@ -158,7 +158,7 @@ def run_search(
             found, population, generations, left_out = _evolved(context, space, teacher)
             found.save(out / SUPERNET_FILE)
         else:
-            found = supernet
+            found, teacher = supernet, supernet.teacher
             population, generations = _scores(context, found)
         subnets = choose_subnet(
             found.space, found.supernet, data.validation, budget,
@@ -271,7 +271,9 @@ def _evolved(
     )  # fmt: skip
     told = {"training": dataclasses.asdict(recipe), "seed": run.seed, "epoch": plan.visit.batches}
     assert run.data is not None
-    found = TrainedSupernet(supernet, best, run.data, data.labels, data.held_out, epochs, told)
+    found = TrainedSupernet(
+        supernet, best, run.data, data.labels, data.held_out, epochs, told, teacher
+    )
     left_out = plan.left_out
     if teacher is None:
         left_out = ("a convolutional teacher", *left_out)

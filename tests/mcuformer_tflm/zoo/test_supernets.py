@@ -15,7 +15,7 @@ from mcuformer_tflm.keras_models.exceptions import (
     ModelError,
 )
 from mcuformer_tflm.keras_models.training.checkpoint import read_arrays, write_arrays
-from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer
+from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, predict
 from mcuformer_tflm.search.trained_supernet import TrainedSupernet
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.supernet_card import SupernetCard
@@ -156,6 +156,14 @@ def test_a_supernet_is_found_by_name_and_by_file(made):
     assert (by_name.held_out, by_name.epochs, by_name.recipe) == (16, 2, card.recipe)
     with pytest.raises(ConfigError, match=r"supernet is 'large'; it must be one of .* \(tiny\)"):
         trained_supernet("large", folder.parent)
+
+
+def test_a_supernets_file_holds_its_teacher_for_networks_that_are_trained_on(made, stripes):
+    trained = trained_supernet("tiny", made[0].parent)
+    images = normalise(stripes.train_images[-16:])
+    right = predict(trained.teacher, images).argmax(-1) == stripes.train_classes[-16:]
+    card = made[1]
+    assert right.mean() == pytest.approx(card.teacher_top1, abs=1 / 16), "but for 16 bits"
 
 
 def test_a_file_that_is_not_its_cards_is_refused(made, tmp_path):
