@@ -8,7 +8,9 @@ such a text goes into a generated source, script, page, picture or onto a termin
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
+
+from mcuformer_tflm.keras_models.checked_values import checked_choice
 
 Place = Literal["comment", "identifier", "page", "picture", "terminal"]
 
@@ -36,7 +38,11 @@ def allowed(text: str, place: Place) -> str:
         place: ``comment``: of a source, script or linker script. ``identifier``: a name of C++,
             which starts with no digit. ``page``: a line of Markdown. ``picture``: what is drawn.
             ``terminal``: what is printed, which may have several lines.
+
+    Raises:
+        ConfigError: If there is no such place.
     """
+    checked_choice("place", place, get_args(Place))
     if place != "terminal":
         text = text[:_LONGEST]
     text = _FORBIDDEN[place].sub(_REPLACED, text)

@@ -108,24 +108,25 @@ def whole_folder(path: AnyPath) -> Iterator[Path]:
                 os.close(descriptor)
 
 
-def remove_partials(folder: Path, prefix: str = ".") -> None:
+def remove_partials(folder: AnyPath, prefix: str = ".") -> None:
     """Removes what writers have left that were killed; nothing of those at work.
 
     Args:
         folder: Where they wrote.
         prefix: How names begin.
     """
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    place = checked_path("folder", folder)
+    with contextlib.suppress(OSError), os.scandir(place) as entries:
         names = [e.name for e in entries if e.name.startswith(prefix) and e.name.endswith(_SUFFIX)]
         for name in names:
             with contextlib.suppress(OSError):  # another may be quicker
-                descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
+                descriptor = os.open(place / name, os.O_RDONLY | os.O_NOFOLLOW)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if os.path.isdir(folder / name):
-                        shutil.rmtree(folder / name)
+                    if os.path.isdir(place / name):
+                        shutil.rmtree(place / name)
                     else:
-                        os.unlink(folder / name)
+                        os.unlink(place / name)
                 finally:
                     os.close(descriptor)
 

@@ -70,8 +70,8 @@ def choices():
 
 def test_the_sweep_finds_the_enumerations_that_there_are():
     assert {argument for _, _, argument in choices()} == {
-        "image", "inherit", "memory", "part", "planner", "pooling", "precision", "schedule",
-        "start", "stem", "subnets", "update",
+        "image", "inherit", "memory", "part", "place", "planner", "pooling", "precision",
+        "schedule", "start", "stem", "subnets", "update",
     }  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def _forked_probe(folder: Path) -> Callable[..., ArenaUse]:
                 answer: dict[str, Any] = dict(try_model(model, arena_size, planner))
             except (McuformerError, MemoryError, RuntimeError) as error:
                 answer = {"error": str(error)}
-            told.write_text(json.dumps(answer))
+            told.write_text(json.dumps(answer), encoding="utf-8")
 
         ending = fork(work, _KILLED_AFTER, folder / "log")
         if any(sign in ending.told for sign in _SANITIZERS):
@@ -229,7 +229,7 @@ def _forked_probe(folder: Path) -> Callable[..., ArenaUse]:
             raise AssertionError(ending.told[-2000:])
         if ending.problem is not None:
             raise ModelError(f"{_DIED}: {ending.problem}")
-        answer = json.loads(told.read_text())
+        answer = json.loads(told.read_text(encoding="utf-8"))
         if "error" in answer:
             raise ModelError(answer["error"])
         return ArenaUse(**answer)

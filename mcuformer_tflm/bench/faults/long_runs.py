@@ -134,9 +134,11 @@ class _Use:
     @classmethod
     def now(cls) -> _Use:
         own = Path("/proc/self")
-        pages = int((own / "statm").read_text().split()[1])
+        pages = int((own / "statm").read_text(encoding="utf-8").split()[1])
         tasks = list((own / "task").iterdir())
-        children = sum(len((task / "children").read_text().split()) for task in tasks)
+        children = sum(
+            len((task / "children").read_text(encoding="utf-8").split()) for task in tasks
+        )
         return cls(
             pages * os.sysconf("SC_PAGE_SIZE"), len(os.listdir(own / "fd")), children, len(tasks)
         )

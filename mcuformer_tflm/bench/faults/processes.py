@@ -182,6 +182,8 @@ def _dying_chief(folder: Path) -> str | None:
 
 
 def _unless_all_trials(folder: Path) -> str | None:
-    trials = [json.loads(p.read_text()) for p in folder.glob("spaces/trial_*/trial.json")]
+    trials = [
+        json.loads(p.read_text(encoding="utf-8")) for p in folder.glob("spaces/trial_*/trial.json")
+    ]
     ended = [trial["status"] for trial in trials]
     return None if ended == ["COMPLETED"] * _TRIALS else f"the trials ended as {ended}"
