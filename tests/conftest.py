@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from mcuformer_tflm import data as datasets
 from mcuformer_tflm.emulator import machine, toolchain
@@ -54,6 +54,9 @@ SLOW = (
 gc.set_threshold(100_000, 20, 20)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=25)
+settings.register_profile(
+    "unshrunken", settings.get_profile("repeatable"), phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("repeatable")
 
 

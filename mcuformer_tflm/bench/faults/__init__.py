@@ -18,7 +18,7 @@ from mcuformer_tflm.search.progress import Report
 
 # In this order; all of them, short, take 15 minutes on two cores.
 CAMPAIGNS: tuple[str, ...] = (
-    "hostile_models", "kills", "disks", "processes", "same_again", "long_runs",
+    "hostile_models", "kills", "disks", "processes", "same_again", "long_runs", "mutations",
 )  # fmt: skip
 _SUITE = "faults"
 _TOLD = 20

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ModelError, PlanError
-from mcuformer_tflm.plan import liveness, plan_memory, verifier
-from mcuformer_tflm.plan.memory_plan import read_places
+from mcuformer_tflm.plan import liveness, placement, plan_memory, verifier
+from mcuformer_tflm.plan.memory_plan import PlannedBuffer, read_places
 from mcuformer_tflm.plan.operator_memory import InPlace, OperatorMemory, Walk
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.search.board import Board, SramRegion
@@ -178,6 +178,16 @@ def test_a_foreign_plan_is_refused():
         verify_plan(plan_memory(other), graph)
     with pytest.raises(PlanError, match="has no 4 bytes of scratch"):
         verify_plan(plan_memory(graph), other)
+
+
+def test_a_gap_that_just_fits_is_filled_and_a_chain_is_as_high_as_its_highest():
+    lives = ((32, 0, 1), (16, 1, 2), (32, 2, 2))  # the last meets the second alone
+    buffers = [PlannedBuffer(f"t{i}", 0, *life, i) for i, life in enumerate(lives)]
+    chains = placement.find_chains(buffers)
+    above = placement._distances(buffers, chains)
+    assert placement._place([0, 1, 2], chains, above, [64]) == [(0, 0), (0, 32), (0, 0)]
+    grown = [PlannedBuffer("t0", 0, 16, 0, 1, 0), PlannedBuffer("t1", 0, 48, 1, 2, 1, overwrites=0)]
+    assert placement.find_chains(grown) == [placement.Chain((0, 1), 48, 0, 2)]
 
 
 def test_outputs_and_constants_are_not_overwritten():

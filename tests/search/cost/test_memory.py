@@ -11,7 +11,13 @@ from mcuformer_tflm.search.board import Board, SramRegion, get_board, register_b
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, arena_content, head_bytes
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
-from mcuformer_tflm.search.cost.memory import code_bytes, eq5_bytes, flash_bytes, num_parameters
+from mcuformer_tflm.search.cost.memory import (
+    code_bytes,
+    eq5_bytes,
+    flash_bytes,
+    num_macs,
+    num_parameters,
+)
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.summary import summary
 from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
@@ -30,6 +36,13 @@ def test_eq5_gives_the_papers_figures(patch_size, wanted):
 def test_parameters_equal_those_of_the_built_network(seed):
     architecture = FASHION_MNIST_SPACE.sample(np.random.default_rng(seed))
     assert num_parameters(architecture) == build_subnet(architecture).count_params()
+
+
+def test_macs_are_those_of_each_product_counted_by_hand():
+    # Four patches of 16 pixels; two heads of three values.
+    network = Architecture(8, 1, 3, 4, None, 3, 6, (2,), (2.0,))
+    patches, attention, mlp = 4 * 16 * 6, 4 * (6 * 18 + 2 * 4 * 6 + 6 * 6), 4 * 2 * 6 * 12
+    assert num_macs(network) == patches + attention + mlp + 6 * 3
 
 
 def test_boards_have_the_data_sheets_sizes():
