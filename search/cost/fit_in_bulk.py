@@ -45,8 +45,8 @@ class FitInBulk:
         found = self._memory.evaluate(subnets)
         needed = found.arena if self._fit.memory == "arena" else found.eq5
         # What the first region alone does not hold may be divided over all of them.
-        most = budget.sram if self._fit.memory == "arena" else budget.arena
-        possible = (found.flash <= budget.flash) & (needed <= most)
+        room = budget.sram if self._fit.memory == "arena" else budget.arena
+        possible = (found.flash <= budget.flash) & (needed <= room)
         sure = possible & (needed <= budget.arena)
         if budget.milliseconds is not None:
             least, greatest = self._time(subnets)
