@@ -33,6 +33,7 @@ from mcuformer_tflm.search.oracles.resumable_oracle import (
     write_changed,
 )
 from mcuformer_tflm.search.progress import Report, progress_bars, tell
+from mcuformer_tflm.search.tuners.patient_worker import PatientStub
 
 _VERBOSE = (0, 1, 2, "auto", False, True)
 _IDLE_SECONDS = 0.5
@@ -95,6 +96,8 @@ class SearchTuner(BaseTuner):
         )
         # keras-tuner's name for where the chief is.
         oracle.save_seconds = 0.0 if "KERASTUNER_ORACLE_IP" in os.environ else self.save_seconds
+        if self._is_worker():
+            self.oracle.stub = PatientStub(self.oracle.stub)
         oracle.verbose = 0  # the bars tell more; search(verbose=1) asks for keras-tuner's tables
 
     def configuration(self) -> dict[str, Any]:
