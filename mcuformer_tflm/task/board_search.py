@@ -60,7 +60,7 @@ SUPERNET_FILE = "supernet.npz"
 _QUANTIZED_LEARNING_RATE, _FINE_QUANTIZED_LEARNING_RATE = 3e-4, 1e-4
 # A subnet of a trained supernet is nearly there: a little further, following the largest.
 _FOLLOWING: dict[str, Any] = {"distillation_weight": 0.7, "distillation_temperature": 2.0}
-_FINE_TUNING = TrainingRecipe(learning_rate=5e-4, **_FOLLOWING)
+_FINE_TUNING = TrainingRecipe(learning_rate=1e-3, **_FOLLOWING)
 # As the zoo's teachers are trained.
 _TEACHING = TrainingRecipe(learning_rate=3e-3, warmup_share=0.15, weight_decay=0.05, beta_2=0.999)
 
