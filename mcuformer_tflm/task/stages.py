@@ -19,7 +19,7 @@ from mcuformer_tflm.keras_models.training.batches import Batches
 from mcuformer_tflm.keras_models.training.origin import Origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
-from mcuformer_tflm.keras_models.whole_file import whole_folder, write_whole
+from mcuformer_tflm.keras_models.whole_file import remove_partials, whole_folder, write_whole
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.cost import estimate_graph_cost
 from mcuformer_tflm.plan.picture import draw_plan
@@ -111,6 +111,7 @@ def unfinished_run(out: Path, origin: Origin) -> Iterator[Path]:
     """
     with locked(out):
         project = out / UNFINISHED
+        remove_partials(project)  # of an origin that a kill left half written
         keep_origin(
             project,
             origin,
