@@ -167,7 +167,11 @@ def test_each_of_these_operators_is_taken_as_it_is(name):
     one_op_model.run_model(operator.model(), operator.activations)
 
 
-@pytest.mark.parametrize(("name", "change", "reason"), CASES, ids=lambda value: str(value)[:50])
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    CASES,
+    ids=lambda value: "changed" if callable(value) else str(value)[:50],
+)
 def test_with_one_change_it_is_refused_with_a_named_reason(name, change, reason):
     operator = OPERATORS[name]
     operator = change(operator) if callable(change) else operator.changed(**change)
