@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from io import BufferedReader
-from pathlib import Path
 
 import numpy as np
 
@@ -133,7 +132,7 @@ def read_npz(path: str | os.PathLike[str], only: Collection[str] = ()) -> dict[s
     return arrays
 
 
-def read_text(path: str | os.PathLike[str] | Path, *, encoding: str = "utf-8") -> str:
+def read_text(path: str | os.PathLike[str], *, encoding: str = "utf-8") -> str:
     """Returns a text file's content.
 
     Raises:

@@ -28,7 +28,8 @@ Values = dict[tuple[str, str], float]
 def main(path: Path) -> None:
     """Prints every table of which there is a figure."""
     values: Values = {
-        (row["case"], row["metric"]): row["value"] for row in json.loads(path.read_text("utf-8"))
+        (row["case"], row["metric"]): row["value"]
+        for row in json.loads(path.read_text(encoding="utf-8"))
     }
     for part in (_spaces(values), _neighbours(values), _thresholds(values), _recipes(values)):
         print("\n".join(part), end="\n\n")

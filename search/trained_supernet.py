@@ -52,6 +52,7 @@ class TrainedSupernet:
     held_out: int
     epochs: int
     recipe: Mapping[str, Any]
+    _: dataclasses.KW_ONLY
     teacher: tf_keras.Model | None = None
 
     def __post_init__(self) -> None:
@@ -137,7 +138,7 @@ class TrainedSupernet:
             return cls(
                 supernet, space, str(told["data"]), tuple(map(str, told["labels"])),
                 int(told["held_out"]), int(saved["epochs"]), dict(told["recipe"]),
-                _teacher(path, saved, space),
+                teacher=_teacher(path, saved, space),
             )  # fmt: skip
         except (
             KeyError,

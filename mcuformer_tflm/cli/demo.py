@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mcuformer_tflm.cli.options import Board, DataFolder, Milliseconds, ResultsFolder
+from mcuformer_tflm.cli.options import (
+    Board,
+    DataFolder,
+    Milliseconds,
+    ResidualBits,
+    ResultsFolder,
+    WeightBits,
+)
 from mcuformer_tflm.cli.outputs import check_writable
 from mcuformer_tflm.cli.search import search_and_print
 from mcuformer_tflm.task.terminal import results
@@ -27,8 +34,8 @@ def demo(
         int | None, typer.Option(min=1, help="Limit the arena to fewer KiB than the board has.")
     ] = None,
     milliseconds: Milliseconds = None,
-    weight_bits: Annotated[int, typer.Option(help="Bits of the blocks' weights: 4 or 8.")] = 8,
-    residual_bits: Annotated[int, typer.Option(help="Bits of the residual stream: 8 or 16.")] = 8,
+    weight_bits: WeightBits = 8,
+    residual_bits: ResidualBits = 8,
     data_folder: DataFolder = None,
 ) -> None:
     """Search, train, quantize, convert and run a model on Fashion-MNIST, in ten minutes.

@@ -70,6 +70,8 @@ ResultsFolder = Annotated[Path, typer.Option(help="Folder of the results.")]
 Work = Annotated[
     Path, typer.Option(help="Folder of the training's state; an interrupted run goes on.")
 ]
+WeightBits = Annotated[int | None, typer.Option(help="Bits of the blocks' weights: 4 or 8.")]
+ResidualBits = Annotated[int | None, typer.Option(help="Bits of the residual stream: 8 or 16.")]
 Milliseconds = Annotated[
     float | None,
     typer.Option("--ms", help="Limit an inference to so many milliseconds, by estimate."),

@@ -12,8 +12,10 @@ from mcuformer_tflm.cli.options import (
     DataFolder,
     Milliseconds,
     OwnData,
+    ResidualBits,
     ResultsFolder,
     Supernet,
+    WeightBits,
 )
 from mcuformer_tflm.cli.outputs import check_writable
 from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
@@ -43,10 +45,8 @@ def search(
         None
     ),
     batch_size: Annotated[int | None, typer.Option(help="Images a step; by default 128.")] = None,
-    weight_bits: Annotated[int | None, typer.Option(help="Bits of weights: 4 or 8.")] = None,
-    residual_bits: Annotated[
-        int | None, typer.Option(help="Bits of the residual stream: 8 or 16.")
-    ] = None,
+    weight_bits: WeightBits = None,
+    residual_bits: ResidualBits = None,
     out: ResultsFolder = Path("build/search"),
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report to this file too.")

@@ -45,7 +45,7 @@ def fashion_mnist(folder: AnyPath | None = None) -> ImageData:
     )
 
 
-def read_idx(path: Path, rank: int) -> np.ndarray:
+def read_idx(path: AnyPath, rank: int) -> np.ndarray:
     """Reads one of the files.
 
     Args:
@@ -58,6 +58,7 @@ def read_idx(path: Path, rank: int) -> np.ndarray:
     Raises:
         DataError: If it is missing or damaged, or unpacks to too much.
     """
+    path = checked_path("path", path)
     if not path.is_file():
         raise DataError(
             f"The Fashion-MNIST file {path} does not exist. Install the Debian package "

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import wave
-from pathlib import Path
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath
 from mcuformer_tflm.keras_models.untrusted_files import MOST_SOUND_BYTES, open_file
 
 SAMPLE_RATE = 16_000
 
 
-def read_wav(path: Path) -> np.ndarray:
+def read_wav(path: AnyPath) -> np.ndarray:
     """Returns float32[samples] in [-1, 1).
 
     Raises:

@@ -129,6 +129,7 @@ def try_model(model: bytes, arena_size: int, planner: PlannerName) -> dict[str, 
     from mcuformer_tflm.tflite.image_input import image_shape, reads_strips
     from mcuformer_tflm.tflite.model_graph import read_graph
 
+    checked_choice("planner", planner, PLANNERS)
     graph = read_graph(model)
     plan = read_plan(graph)
     interpreter = open_planned(model, arena_size, planner, graph=graph, plan=plan)

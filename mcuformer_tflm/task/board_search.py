@@ -272,7 +272,7 @@ def _evolved(
     told = {"training": dataclasses.asdict(recipe), "seed": run.seed, "epoch": plan.visit.batches}
     assert run.data is not None
     found = TrainedSupernet(
-        supernet, best, run.data, data.labels, data.held_out, epochs, told, teacher
+        supernet, best, run.data, data.labels, data.held_out, epochs, told, teacher=teacher
     )
     left_out = plan.left_out
     if teacher is None:

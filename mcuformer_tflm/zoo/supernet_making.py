@@ -58,7 +58,7 @@ def make_supernet(
     training = recipe.training
     trained = TrainedSupernet(
         supernet, recipe.space, recipe.data, labels, training.held_out, training.epochs,
-        recipe.to_dict(), teacher,
+        recipe.to_dict(), teacher=teacher,
     )  # fmt: skip
     folder = out / recipe.name
     path = folder / SUPERNET_FILE

@@ -736,6 +736,8 @@ def weight_reads(
         units: Of the layer.
         bits: Of a weight, 8 or 4.
     """
+    if units == 0:  # there is no such layer
+        return 0.0
     passes, served = staged_passes(tokens, block_tokens)
     whole, rest = divmod(tokens - served, BLOCK_TOKENS)
     pairs, odd = -(-units // 2), units % 2

@@ -124,7 +124,8 @@ def _without_encoding(tree):
             letters = mode.value if isinstance(mode, ast.Constant) else "r" if not mode else "b"
             text = set(letters) <= set("rwax+t")
         else:
-            text = name in {"read_text", "write_text"}
+            # The function of that name reads UTF-8 unless it is told otherwise.
+            text = name in {"read_text", "write_text"} and isinstance(call.func, ast.Attribute)
         if text and "encoding" not in given:
             yield call.lineno
 

@@ -109,6 +109,7 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
 
     for work in (
         "task.board_search.run_search", "zoo.making.make_model",
+        "zoo.supernet_making.make_supernet",
         "firmware.emulation.build_project",
         "firmware.profile.comparison.measure_firmware",
         *(f"bench.{suite}.run" for suite in SUITES),
@@ -135,6 +136,8 @@ def _arguments(command, path, wrong, value):
         good = GOOD.get(parameter.name)
         if path == ("zoo", "baseline") and parameter.name == "recipe":
             good = str(RECIPES / "baselines" / "depthwise_cnn_16k.toml")
+        if path == ("zoo", "supernet") and parameter.name == "recipe":
+            good = str(RECIPES / "supernets" / "fashion_mnist.toml")
         if path == ("bench",) and parameter.name == "picture":
             good = None  # the suite draws none
         if parameter.name == wrong:

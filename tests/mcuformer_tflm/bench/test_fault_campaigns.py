@@ -63,7 +63,7 @@ def test_kills_tell_what_a_kill_changes_and_what_it_leaves(jobs):
     found = kills.run("short", quiet)
     assert (found.tried, found.survived, found.lost) == (6, 2, 4)
     assert "without a kill {'starts': 1}" in found.details[0]
-    assert ".partial" in found.details[1]
+    assert any(".partial" in detail for detail in found.details)
 
 
 def test_a_job_that_fails_before_any_kill_has_lost(jobs):
