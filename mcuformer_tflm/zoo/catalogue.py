@@ -47,13 +47,23 @@ def model_card(name: str, folder: AnyPath = SHIPPED) -> ModelCard:
     """
     path = model_path(name, folder)
     card = ModelCard.read(path.with_name(CARD_FILE))
+    check_digest(path, card.sha256)
+    return card
+
+
+def check_digest(path: AnyPath, sha256: str) -> None:
+    """Checks that a shipped file is the one that its card was made for.
+
+    Raises:
+        ModelError: If it is another one, or cannot be read.
+    """
+    path = checked_path("path", path)
     try:
         found = digest(path.read_bytes())
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}).") from error
-    if card.sha256 != found:
+    if sha256 != found:
         raise ModelError(f"{path} is not the file that its card was made for; reinstall it.")
-    return card
 
 
 def model_cards(folder: AnyPath = SHIPPED) -> dict[str, ModelCard]:

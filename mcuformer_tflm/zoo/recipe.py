@@ -16,6 +16,7 @@ from mcuformer_tflm.zoo.fixed_vit import fixed_vit
 from mcuformer_tflm.zoo.network import Network, fields_of
 from mcuformer_tflm.zoo.recipe_tables import (
     Training,
+    check_name,
     fingerprint_of,
     read_tables,
     refuse_rest,
@@ -141,11 +142,7 @@ class ZooRecipe:
         Raises:
             ConfigError: If a field is out of range.
         """
-        if not self.name.isidentifier():
-            raise ConfigError(
-                f"name is {self.name!r}; it must be letters, digits and underscores, since files "
-                "are named after it."
-            )
+        check_name(self.name)
         for field in ("arena_kib", "teacher_width"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")

@@ -119,6 +119,19 @@ def refuse_rest(table: str, rest: Mapping[str, Any], known: tuple[str, ...] = ()
         raise ConfigError(f"{table}{field} is no field of a recipe{allowed}.")
 
 
+def check_name(name: str) -> None:
+    """Checks that files can be named after what a recipe makes.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    if not name.isidentifier():
+        raise ConfigError(
+            f"name is {name!r}; it must be letters, digits and underscores, since files are named "
+            "after it."
+        )
+
+
 def training_of(name: str, table: dict[str, Any]) -> Training:
     """Returns the stretch of training that a table of this name tells.
 

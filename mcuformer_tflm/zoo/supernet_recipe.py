@@ -11,6 +11,7 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.zoo.recipe_tables import (
     Training,
+    check_name,
     read_tables,
     refuse_rest,
     taken,
@@ -74,11 +75,7 @@ class SupernetRecipe:
         Raises:
             ConfigError: If a field is out of range.
         """
-        if not self.name.isidentifier():
-            raise ConfigError(
-                f"name is {self.name!r}; it must be letters, digits and underscores, since files "
-                "are named after it."
-            )
+        check_name(self.name)
         if self.teacher_width < 1:
             raise ConfigError(f"teacher_width is {self.teacher_width}; it must be at least 1.")
         if len(self.space.pairs()) != 1:

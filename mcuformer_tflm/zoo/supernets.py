@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
-from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
-from mcuformer_tflm.zoo.card import digest
-from mcuformer_tflm.zoo.catalogue import CARD_FILE
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.zoo.catalogue import CARD_FILE, check_digest, model_names
 from mcuformer_tflm.zoo.supernet_card import SupernetCard
 
 if TYPE_CHECKING:
@@ -20,8 +19,7 @@ SUPERNETS = Path(__file__).parent / "supernets"
 
 def supernet_names(folder: AnyPath = SUPERNETS) -> tuple[str, ...]:
     """Returns the names of the supernets in a folder, by default the shipped ones."""
-    folder = checked_path("folder", folder)
-    return tuple(sorted(path.parent.name for path in folder.glob(f"*/{CARD_FILE}")))
+    return model_names(folder)
 
 
 def supernet_card(name: str, folder: AnyPath = SUPERNETS) -> SupernetCard:
@@ -36,13 +34,7 @@ def supernet_card(name: str, folder: AnyPath = SUPERNETS) -> SupernetCard:
         known = ", ".join(supernet_names(folder)) or "none"
         raise ConfigError(f"There is no supernet {name!r} in the zoo; there are {known}.")
     card = SupernetCard.read(folder / name / CARD_FILE)
-    path = folder / name / SUPERNET_FILE
-    try:
-        found = digest(path.read_bytes())
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error.strerror}).") from error
-    if card.sha256 != found:
-        raise ModelError(f"{path} is not the file that its card was made for; reinstall it.")
+    check_digest(folder / name / SUPERNET_FILE, card.sha256)
     return card
 
 
