@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
@@ -171,17 +171,9 @@ class ModelCard:
             cells = (tell(figures) for figures in self.boards.values())
             lines.append(f"| {what} | {' | '.join(cells)} |")
         lines += ["", "## Network", ""]
-        told = {name: allowed(str(value), "page") for name, value in architecture.items()}
-        lines += [f"- `{allowed(name, 'identifier')}`: {value}" for name, value in told.items()]
+        lines += field_lines(architecture)
         lines += ["", "## Recipe", "", f"Seed {self.recipe['seed']}.", ""]
-        for stretch in ("teacher", "float_training", "quantized_training"):
-            fields = dict(self.recipe[stretch])
-            options = {key: value for key, value in fields.pop("recipe").items() if value}
-            parts = ", ".join(
-                f"{allowed(key, 'page')} {allowed(str(value), 'page')}"
-                for key, value in {**fields, **options}.items()
-            )
-            lines.append(f"- {stretch.replace('_', ' ')}: {parts}")
+        lines += stretch_lines(self.recipe, ("teacher", "float_training", "quantized_training"))
         return "\n".join(lines) + "\n"
 
 
@@ -205,6 +197,28 @@ _FIRMWARE_FIGURES: dict[str, Callable[[BoardFigures], str]] = {
     "accuracy there": lambda figures: f"{figures.top1:.1%} of {figures.images}",
     "images with TFLM's bytes": lambda figures: f"{figures.equal} of {figures.images}",
 }
+
+
+def field_lines(fields: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of a page that list fields."""
+    return [
+        f"- `{allowed(name, 'identifier')}`: {allowed(str(value), 'page')}"
+        for name, value in fields.items()
+    ]
+
+
+def stretch_lines(recipe: Mapping[str, Any], stretches: Sequence[str]) -> list[str]:
+    """Returns the lines of a page that tell stretches of a recipe's training, options if set."""
+    lines = []
+    for stretch in stretches:
+        fields = dict(recipe[stretch])
+        options = {key: value for key, value in fields.pop("recipe").items() if value}
+        parts = ", ".join(
+            f"{allowed(key, 'page')} {allowed(str(value), 'page')}"
+            for key, value in {**fields, **options}.items()
+        )
+        lines.append(f"- {stretch.replace('_', ' ')}: {parts}")
+    return lines
 
 
 def digest(model: bytes) -> str:

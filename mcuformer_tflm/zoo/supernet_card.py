@@ -12,6 +12,7 @@ from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.untrusted_files import read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
+from mcuformer_tflm.zoo.card import field_lines, stretch_lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,6 @@ class SupernetCard:
     def write(self, folder: AnyPath) -> None:
         """Writes ``card.json`` and ``card.md``."""
         folder = checked_path("folder", folder)
-        folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(dataclasses.asdict(self), indent=1)
         write_whole(folder / "card.json", text + "\n")
         write_whole(folder / "card.md", self.markdown())
@@ -101,22 +101,12 @@ class SupernetCard:
             "",
             "## Space",
             "",
-            *(
-                f"- `{allowed(field, 'identifier')}`: {allowed(str(value), 'page')}"
-                for field, value in self.recipe["space"].items()
-            ),
+            *field_lines(self.recipe["space"]),
             "",
             "## Recipe",
             "",
             f"Seed {self.recipe['seed']}, a teacher of width {self.recipe['teacher_width']}.",
             "",
+            *stretch_lines(self.recipe, ("teacher", "training")),
         ]
-        for stretch in ("teacher", "training"):
-            fields = dict(self.recipe[stretch])
-            options = {key: value for key, value in fields.pop("recipe").items() if value}
-            told = ", ".join(
-                f"{allowed(key, 'page')} {allowed(str(value), 'page')}"
-                for key, value in {**fields, **options}.items()
-            )
-            lines.append(f"- {stretch}: {told}")
         return "\n".join(lines) + "\n"

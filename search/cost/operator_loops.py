@@ -432,18 +432,14 @@ class PatchEmbedLoops:
 
     def loops(self) -> Loops:
         """Returns how often each runs."""
-        rows, columns = -(-self.height // self.patch_size), -(-self.width // self.patch_size)
-        patches = rows * columns
+        rows, columns = self._grid()
+        patches, blocks = rows * columns, self._token_blocks(rows, columns)
         strips, in_place = self.mode == "strips", self.mode == "in place"
-        blocks = rows * -(-columns // BLOCK_TOKENS) if strips else -(-patches // BLOCK_TOKENS)
         sides = [
             min(self.tile, self.patch_size - start)
             for start in range(0, self.patch_size, self.tile)
         ]
         values = [y * x * self.channels for y in sides for x in sides]
-        row_bytes = columns * self.embed_dim * self.bits // 8
-        token_bytes = self.embed_dim * self.bits // 8 if self.class_token else 0
-        strip = self.patch_size * self.width * self.channels
         row_bytes = columns * self.embed_dim * self.bits // 8
         token_bytes = self.embed_dim * self.bits // 8 if self.class_token else 0
         strip = self.patch_size * self.width * self.channels
@@ -458,6 +454,15 @@ class PatchEmbedLoops:
             _copied("strip", strip, rows if strips else 0),
             {"class token's byte": token_bytes},
         )
+
+    def _grid(self) -> tuple[int, int]:
+        return -(-self.height // self.patch_size), -(-self.width // self.patch_size)
+
+    def _token_blocks(self, rows: int, columns: int) -> int:
+        # Of four tokens or fewer, in strips of one row.
+        if self.mode == "strips":
+            return rows * -(-columns // BLOCK_TOKENS)
+        return -(-rows * columns // BLOCK_TOKENS)
 
     def _pieces(self, rows: int, columns: int) -> list[int]:
         # Tokens that are written together: up to four, in place and in strips of one row.
@@ -493,18 +498,15 @@ class PatchEmbedLoops:
 
     def reads(self) -> Reads:
         """Returns how often each byte of constants is read."""
-        rows, columns = -(-self.height // self.patch_size), -(-self.width // self.patch_size)
-        strips = self.mode == "strips"
-        blocks = (
-            rows * -(-columns // BLOCK_TOKENS) if strips else -(-rows * columns // BLOCK_TOKENS)
-        )
-        # Blocks of fewer tokens go through the inner loop of four, unless a patch is a layer.
-        reads: float = blocks * _LOADS[8]
+        rows, columns = self._grid()
         if self.tile >= self.patch_size and self.bits == 8:
             pieces = self._pieces(rows, columns)
-            reads = sum(weight_reads(piece, units=self.embed_dim) for piece in pieces)
-            blocks = len(pieces)
-        return {"weights 0": reads, "units": blocks, "position": 1, "class token": 1}
+            reads, called = sum(weight_reads(p, units=self.embed_dim) for p in pieces), len(pieces)
+        else:
+            # Blocks of fewer tokens go through the inner loop of four as well.
+            called = self._token_blocks(rows, columns)
+            reads = called * _LOADS[8]
+        return {"weights 0": reads, "units": called, "position": 1, "class token": 1}
 
     def _gathered(self, rows: int, columns: int, sides: Sequence[int]) -> Loops:
         # A row of a tile is widened by words where it lies inside and is whole words.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, get_args
 
-from keras_tuner.engine.trial import TrialStatus
-
 from mcuformer_tflm.keras_models.checked_values import (
     checked_choice,
     checked_real,
@@ -115,7 +113,7 @@ class SpaceEvolution(SpaceOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Hands out the trial of the free walker that has taken the fewest steps."""
         walking = {walker for walker, _ in self._running.values()}
-        busy = {point for _, point in self._running.values()}
+        busy = self._busy()
         taken = [sum(visit.walker == walker for visit in self._history)
                  for walker in range(self.starts)]  # fmt: skip
         for walker in sorted(range(self.starts), key=lambda walker: taken[walker]):
@@ -126,8 +124,7 @@ class SpaceEvolution(SpaceOracle):
                 continue
             # Walkers' first pairs start from nothing.
             return self._begin(trial_id, walker, point, inherits=taken[walker] > 0)
-        status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
-        return {"status": status, "values": None}
+        return self._none()
 
     def configuration(self) -> dict[str, Any]:
         """Returns the arguments that a resumed search must share."""

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from keras_tuner.engine.trial import TrialStatus
 
 from mcuformer_tflm.keras_models.checked_values import checked_whole
 from mcuformer_tflm.search.oracles.evolution_step import Inherit, Point, at_equal_epochs
@@ -65,12 +64,11 @@ class SpaceGaussianProcess(SpaceOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Hands out the most promising pair that nobody has visited or is training."""
         scores = at_equal_epochs(self._history)
-        busy = {point for _, point in self._running.values()}
+        busy = self._busy()
         seen = {*scores, *busy, *self._given_up()}
         free = [point for point in self._order if point not in seen]
         if not free or len(scores) + len(busy) >= self.pairs:
-            status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
-            return {"status": status, "values": None}
+            return self._none()
         waiting = [point for point in self._spread_out(self.initial) if point not in seen]
         point = waiting[0] if waiting or not scores else self._most_promising(free, scores)
         return self._begin(trial_id, 0, point, inherits=True)
@@ -103,11 +101,9 @@ class SpaceGaussianProcess(SpaceOracle):
     def _process(
         self, points: list[Point], scores: dict[Point, float]
     ) -> tuple[np.ndarray, np.ndarray]:
-        # Each factor's values lie from 0 to 1.
-        widths = np.maximum(np.subtract(self._limits, 1), 1)
         return gaussian_process(
-            np.asarray(list(scores)) / widths, np.asarray(list(scores.values())),
-            np.asarray(points) / widths,
+            np.asarray(list(scores)) / self._widths, np.asarray(list(scores.values())),
+            np.asarray(points) / self._widths,
         )  # fmt: skip
 
 

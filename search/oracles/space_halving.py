@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keras_tuner.engine.trial import TrialStatus
-
 from mcuformer_tflm.keras_models.checked_values import checked_whole, entries, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.oracles.evolution_step import Inherit, Point, Visit, less_growth
@@ -73,8 +71,7 @@ class SpaceHalving(SpaceOracle):
         """Hands out the next pair of the rung; waits while others train the last ones of it."""
         rung, waiting = self._now()
         if not waiting:
-            status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
-            return {"status": status, "values": None}
+            return self._none()
         more = self.epochs * self.reduction**rung
         answer = self._begin(trial_id, rung, waiting[0], inherits=True, epochs=more)
         answer["values"]["more_epochs"] = more
@@ -93,7 +90,7 @@ class SpaceHalving(SpaceOracle):
 
     def _now(self) -> tuple[int, list[Point]]:
         """Returns the rung under way, and those of its pairs that wait to be trained."""
-        failed, busy = self._given_up(), {point for _, point in self._running.values()}
+        failed, busy = self._given_up(), self._busy()
         entered = [point for point in self.first if point not in self._left_out]
         entered += [p for p in self._spread_out(len(self._order)) if p not in entered]
         pairs, rung = entered[: self.pairs], 0

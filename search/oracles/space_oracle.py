@@ -236,7 +236,7 @@ class SpaceOracle(ResumableOracle):
             epochs: What it trains, where that is not what all trials do.
         """
         # Of pairs that others are training the weights would be neither old nor new.
-        busy = {other for _, other in self._running.values()}
+        busy = self._busy()
         self._running[trial_id] = (walker, point)
         visited = bool(self._visits(point))
         if inherits and self.inherit == "nearest" and not visited and point not in self._sources:
@@ -248,6 +248,20 @@ class SpaceOracle(ResumableOracle):
         if point in self._sources and not visited:
             values |= source_values(self._values(self._sources[point].point))
         return {"status": TrialStatus.RUNNING, "values": values}
+
+    def _none(self) -> dict[str, Any]:
+        """Hands out nothing: the caller waits for those who train, or the search is over."""
+        status = TrialStatus.IDLE if self._running else TrialStatus.STOPPED
+        return {"status": status, "values": None}
+
+    def _busy(self) -> set[Point]:
+        """Returns the pairs that are being trained."""
+        return {point for _, point in self._running.values()}
+
+    @property
+    def _widths(self) -> np.ndarray:
+        """What places are divided by for each factor's values to lie from 0 to 1."""
+        return np.maximum(np.subtract(self._limits, 1), 1)
 
     def _epochs_seen(self, point: Point) -> int:
         inherited = self._sources[point].epochs if point in self._sources else 0
@@ -282,8 +296,7 @@ class SpaceOracle(ResumableOracle):
         the first to the last. None has a patch size and stem a second time before all have been
         there once, and so on: ranks are nested, and resemble each other more.
         """
-        widths = np.maximum(np.subtract(self._limits, 1), 1)
-        places = np.asarray(self._order, np.float64) / widths
+        places = np.asarray(self._order, np.float64) / self._widths
         kinds = [without_rank(point) for point in self._order]
         often = dict.fromkeys(kinds, 0)
         chosen: list[int] = []
