@@ -115,7 +115,7 @@ def test_processes_tell_whether_a_second_one_is_refused(jobs, tmp_path):
     assert processes.two_of("good")(tmp_path) is None
 
     def unlocked(folder):
-        (folder / ".lock").touch()
+        (folder / ".lock").write_text("held")
         _work(folder, write_whole)
         (folder / ".lock").unlink()
         return {}
