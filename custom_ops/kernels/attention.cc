@@ -265,7 +265,9 @@ class HeadStreamer {
   }
 
   void Run(int head, int8_t* output) {
-    for (int part = 0; part < kNumParts; ++part) parts_[part] = PartOf(head, part);
+    if (Projects()) {
+      for (int part = 0; part < kNumParts; ++part) parts_[part] = PartOf(head, part);
+    }
     const int stride = params_.num_heads * params_.head_dim;
     int8_t* context = output + head * params_.head_dim;
     for (int first = 0; first < params_.tokens; first += at_once_) {
