@@ -203,7 +203,7 @@ def checksum(data: bytes) -> int:
     values = np.frombuffer(data, np.uint8).astype(np.uint64)
     first = int(values.sum())
     weighted = int((values * np.arange(len(values), 0, -1, dtype=np.uint64)).sum())
-    return (weighted ^ first << 16) & 0xFFFFFFFF
+    return (weighted + (first << 16)) & 0xFFFFFFFF
 
 
 def _interface(

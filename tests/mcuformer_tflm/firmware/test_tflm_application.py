@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mcuformer_tflm import convert
@@ -26,6 +27,7 @@ from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
 from mcuformer_tflm.plan.memory_plan import RECORD_NAME
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.zoo.catalogue import model_path
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "stm32_tflm"
 HELPERS = Path(__file__).parents[2] / "helpers"
@@ -140,6 +142,22 @@ def test_a_model_with_one_other_byte_of_the_same_size_is_refused(application, mo
     content[int(place * len(content))] ^= 1
     line, _ = _refusal(application(linked=bytes(content)))
     assert "MCUFORMER_MODEL is not the model" in line
+
+
+def test_no_bit_that_flips_leaves_the_sum_as_it_was():
+    content = np.frombuffer(model_path("fashion_mnist_16k").read_bytes(), np.uint8)
+    assert len(content) > 1 << 17, "both halves of the sum are wrapped around"
+    sound = checksum(content.tobytes())
+    behind = np.arange(len(content), 0, -1, np.uint32)
+    for bit in range(8):
+        changes = np.where(content >> bit & 1, -1, 1) << bit
+        # As `checksum` adds bytes up, place by place.
+        sums = (sound + changes * (behind.astype(np.int64) + (1 << 16))) % (1 << 32)
+        assert (sums != sound).all()
+        for place in (0, len(content) - (1 << 16), len(content) - 1):
+            flipped = content.copy()
+            flipped[place] ^= 1 << bit
+            assert checksum(flipped.tobytes()) == sums[place]
 
 
 def test_a_model_that_flatbuffers_refuses_is_not_looked_at_any_further(application, model):
