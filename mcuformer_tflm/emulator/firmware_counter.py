@@ -11,7 +11,8 @@ import numpy as np
 
 from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
 from mcuformer_tflm.emulator.extra import emulator_extra
-from mcuformer_tflm.emulator.machine import core_model, count_instructions
+from mcuformer_tflm.emulator.machine import count_instructions
+from mcuformer_tflm.emulator.unicorn_core import core_model
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
 

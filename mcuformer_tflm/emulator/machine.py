@@ -1,27 +1,24 @@
-"""A Cortex-M that runs one function at a time and counts its instructions (Unicorn)."""
+"""A Cortex-M that runs one function at a time and counts its instructions ."""
 
 from __future__ import annotations
 
 import functools
 import struct
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from mcuformer_tflm.emulator.extra import emulator_extra
-from mcuformer_tflm.emulator.toolchain import KernelImage, build_kernels
-from mcuformer_tflm.keras_models.checked_values import checked_choice
+from mcuformer_tflm.emulator.core import CallError, Core, Memory
+from mcuformer_tflm.emulator.qemu_core import QemuCore
+from mcuformer_tflm.emulator.toolchain import LOAD_ADDRESSES, KernelImage, build_kernels
+from mcuformer_tflm.emulator.unicorn_core import UNICORN_CORES, UnicornCore
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
-_FLASH, _FLASH_SIZE = 0x0, 0x400000
-_RAM, _RAM_SIZE = 0x20000000, 0x2000000
-_HEAP = _RAM + 0x10000
-_STACK = _RAM + _RAM_SIZE
+_FLASH_SIZE, _RAM_SIZE = 0x400000, 0x2000000
 _STACK_SIZE = 0x4000
-_RETURN = _FLASH + 0x200
-_BX_LR = b"\x70\x47"
 # Around each array, so that a write past its ends shows.
 _GUARD = b"\xa5" * 64
 
@@ -64,7 +61,7 @@ def emulated_machine(core: str, portable: bool = False) -> Machine:
     """Returns the machine of a core, with the kernels compiled once a process.
 
     Args:
-        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
+        core: One of ``LOAD_ADDRESSES``.
         portable: Without the code that is tuned for the core.
     """
     return Machine(core, build_kernels(core, portable))
@@ -74,30 +71,25 @@ class Machine:
     """An emulated core with the kernels in its flash.
 
     Args:
-        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
+        core: One of ``LOAD_ADDRESSES``.
         image: The compiled kernels.
     """
 
     def __init__(self, core: str, image: KernelImage) -> None:
         """Loads the image."""
-        with emulator_extra():
-            import unicorn
-            from unicorn import arm_const
-
         self.core, self.image = core, image
-        self._registers = arm_const
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-        self._uc.ctl_set_cpu_model(core_model(core))
-        read, execute = unicorn.UC_PROT_READ, unicorn.UC_PROT_EXEC
-        self._uc.mem_map(_FLASH, _FLASH_SIZE, read | execute)
-        self._uc.mem_map(_RAM, _RAM_SIZE)
+        flash, ram = LOAD_ADDRESSES[core]
+        self._heap, self._stack = ram + 0x10000, ram + _RAM_SIZE
+        memories = (Memory(flash, _FLASH_SIZE, writable=False), Memory(ram, _RAM_SIZE))
+        self._core: Core
+        if core in UNICORN_CORES:
+            self._core = UnicornCore(core, memories, flash + 0x200)
+        else:
+            self._core = QemuCore(core, memories)
         for address, data in image.segments:
-            self._uc.mem_write(address, data)
-        self._blocks: dict[int, int] = {}  # instructions of blocks, by address and size
-        self._ran: Counter[int] = Counter()
-        self._row_sources: dict[int, RowSource] = {}
-        self._uc.hook_add(unicorn.UC_HOOK_BLOCK, self._count)
-        self._error = unicorn.UcError
+            self._core.write(address, data)
+        self._blocks: dict[tuple[int, int], int] = {}  # instructions of blocks, by address and size
+        self._ran: Counter[tuple[int, int]] = Counter()
 
     def call(self, function: str, *arguments: Any) -> int:
         """Runs a function to its end.
@@ -115,68 +107,50 @@ class Machine:
         """
         if function not in self.image.functions:
             raise EmulatorError(f"The image for {self.core} holds no function {function}.")
-        self._top = _HEAP
-        self._laid: list[tuple[int, bytes, Buffer | None]] = []
-        self._row_sources.clear()
-        words = [self._place(argument) & 0xFFFFFFFF for argument in arguments]
-        regs = self._registers
-        for register, word in zip(
-            (regs.UC_ARM_REG_R0, regs.UC_ARM_REG_R1, regs.UC_ARM_REG_R2, regs.UC_ARM_REG_R3),
-            words,
-            strict=False,
-        ):
-            self._uc.reg_write(register, word)
-        spilled = struct.pack(f"<{len(words[4:])}I", *words[4:])
-        stack = (_STACK - len(spilled)) & ~7
-        self._uc.mem_write(_STACK - _STACK_SIZE, b"\x5a" * (_STACK_SIZE - (_STACK - stack)))
-        self._uc.mem_write(stack, spilled)
-        self._uc.reg_write(regs.UC_ARM_REG_SP, stack)
-        self._uc.reg_write(regs.UC_ARM_REG_LR, _RETURN | 1)
-        saved = [getattr(regs, f"UC_ARM_REG_R{i}") for i in range(4, 12)]
-        for register in saved:
-            self._uc.reg_write(register, 0xC0DE0000 + register)
-        self._ran.clear()
-        try:
-            self._uc.emu_start(self.image.functions[function] | 1, _RETURN)
-        except self._error as error:
-            pc = self._uc.reg_read(regs.UC_ARM_REG_PC)
-            raise EmulatorError(f"{function} failed at 0x{pc:x} on {self.core}: {error}.") from None
-        if self._uc.reg_read(regs.UC_ARM_REG_SP) != stack or any(
-            self._uc.reg_read(register) != 0xC0DE0000 + register for register in saved
-        ):
-            raise EmulatorError(f"{function} did not restore the registers it must preserve.")
-        self._collect(function)
-        left = bytes(self._uc.mem_read(_STACK - _STACK_SIZE, _STACK_SIZE))
-        self.stack_bytes = _STACK_SIZE - (len(left) - len(left.lstrip(b"\x5a"))) - len(spilled)
-        return sum(self._blocks[block] * count for block, count in self._ran.items())
+        return self._call(function, arguments, None)
 
     def reads_beside(self, function: str, *arguments: Any) -> list[str]:
         """Runs a function as ``call`` does, slowly; tells its reads beside its arguments."""
-        import unicorn
-
-        read: set[tuple[int, int]] = set()
-        hook = self._uc.hook_add(
-            unicorn.UC_HOOK_MEM_READ,
-            lambda uc, access, address, size, value, _: read.add((address, size)),
-            begin=_HEAP, end=_STACK - _STACK_SIZE - 1,
-        )  # fmt: skip
-        try:
-            self.call(function, *arguments)
-        finally:
-            self._uc.hook_del(hook)
+        self._call(function, arguments, range(self._heap, self._stack - _STACK_SIZE))
         laid = [(start, start + len(data)) for start, data, _ in self._laid]
-        return [
-            f"{size} bytes at {address:#x}"
-            for address, size in sorted(read)
-            if not any(start <= address and address + size <= end for start, end in laid)
-        ]
+        return [f"{size} bytes at {address:#x}" for address, size in _outside(self._touched, laid)]
 
     def executed(self) -> Counter[bytes]:
         """Returns how often each block of code ran in the last call, by its bytes."""
         result: Counter[bytes] = Counter()
         for block, count in self._ran.items():
-            result[bytes(self._uc.mem_read(block >> 16, block & 0xFFFF))] += count
+            result[self._core.read(*block)] += count
         return result
+
+    def _call(self, function: str, arguments: tuple[Any, ...], watch: range | None) -> int:
+        if function not in self.image.functions:
+            raise EmulatorError(f"The image for {self.core} holds no function {function}.")
+        self._top = self._heap
+        self._laid: list[tuple[int, bytes, Buffer | None]] = []
+        self._core.forget_callbacks()
+        words = [self._place(argument) & 0xFFFFFFFF for argument in arguments]
+        spilled = struct.pack(f"<{len(words[4:])}I", *words[4:])
+        stack = (self._stack - len(spilled)) & ~7
+        bottom = self._stack - _STACK_SIZE
+        self._core.write(bottom, b"\x5a" * (stack - bottom) + spilled)
+        saved = tuple(0xC0DE0000 + register for register in range(4, 12))
+        given = (*(words[:4] + [0] * 4)[:4], *saved)
+        try:
+            ran = self._core.call(self.image.functions[function], given, stack, watch)
+        except CallError as error:
+            raise EmulatorError(f"{function} failed on {self.core} {error}.") from None
+        if ran.stack != stack or ran.registers[4:] != saved:
+            raise EmulatorError(f"{function} did not restore the registers it must preserve.")
+        self._collect(function)
+        self._ran, self._touched = ran.blocks[0], ran.touched
+        left = self._core.read(bottom, _STACK_SIZE)
+        self.stack_bytes = _STACK_SIZE - (len(left) - len(left.lstrip(b"\x5a"))) - len(spilled)
+        return sum(self._instructions(block) * count for block, count in self._ran.items())
+
+    def _instructions(self, block: tuple[int, int]) -> int:
+        if block not in self._blocks:
+            self._blocks[block] = count_instructions(self._core.read(*block))
+        return self._blocks[block]
 
     def _place(self, argument: Any) -> int:
         if argument is None:
@@ -187,9 +161,9 @@ class Machine:
         if isinstance(argument, Buffer):
             return self._lay(argument.data.tobytes(), argument, argument.offset)
         if isinstance(argument, RowSource):
-            address = self._lay(_BX_LR, None, 0)
-            self._row_sources[address] = argument
-            return address | 1
+            address = (self._top + len(_GUARD) + 15) & ~15
+            answer = functools.partial(self._deliver, argument)
+            return self._lay(self._core.callback(address, answer), None, 0) | 1
         if isinstance(argument, np.ndarray):
             return self._lay(np.ascontiguousarray(argument).tobytes(), None, 0)
         return int(argument)
@@ -199,7 +173,7 @@ class Machine:
             if buffer is not None and other is buffer:
                 return address
         address = ((self._top + len(_GUARD) + 15) & ~15) + offset
-        self._uc.mem_write(address - len(_GUARD), _GUARD + data + _GUARD)
+        self._core.write(address - len(_GUARD), _GUARD + data + _GUARD)
         self._top = address + len(data) + len(_GUARD)
         self._laid.append((address, data, buffer))
         return address
@@ -207,7 +181,7 @@ class Machine:
     def _collect(self, function: str) -> None:
         for address, data, buffer in self._laid:
             size = len(data)
-            found = bytes(self._uc.mem_read(address - len(_GUARD), size + 2 * len(_GUARD)))
+            found = self._core.read(address - len(_GUARD), size + 2 * len(_GUARD))
             inside = found[len(_GUARD) : len(_GUARD) + size]
             if found[: len(_GUARD)] != _GUARD or found[len(_GUARD) + size :] != _GUARD:
                 raise EmulatorError(f"{function} wrote beside a buffer of {size} bytes.")
@@ -217,41 +191,24 @@ class Machine:
                 shape, dtype = buffer.data.shape, buffer.data.dtype
                 buffer.data = np.frombuffer(inside, dtype).reshape(shape).copy()
 
-    def _deliver(self, source: RowSource) -> None:
-        regs = self._registers
-        row, rows, pixels = (
-            self._uc.reg_read(register)
-            for register in (regs.UC_ARM_REG_R1, regs.UC_ARM_REG_R2, regs.UC_ARM_REG_R3)
-        )
+    def _deliver(self, source: RowSource, row: int, rows: int, pixels: int) -> None:
         source.asked.append((row, rows))
-        self._uc.mem_write(pixels, source.image[row : row + rows].tobytes())
-        self._uc.reg_write(regs.UC_ARM_REG_R0, 1)
-
-    def _count(self, uc: Any, address: int, size: int, _: Any) -> None:
-        if address in self._row_sources:
-            self._deliver(self._row_sources[address])
-        block = (address << 16) | size
-        if block not in self._blocks:
-            self._blocks[block] = count_instructions(bytes(uc.mem_read(address, size)))
-        self._ran[block] += 1
+        self._core.write(pixels, source.image[row : row + rows].tobytes())
 
 
-def core_model(core: str) -> int:
-    """Returns Unicorn's number of a core.
-
-    Raises:
-        ConfigError: If it has none.
-        ToolchainError: If the extra ``emulator`` is missing.
-    """
-    with emulator_extra():
-        from unicorn import arm_const
-
-    models = {
-        "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
-        "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
-        "cortex-m7": arm_const.UC_CPU_ARM_CORTEX_M7,
-    }
-    return int(models[checked_choice("core", core, tuple(models))])
+def _outside(
+    stretches: Iterable[tuple[int, int]], inside: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    # Of stretches what lies in none of (start, end).
+    for address, size in stretches:
+        end = address + size
+        for start, stop in sorted(inside):
+            if stop > address and start < end:
+                if start > address:
+                    yield address, start - address
+                address = stop
+        if address < end:
+            yield address, end - address
 
 
 def count_instructions(code: bytes) -> int:

@@ -7,11 +7,10 @@ Protocol Extension"); the debugger here refuses whatever firmware has no need of
 
 from __future__ import annotations
 
-import contextlib
 import io
 import socket
-import time
 
+from mcuformer_tflm.emulator.remote_protocol import RemoteProtocol
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
 INPUT_FILE, OUTPUT_FILE = "input.bin", "output.bin"
@@ -42,9 +41,8 @@ class SemihostingServer:
         """Takes the connection; nothing runs before ``serve``."""
         self.output, self.text = io.BytesIO(), b""
         self.refused: list[str] = []
-        self._connection, self._deadline = connection, deadline
+        self._protocol, self._deadline = RemoteProtocol(connection), deadline
         self._input = io.BytesIO(content)
-        self._received = b""
 
     def serve(self) -> None:
         """Lets the program run, to its end.
@@ -53,11 +51,11 @@ class SemihostingServer:
             EmulatorError: If it stops without one, or QEMU is not understood.
             TimeoutError: If the deadline passes.
         """
-        self._send(b"c")
-        while (packet := self._receive()) is not None:
+        self._protocol.send(b"c")
+        while (packet := self._protocol.receive(self._deadline)) is not None:
             kind = packet[:1]
             if kind == b"F":
-                self._send(self._answer(packet[1:]))
+                self._protocol.send(self._answer(packet[1:]))
             elif kind in b"WX":
                 return
             elif kind == b"T":
@@ -102,43 +100,13 @@ class SemihostingServer:
         data = b""
         while len(data) < size:
             count = min(_CHUNK, size - len(data))
-            self._send(b"m%x,%x" % (address + len(data), count))
-            data += bytes.fromhex((self._receive() or b"").decode("ascii"))
+            self._protocol.send(b"m%x,%x" % (address + len(data), count))
+            data += bytes.fromhex((self._protocol.receive(self._deadline) or b"").decode("ascii"))
         return data
 
     def _write_memory(self, address: int, data: bytes) -> None:
         for start in range(0, len(data), _CHUNK):
             part = data[start : start + _CHUNK]
-            self._send(b"M%x,%x:%s" % (address + start, len(part), part.hex().encode()))
-            if self._receive() != b"OK":
+            self._protocol.send(b"M%x,%x:%s" % (address + start, len(part), part.hex().encode()))
+            if self._protocol.receive(self._deadline) != b"OK":
                 raise EmulatorError(f"The program has no memory at 0x{address:08x} to read into.")
-
-    def _send(self, packet: bytes) -> None:
-        self._write(b"$%s#%02x" % (packet, sum(packet) & 0xFF))
-
-    def _write(self, data: bytes) -> None:
-        # That QEMU has gone is noticed where its next packet is waited for.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._connection.sendall(data)
-
-    def _receive(self) -> bytes | None:
-        # Between packets lie acknowledgements; None: QEMU has gone.
-        while True:
-            start = self._received.find(b"$")
-            end = self._received.find(b"#", start)
-            if 0 <= start < end and len(self._received) >= end + 3:
-                packet = self._received[start + 1 : end]
-                self._received = self._received[end + 3 :]
-                self._write(b"+")
-                return packet
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._connection.settimeout(left)
-            try:
-                more = self._connection.recv(65536)
-            except ConnectionResetError:
-                more = b""
-            if not more:
-                return None
-            self._received += more

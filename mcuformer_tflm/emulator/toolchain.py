@@ -13,7 +13,8 @@ from mcuformer_tflm.emulator.tools import COMPILER, find_tool
 from mcuformer_tflm.keras_models.checked_values import checked_choice
 from mcuformer_tflm.keras_models.exceptions import ToolchainError
 
-# MCUFORMER_CORTEX_M7: what no macro of the compiler tells (kernels/cortex_m/target.h).
+# MCUFORMER_CORTEX_M7: what no macro of the compiler tells; MCUFORMER_HELIUM: what the build wants,
+# or else fails (kernels/cortex_m/target.h).
 CORE_FLAGS = {
     "cortex-m0plus": ("-mcpu=cortex-m0plus",),
     "cortex-m33": ("-mcpu=cortex-m33", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
@@ -21,7 +22,16 @@ CORE_FLAGS = {
     "cortex-m7": (
         "-mcpu=cortex-m7", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard", "-DMCUFORMER_CORTEX_M7",
     ),
+    "cortex-m55": ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-DMCUFORMER_HELIUM"),
 }  # fmt: skip
+# Where kernels and variables are linked for cores that are emulated.
+LOAD_ADDRESSES = {
+    "cortex-m33": (0x00000000, 0x20000000),
+    "cortex-m4": (0x00000000, 0x20000000),
+    "cortex-m7": (0x00000000, 0x20000000),
+    # Where mps3-an547 has secure memory (qemu_core.py).
+    "cortex-m55": (0x70000000, 0x72000000),
+}
 COMPILE_FLAGS = (
     "-std=c++17", "-mthumb", "-O3", "-Wall", "-Wextra", "-Werror", "-fno-exceptions", "-fno-rtti",
     "-fno-threadsafe-statics", "-ffunction-sections", "-fdata-sections",
@@ -90,11 +100,13 @@ def build_kernels(core: str, portable: bool = False, also: tuple[Path, ...] = ()
         from elftools.elf.elffile import ELFFile
 
     flags = core_flags(core)
+    flash, ram = LOAD_ADDRESSES.get(core, LOAD_ADDRESSES["cortex-m4"])
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "kernels.elf"
         _run(
             find_tool(COMPILER), *flags, *COMPILE_FLAGS, f"-I{_source_folder()}", "-nostartfiles",
-            "--specs=nano.specs", "-Wl,-Ttext=0x1000,-Tdata=0x20000000,-e,0x1001",
+            "--specs=nano.specs", f"-Wl,-Ttext={flash + 0x1000:#x},-Tdata={ram:#x}",
+            f"-Wl,-e,{flash + 0x1001:#x}",
             *(["-DMCUFORMER_PORTABLE"] if portable else []),
             *map(str, [*kernel_sources(), *also]), "-o", str(output),
         )  # fmt: skip

@@ -54,6 +54,49 @@ def test_an_m7_takes_its_own_loop_where_macros_tell_it(flags, own, tmp_path):
     assert ("McuformerLongInt8" in names) == own
 
 
+# A core with Helium, and the same core built without it, or without a floating-point unit too.
+_M55 = {
+    "-mcpu=cortex-m55 -mfloat-abi=hard": True,
+    "-mcpu=cortex-m55+nomve.fp -mfloat-abi=hard": True,
+    "-mcpu=cortex-m55+nomve -mfloat-abi=hard": False,
+    "-mcpu=cortex-m55+nomve+nofp -mfloat-abi=soft": False,
+    "-mcpu=cortex-m33 -mfpu=fpv5-sp-d16 -mfloat-abi=hard": False,
+    "-mcpu=cortex-m0plus": False,
+}
+
+
+def _macros(*flags):
+    command = [find_tool(COMPILER), *flags, "-mthumb", f"-I{kernel_folder().parent}", "-dM", "-E"]
+    header = kernel_folder() / "cortex_m/target.h"
+    result = subprocess.run([*command, header], capture_output=True, text=True, check=False)
+    return (
+        result.returncode,
+        {line.split()[1] for line in result.stdout.splitlines()},
+        result.stderr,
+    )
+
+
+@pytest.mark.parametrize("flags", _M55)
+def test_helium_is_taken_where_the_core_has_it_and_refused_in_a_sentence_where_not(flags):
+    status, macros, _ = _macros(*flags.split())
+    assert status == 0
+    assert ("MCUFORMER_CORTEX_M_MVE" in macros) == _M55[flags]
+    assert ("MCUFORMER_CORTEX_M_DSP" in macros) == ("m0plus" not in flags)
+    status, _, message = _macros(*flags.split(), "-DMCUFORMER_HELIUM")
+    assert (status == 0) == _M55[flags]
+    assert _M55[flags] or "the compiler's target has no Helium (MVE): give it a core" in message
+    status, macros, _ = _macros(*flags.split(), "-DMCUFORMER_HELIUM", "-DMCUFORMER_PORTABLE")
+    assert (status, "MCUFORMER_CORTEX_M_MVE" in macros) == (0, False)
+
+
+@pytest.mark.parametrize("flags", [flags for flags in _M55 if "+nomve" in flags])
+@pytest.mark.parametrize("source", ["dot.cc", "cortex_m/dot.S", "cortex_m/multiply.S"])
+def test_the_dsp_code_takes_an_m55_without_helium(flags, source, tmp_path):
+    command = [find_tool(COMPILER), *flags.split(), "-mthumb", "-Wall", "-Wextra", "-Werror"]
+    include, output = f"-I{kernel_folder().parent}", tmp_path / "kernel.o"
+    subprocess.run([*command, include, "-c", kernel_folder() / source, "-o", output], check=True)
+
+
 def test_kernels_use_no_heap_and_no_floating_point():
     names = compiled("cortex-m0plus").functions
     forbidden = {"malloc", "free", "_sbrk", "__cxa_throw"}

@@ -15,6 +15,7 @@ from mcuformer_tflm.emulator.machine import Buffer, Struct, emulated_machine
 BUILDS = {
     "cortex-m4": ("cortex-m4", False),
     "cortex-m7": ("cortex-m7", False),
+    "cortex-m55": ("cortex-m55", False),
     "portable": ("cortex-m4", True),
 }
 # What scratch holds before a call, so that no kernel counts on zeros.

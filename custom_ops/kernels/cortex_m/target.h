@@ -21,4 +21,13 @@
 #endif
 #endif
 
+#if defined(MCUFORMER_CORTEX_M_DSP) && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+// Helium (MVE) of integers, beside the DSP extension.
+#define MCUFORMER_CORTEX_M_MVE
+#elif defined(MCUFORMER_HELIUM) && !defined(MCUFORMER_PORTABLE)
+#error \
+    "MCUFORMER_HELIUM is defined, but the compiler's target has no Helium (MVE): give it a core \
+that has, such as -mcpu=cortex-m55 without +nomve, or leave the definition out."
+#endif
+
 #endif  // MCUFORMER_KERNELS_CORTEX_M_TARGET_H_

@@ -7,8 +7,8 @@ import unicorn
 from elftools.elf.elffile import ELFFile
 from unicorn import arm_const as cpu
 
-from mcuformer_tflm.emulator.machine import core_model
 from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool
+from mcuformer_tflm.emulator.unicorn_core import core_model
 from mcuformer_tflm.firmware.project import SUPPORT_FOLDER
 
 # What start-up is linked with: main, a fault's end, and what comes between reset and main without
