@@ -172,7 +172,9 @@ class ModelCard:
             lines.append(f"| {what} | {' | '.join(cells)} |")
         lines += ["", "## Network", ""]
         lines += field_lines(architecture)
-        lines += ["", "## Recipe", "", f"Seed {self.recipe['seed']}.", ""]
+        supernet = self.recipe.get("supernet")
+        start = "" if supernet is None else f", from the weights of the supernet {supernet}"
+        lines += ["", "## Recipe", "", f"Seed {self.recipe['seed']}{allowed(start, 'page')}.", ""]
         lines += stretch_lines(self.recipe, ("teacher", "float_training", "quantized_training"))
         return "\n".join(lines) + "\n"
 

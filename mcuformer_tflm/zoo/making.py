@@ -37,7 +37,13 @@ from mcuformer_tflm.zoo.measurement import (
 )
 from mcuformer_tflm.zoo.network import describe, load_network
 from mcuformer_tflm.zoo.recipe import ZooRecipe
-from mcuformer_tflm.zoo.training import train_cnn, train_float, train_quantized, train_teacher
+from mcuformer_tflm.zoo.training import (
+    train_cnn,
+    train_float,
+    train_quantized,
+    train_teacher,
+    untrained_subnet,
+)
 
 _CALIBRATION_IMAGES = 1024
 
@@ -75,8 +81,9 @@ def make_model(
 
     Raises:
         BudgetError: If the model's arena exceeds the recipe's.
-        ConfigError: If the labels are not one name for each class of the network, another process
-            trains in ``work``, or something cannot be written.
+        ConfigError: If the labels are not one name for each class of the network, the recipe's
+            supernet is none of the network and the data, another process trains in ``work``, or
+            something cannot be written.
         DataError: If the data set does not suit the network.
         DivergedError: If training reaches a loss that is no number.
     """
@@ -85,6 +92,8 @@ def make_model(
     network = recipe.network
     labels = class_names(data.labels, network.num_classes)
     _check_arena(recipe, _arena_before_training(recipe, data))
+    if recipe.supernet is not None:
+        untrained_subnet(recipe, data)  # refused before the teacher has taken its hours
     teacher = train_teacher(recipe, data, work / "teachers", progress)
     train = _train_cnn if isinstance(network, DepthwiseCnn) else _train_transformer
     with locked(work / recipe.name):

@@ -46,8 +46,10 @@ class ZooRecipe:
         teacher: Training of the convolutional teacher.
         float_training: Training of the network in float, following the teacher.
         quantized_training: Training with TF-MOT's rounding, following the teacher.
-        like: Of a baseline: the recipe of the zoo that it has everything from but name and
-            network.
+        supernet: The supernet with whose weights training in float starts, by its name in the zoo
+            or its file; None starts with weights that are drawn.
+        like: Of a baseline: the recipe of the zoo that it has everything from but name, network
+            and supernet.
     """
 
     name: str
@@ -60,6 +62,7 @@ class ZooRecipe:
     float_training: Training
     quantized_training: Training
     _: dataclasses.KW_ONLY
+    supernet: str | None = None
     like: ZooRecipe | None = None
 
     @classmethod
@@ -105,10 +108,12 @@ class ZooRecipe:
         fields = {name: taken(content, name, str) for name in ("name", "data")}
         numbers = {name: taken(content, name, int) for name in ("seed", "arena_kib")}
         width = taken(tables["teacher"], "width", int)
+        supernet = taken(content, "supernet", str) if "supernet" in content else None
         refuse_rest("", content)
         return cls(
             **fields,
             **numbers,
+            supernet=supernet,
             network=_architecture(tables["architecture"]),
             teacher_width=width,
             teacher=training_of("teacher", tables["teacher"]),
@@ -134,7 +139,7 @@ class ZooRecipe:
         Raises:
             ConfigError: If files cannot be named after it.
         """
-        return dataclasses.replace(self, name=name, network=network, like=self)
+        return dataclasses.replace(self, name=name, network=network, supernet=None, like=self)
 
     def __post_init__(self) -> None:
         """Checks the fields that no other class checks.
@@ -158,9 +163,14 @@ class ZooRecipe:
         return self.arena_kib * 1024
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns all fields but ``like`` in JSON's values, ``network`` as ``architecture``."""
+        """Returns all fields but ``like`` in JSON's values, ``network`` as ``architecture``.
+
+        ``supernet`` only where there is one.
+        """
         fields = dataclasses.asdict(self)
         del fields["like"]
+        if self.supernet is None:
+            del fields["supernet"]
         fields |= {stretch: getattr(self, stretch).to_dict() for stretch in _STRETCHES}
         fields["network"] = fields_of(self.network)
         told = {"architecture" if name == "network" else name: fields[name] for name in fields}

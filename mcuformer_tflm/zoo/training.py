@@ -9,6 +9,7 @@ import tf_keras
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
@@ -28,6 +29,7 @@ from mcuformer_tflm.zoo.network import describe
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.recipe_tables import Training, fingerprint_of
 from mcuformer_tflm.zoo.supernet_recipe import SupernetRecipe
+from mcuformer_tflm.zoo.supernets import trained_supernet
 
 
 def train_teacher(
@@ -109,6 +111,33 @@ def train_supernet(
     return supernet
 
 
+def untrained_subnet(recipe: ZooRecipe, data: ImageData) -> Subnet:
+    """Returns the recipe's transformer as its training starts: a supernet's share, or drawn.
+
+    Args:
+        recipe: Which network.
+        data: What it is to learn.
+
+    Raises:
+        ConfigError: If the recipe's supernet does not hold the network, or learnt other data.
+        DataError: If the supernet's images or classes are not those of the data.
+    """
+    tf_keras.utils.set_random_seed(recipe.seed)
+    assert isinstance(recipe.network, Architecture)
+    if recipe.supernet is None:
+        subnet = build_subnet(recipe.network)
+        initialise_attention(subnet, recipe.seed)
+        return subnet
+    trained = trained_supernet(recipe.supernet)
+    if trained.data != recipe.data:
+        raise ConfigError(
+            f"supernet is {recipe.supernet!r}, which was trained on {trained.data}, and data is "
+            f"{recipe.data!r}; give a supernet of that, or none."
+        )
+    trained.check_data(data.labels, data.train_images.shape[1:])
+    return trained.supernet.extract(recipe.network)
+
+
 def train_float(
     recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: AnyPath, progress: Progress
 ) -> Subnet:
@@ -120,12 +149,13 @@ def train_float(
         teacher: What it follows besides the labels.
         folder: Where the state after each epoch is kept.
         progress: Called with (what is being done, done, total).
+
+    Raises:
+        ConfigError: If the recipe's supernet does not hold the network, or learnt other data.
+        DataError: If the supernet's images or classes are not those of the data.
     """
     folder = checked_path("folder", folder)
-    tf_keras.utils.set_random_seed(recipe.seed)
-    assert isinstance(recipe.network, Architecture)
-    subnet = build_subnet(recipe.network)
-    initialise_attention(subnet, recipe.seed)
+    subnet = untrained_subnet(recipe, data)
     others = ("name", "arena_kib", "quantized_training")
     fields = [field for field in recipe.to_dict() if field not in others]
     train_subnet(

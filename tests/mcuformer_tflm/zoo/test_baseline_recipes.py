@@ -27,7 +27,7 @@ def test_every_recipe_is_read_and_its_network_told_in_json(path):
     assert network_of(json.loads(json.dumps(describe(recipe.network)))) == recipe.network
     assert recipe.like == ZooRecipe.read(ZOO_RECIPE.parent / f"{recipe.like.name}.toml")
     assert recipe == dataclasses.replace(
-        recipe.like, name=path.stem, network=recipe.network, like=recipe.like
+        recipe.like, name=path.stem, network=recipe.network, supernet=None, like=recipe.like
     )
 
 

@@ -17,6 +17,7 @@ from mcuformer_tflm.keras_models.exceptions import (
 from mcuformer_tflm.keras_models.training.checkpoint import read_arrays, write_arrays
 from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, predict
 from mcuformer_tflm.search.trained_supernet import TrainedSupernet
+from mcuformer_tflm.zoo.making import make_model
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.supernet_card import SupernetCard
 from mcuformer_tflm.zoo.supernet_making import make_supernet
@@ -28,6 +29,7 @@ from mcuformer_tflm.zoo.supernets import (
     supernet_names,
     trained_supernet,
 )
+from mcuformer_tflm.zoo.training import untrained_subnet
 
 RECIPES = sorted(Path("examples/zoo/supernets").glob("*.toml"))
 TINY = """
@@ -231,3 +233,36 @@ def test_a_shipped_supernet_is_what_its_card_and_recipe_say(name):
     assert trained.epochs == recipe.training.epochs
     assert card.file_bytes == (SUPERNETS / name / SUPERNET_FILE).stat().st_size <= 4 << 20
     assert (SUPERNETS / name / "card.md").read_text() == card.markdown()
+
+
+def test_a_zoo_recipe_starts_from_the_weights_of_its_supernet(made, stripes, tmp_path):
+    file = made[0] / SUPERNET_FILE
+    trained = TrainedSupernet.read(file)
+    network = trained.space.smallest()
+    recipe = ZooRecipe.read("examples/zoo/fashion_mnist_16k.toml")
+    recipe = dataclasses.replace(recipe, data="stripes", network=network, supernet=str(file))
+    found = untrained_subnet(recipe, stripes).get_weights()
+    expected = trained.supernet.extract(network).get_weights()
+    assert all(np.array_equal(*both) for both in zip(found, expected, strict=True))
+    assert recipe.to_dict()["supernet"] == str(file)
+    for changed, message in (
+        ({"data": "fashion-mnist"}, "trained on stripes, and data is 'fashion-mnist'"),
+        ({"network": dataclasses.replace(network, embed_dim=32)}, "embed_dim"),
+        ({"supernet": "none"}, "supernet is 'none'; it must be one of"),
+    ):
+        wrong = dataclasses.replace(recipe, **changed)
+        with pytest.raises(ConfigError, match=message):
+            make_model(wrong, stripes, tmp_path, tmp_path / "work", lambda *_: None)
+    assert not (tmp_path / "work" / "teachers").exists(), "refused before anything is trained"
+
+
+def test_a_baseline_starts_from_no_supernet(tmp_path):
+    text = Path("examples/zoo/fashion_mnist_16k.toml").read_text()
+    path = tmp_path / "recipe.toml"
+    path.write_text(text.replace("seed = 0\n", 'seed = 0\nsupernet = "fashion_mnist"\n', 1))
+    recipe = ZooRecipe.read(path)
+    assert recipe.supernet == "fashion_mnist"
+    assert recipe.with_network("other", recipe.network).supernet is None
+    path.write_text(text.replace("seed = 0\n", "seed = 0\nsupernet = 1\n", 1))
+    with pytest.raises(ConfigError, match="supernet is 1; it must be a str"):
+        ZooRecipe.read(path)
