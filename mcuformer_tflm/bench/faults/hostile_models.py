@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import tempfile
 import time
 import traceback
@@ -31,6 +32,7 @@ from mcuformer_tflm.bench.faults.model_mutants import DAMAGES, mutant
 from mcuformer_tflm.bench.faults.result import CampaignResult, Effort, Tally
 from mcuformer_tflm.keras_models.exceptions import McuformerError, ModelError
 from mcuformer_tflm.runtime import micro_interpreter
+from mcuformer_tflm.runtime import probe as probing
 from mcuformer_tflm.runtime.probe import ArenaUse, try_model
 from mcuformer_tflm.runtime.probe import probe as _own_probe
 from mcuformer_tflm.search.cost.tflm_arena import PlannerName
@@ -45,8 +47,13 @@ _KILLED_AFTER = 600
 _WORKER_BYTES = 6 << 30
 # One mutant in so many is opened in a new process, as users' models are; the others in a fork.
 _PROBED = 25
-# Of mutants that run: one in so many is compiled and emulated, which takes seconds each.
-_EMULATED = 50
+# Of mutants that run: one in so many is compiled and emulated, which takes a second or two each.
+_EMULATED = 12
+# Of a firmware only the model is compiled anew then.
+_COMPILED_ONCE = {
+    "CMAKE_CXX_COMPILER_LAUNCHER": "ccache", "CMAKE_ASM_COMPILER_LAUNCHER": "ccache",
+    "CCACHE_BASEDIR": "/", "CCACHE_NOHASHDIR": "1",
+}  # fmt: skip
 _BOARD = "stm32f746"
 _DIED = "TFLM's process ended"
 _SANITIZERS = ("AddressSanitizer", "runtime error:")
@@ -109,7 +116,7 @@ def try_mutants(
         indices: Which.
         report: Called with (what is being done, done, total).
     """
-    tally, slowest = Tally(), 0.0
+    tally, slowest, emulated = Tally(), 0.0, 0
     ends: collections.Counter[tuple[str, str]] = collections.Counter()
     with tempfile.TemporaryDirectory() as folder, _Worker(models, seed, Path(folder)) as worker:
         for done, index in enumerate(indices):
@@ -117,10 +124,12 @@ def try_mutants(
             tally.count(f"mutant {seed}/{index} ({answer.kind})", answer.problem)
             slowest = max(slowest, answer.seconds)
             ends[answer.kind, answer.ended] += 1
+            emulated += answer.ended == RAN and index % _EMULATED == 0
             report("take mutants through every door", done + 1, len(indices))
     tally.figures["slowest"] = (round(slowest, 2), "s")
     ran = sum(count for (_, ended), count in ends.items() if ended == RAN)
     tally.figures["ran"] = (ran, "")
+    tally.figures["emulated"] = (emulated, "")
     for kind in DAMAGES:
         told = ", ".join(f"{n} {end}" for (of, end), n in sorted(ends.items()) if of == kind)
         if told:
@@ -185,6 +194,8 @@ def _work(pipe: Any, models: list[bytes], seed: int, folder: Path) -> None:
     if "asan" not in os.environ.get("LD_PRELOAD", ""):  # which takes all addresses there are
         resource.setrlimit(resource.RLIMIT_AS, (_WORKER_BYTES, _WORKER_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if shutil.which("ccache") is not None:
+        os.environ |= {**_COMPILED_ONCE, "CCACHE_DIR": str(folder / "ccache")}
     # What TFLM says of each mutant is no business of the campaign's reader.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     while True:
@@ -217,7 +228,9 @@ def _forked_probe(folder: Path) -> Callable[..., ArenaUse]:
 
         def work() -> None:
             try:
-                answer: dict[str, Any] = dict(try_model(model, arena_size, planner))
+                # Searching for the smallest arena takes twenty forks and more.
+                with patch.object(probing, "_smallest_arena", lambda *sizes: sizes[-1]):
+                    answer: dict[str, Any] = dict(try_model(model, arena_size, planner))
             except (McuformerError, MemoryError, RuntimeError) as error:
                 answer = {"error": str(error)}
             told.write_text(json.dumps(answer), encoding="utf-8")
@@ -299,14 +312,18 @@ def _plan(model: bytes, folder: Path) -> None:
 
 def _firmware(model: bytes, folder: Path) -> None:
     from mcuformer_tflm.firmware.project import export_firmware
+    from mcuformer_tflm.firmware.source import write_source
+    from mcuformer_tflm.tflite.model_graph import read_graph
 
-    written = []
-    for _ in range(2):
-        project = folder / "project"
-        export_firmware(model, _BOARD, project)
-        names = ("model.cc", "model_shape.h", "constants.S", "constants.bin")
-        written.append([(project / name).read_bytes() for name in names])
-    assert written[0] == written[1], "two exports differ"
+    project = folder / "project"
+    placement = export_firmware(model, _BOARD, project)
+    again = write_source(model, read_graph(model), placement.plan, set(placement.external))
+    for name, content in (
+        ("model.cc", again.model), ("model_shape.h", again.shape), ("constants.S", again.assembly),
+        ("constants.bin", again.constants),
+    ):  # fmt: skip
+        wanted = content if isinstance(content, bytes) else content.encode()
+        assert (project / name).read_bytes() == wanted, f"two exports differ in {name}"
 
 
 def _pictures(shape: tuple[int, ...]) -> np.ndarray:
