@@ -14,13 +14,14 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import queue
 import resource
 import shutil
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -47,6 +48,8 @@ _KILLED_AFTER = 600
 _WORKER_BYTES = 6 << 30
 # One mutant in so many is opened in a new process, as users' models are; the others in a fork.
 _PROBED = 25
+# A further worker, which imports everything anew, is worth it for so many.
+_A_WORKER = 50
 # Of mutants that run: one in so many is compiled and emulated, which takes a second or two each.
 _EMULATED = 12
 # Of a firmware only the model is compiled anew then.
@@ -108,7 +111,7 @@ def run(effort: Effort, report: Report) -> CampaignResult:
 def try_mutants(
     models: Sequence[bytes], seed: int, indices: Sequence[int], report: Report
 ) -> CampaignResult:
-    """Takes mutants through every door, in a worker process that may die of them.
+    """Takes mutants through every door, in worker processes, a core each, that may die of them.
 
     Args:
         models: Sound ones.
@@ -118,9 +121,24 @@ def try_mutants(
     """
     tally, slowest, emulated = Tally(), 0.0, 0
     ends: collections.Counter[tuple[str, str]] = collections.Counter()
-    with tempfile.TemporaryDirectory() as folder, _Worker(models, seed, Path(folder)) as worker:
-        for done, index in enumerate(indices):
-            answer = worker.ask(index)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        workers = min(os.cpu_count() or 1, 1 + len(indices) // _A_WORKER)
+        for number in range(workers):
+            own = Path(folder) / str(number)
+            own.mkdir()
+            idle.put(stack.enter_context(_Worker(models, seed, own)))
+
+        def ask(index: int) -> _Answer:
+            worker = idle.get()
+            try:
+                return worker.ask(index)
+            finally:
+                idle.put(worker)
+
+        pool = ThreadPoolExecutor(workers)
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for done, (index, answer) in enumerate(zip(indices, pool.map(ask, indices), strict=True)):
             tally.count(f"mutant {seed}/{index} ({answer.kind})", answer.problem)
             slowest = max(slowest, answer.seconds)
             ends[answer.kind, answer.ended] += 1
