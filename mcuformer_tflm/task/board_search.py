@@ -14,6 +14,7 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
+from mcuformer_tflm.keras_models.training.batches import Batches
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
@@ -183,11 +184,10 @@ class _Context:
     progress: Progress
     clock: Clock
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        """What plans go by."""
+    def sizes(self, seen: Batches) -> dict[str, int]:
+        """Returns what plans go by, of what is seen an epoch."""
         return {
-            "epoch": len(self.data.train),
+            "epoch": len(seen),
             "batch_size": self.run.batch_size,
             "tested": len(self.data.test[0]),
         }
@@ -210,14 +210,14 @@ def _teacher(context: _Context) -> tf_keras.Model | None:
         return convolutional_teacher((height, width), channels, len(data.labels))
 
     def planned() -> Work:
-        speed = network_speed(fresh(), data.train, _TEACHING)
-        return plan_teacher(speed, context.minutes, epoch=len(data.train))
+        speed = network_speed(fresh(), data.search, _TEACHING)
+        return plan_teacher(speed, context.minutes, epoch=len(data.search))
 
     work = _kept(context.project / "teacher.json", planned, lambda fields: Work(**fields))
     teacher = fresh()
     train_subnet(
         teacher,
-        ShortEpochs(data.train, work.batches),
+        ShortEpochs(data.search, work.batches),
         work.epochs,
         recipe=_TEACHING,
         progress=lambda done, total: context.progress("train a teacher", done, total),
@@ -251,7 +251,9 @@ def _evolved(
         fitting = fitting_space(space, Fit(context.budget))
         speed = supernet_speed(fitting, data.search, data.validation, recipe, teacher)
         spent = context.clock.seconds()
-        return plan_search(fitting, speed, context.minutes, spent=spent, **context.sizes)
+        return plan_search(
+            fitting, speed, context.minutes, spent=spent, **context.sizes(data.search)
+        )
 
     plan = _kept(context.project / "plan.json", planned, _search_plan)
     tell(
@@ -287,7 +289,7 @@ def _scores(context: _Context, supernet: TrainedSupernet) -> tuple[int, int]:
         speed = score_speed(
             supernet.supernet, supernet.space, context.data.validation, context.run.batch_size
         )
-        check_specialisation(speed, context.minutes, **context.sizes)
+        check_specialisation(speed, context.minutes, **context.sizes(context.data.train))
         return plan_scores(speed, context.minutes)
 
     population, generations = _kept(context.project / "plan.json", planned, tuple)
@@ -316,7 +318,7 @@ def _trained(
         left = 60 * context.minutes - context.clock.seconds()
         # Calibration costs what has been trained for hours nothing in 8 bits.
         rounded = context.run.supernet is None or context.run.weight_bits < 8
-        return plan_training(speed, left, rounded=rounded, **context.sizes)
+        return plan_training(speed, left, rounded=rounded, **context.sizes(data.train))
 
     plan = _kept(context.project / "training.json", planned, _training_plan)
     rounded = (
@@ -371,6 +373,7 @@ def _origin(
     return {
         "run": run.to_dict(),
         "space": space.to_dict(),
+        "search": data_origin(data.search),
         "train": data_origin(data.train),
         "validation": validation_origin(data.validation),
         "budget": run.budget().limits,

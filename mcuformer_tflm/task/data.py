@@ -28,7 +28,7 @@ class TaskData:
 
     Attributes:
         labels: Class names by index.
-        search: What a supernet sees an epoch.
+        search: What a supernet, and its teacher, see an epoch.
         train: What the chosen subnet sees an epoch.
         quantized: What it is calibrated on, and sees an epoch while it is trained quantized.
         validation: Images and classes, held out of training, that score subnets.
@@ -116,6 +116,9 @@ def image_task(
 ) -> TaskData:
     """Returns the data of images in memory.
 
+    The chosen subnet learns from all training images: those that were held out have told by then
+    what they were held out for.
+
     Args:
         data: Images and classes.
         batch_size: Images a step.
@@ -142,13 +145,15 @@ def image_task(
     chosen = _held_out(classes, count)
     rest = np.ones(len(images), bool)
     rest[chosen] = False
-    train = batches(
-        images[rest], classes[rest], batch_size, seed=seed, num_classes=len(data.labels),
-        recipe=recipe,
+    search, train = (
+        batches(
+            *part, batch_size, seed=seed, num_classes=len(data.labels), recipe=recipe
+        )
+        for part in ((images[rest], classes[rest]), (images, classes))
     )  # fmt: skip
     scored = chosen[:VALIDATION_IMAGES]
     return TaskData(
-        data.labels, train, train, train, (images[scored], classes[scored]),
+        data.labels, search, train, train, (images[scored], classes[scored]),
         (data.test_images, data.test_classes), count,
     )  # fmt: skip
 

@@ -22,17 +22,18 @@ def data_of(classes, labels=("a", "b", "c")):
     return ImageData("mine", labels, IMAGES, classes, IMAGES[:6], classes[:6])
 
 
-def trained_on(task):
-    images = np.concatenate([batch for batch, _ in task.train.epoch(0)])
+def shown(batches):
+    images = np.concatenate([batch for batch, _ in batches.epoch(0)])
     return {round(float(value) * 128 + 128) for value in images[:, 0, 0, 0]}
 
 
-def test_last_images_are_held_out_and_a_training_never_sees_them():
+def test_last_images_are_held_out_of_the_search_and_the_chosen_subnet_learns_from_them_too():
     task = image_task(data_of(MIXED), 6, RECIPE, held_out=12)
     scored, classes = task.validation
     assert scored[:, 0, 0, 0].tolist() == list(range(48, 60))
     assert classes.tolist() == MIXED[48:].tolist()
-    assert trained_on(task) == set(range(48))
+    assert shown(task.search) == set(range(48))
+    assert shown(task.train) == shown(task.quantized) == set(range(60))
     assert task.held_out == 12
     assert image_task(data_of(MIXED), 6, RECIPE).held_out == 6, "a tenth"
 
@@ -44,7 +45,7 @@ def test_of_images_in_order_of_their_classes_some_of_each_are_held_out(classes):
     assert set(task.validation[1].tolist()) == set(range(classes))
     held_out = set(task.validation[0][:, 0, 0, 0].tolist())
     assert len(held_out) == 12
-    assert trained_on(task) == set(range(60)) - held_out
+    assert shown(task.search) == set(range(60)) - held_out
 
 
 def test_one_class_is_refused_and_a_class_without_images_is_named():
