@@ -1,9 +1,11 @@
 #include "kernels/add.h"
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+#include "kernels/cortex_m/add.h"
+#endif
+
 namespace mcuformer {
 namespace {
-
-constexpr int kUnroll = 4;
 
 // Fractional bits of a summand, as TFLite takes them.
 template <typename T>
@@ -30,6 +32,8 @@ void AddAny(const AddParams& params, int size, const T* first, const T* second, 
   }
 }
 
+#ifndef MCUFORMER_CORTEX_M_MVE
+
 // The factor of the first summand is a half, exact since what it multiplies is even.
 template <typename T>
 void AddToHalf(const AddParams& params, const RescaleDown& rescale_second,
@@ -42,6 +46,7 @@ void AddToHalf(const AddParams& params, const RescaleDown& rescale_second,
     const int32_t sum = rescale_second.Plus(*y * kOne + of_second, *x * (kOne / 2) + of_first);
     *to = static_cast<T>(SaturateTo<T>(rescale.Plus(sum, zero_point)));
   };
+  constexpr int kUnroll = 4;
   const T* end = first + (size & ~(kUnroll - 1));
   for (; first != end; first += kUnroll, second += kUnroll, output += kUnroll) {
 #pragma GCC unroll 4
@@ -49,6 +54,8 @@ void AddToHalf(const AddParams& params, const RescaleDown& rescale_second,
   }
   for (int i = 0; i < (size & (kUnroll - 1)); ++i) add(first + i, second + i, output + i);
 }
+
+#endif
 
 }  // namespace
 
@@ -61,6 +68,12 @@ void Add(const AddParams& params, int size, const T* first, const T* second, T* 
     const AddParams swapped = {params.second, params.first, params.output_zero_point, by};
     return Add(swapped, size, second, first, output);
   }
+#ifdef MCUFORMER_CORTEX_M_MVE
+  const auto add_eights = IsHalf(by_first) ? mve::AddEights<true, kLeftShift<T>, T>
+                                           : mve::AddEights<false, kLeftShift<T>, T>;
+  const int done = add_eights(params, size, first, second, output);
+  AddAny(params, size - done, first + done, second + done, output + done);
+#else
   if (IsHalf(by_first) && RescaleDown::Serves(by_second.multiplier, by_second.shift) &&
       RescaleDown::Serves(by.multiplier, by.shift)) {
     AddToHalf(params, RescaleDown(by_second.multiplier, by_second.shift),
@@ -68,6 +81,7 @@ void Add(const AddParams& params, int size, const T* first, const T* second, T* 
   } else {
     AddAny(params, size, first, second, output);
   }
+#endif
 }
 
 template void Add<int8_t>(const AddParams&, int, const int8_t*, const int8_t*, int8_t*);

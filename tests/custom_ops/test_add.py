@@ -5,7 +5,7 @@ import tflite_builtin
 from drawn import int8, int16, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, assert_vectors_equal_twin
 from tensorflow.lite.python import schema_py_generated as schema
 
 from mcuformer_tflm.custom_ops.reference.add import add, add_options
@@ -89,6 +89,22 @@ def test_factors_of_every_size_agree(rng, data, dtype):
         *inputs,
         output,
     )
+
+
+@pytest.mark.parametrize("dtype", DRAWS)
+# Whose factor is a half: the first summand's, the second's.
+@pytest.mark.parametrize("scales", [(0.05, 0.03), (0.03, 0.05)])
+def test_vectors_equal_the_twin_whatever_is_left_over(dtype, scales):
+    rng, zero_points = np.random.default_rng(0), (3, -5, 7) if dtype == "int8" else (0, 0, 0)
+    options = add_options(
+        scales[0], zero_points[0], scales[1], zero_points[1], 0.06, zero_points[2], dtype
+    )
+    for size in range(1, 18):
+        x, y = DRAWS[dtype](rng, size), DRAWS[dtype](rng, size)
+        assert_vectors_equal_twin(
+            add(x, y, **options), KERNELS[dtype], Struct(tuple(options.values())), size, x, y,
+            Buffer(np.zeros_like(x)), size=size,
+        )  # fmt: skip
 
 
 def test_output_scale_too_small_is_refused():

@@ -50,6 +50,21 @@ def assert_equals_twin(wanted, function, *arguments):
         np.testing.assert_array_equal(found.reshape(np.shape(wanted)), wanted, err_msg=build)
 
 
+def assert_vectors_equal_twin(wanted, function, *arguments, size):
+    """Asserts that a kernel's vectors leave ``wanted`` in its last Buffer and nothing beside it.
+
+    For some sizes, since it is slow, also that they read nothing beside their arguments.
+    """
+    copies = copy.deepcopy(arguments)
+    machine = emulated_machine("cortex-m55")
+    if size % 15 == 1:
+        assert machine.reads_beside(function, *copies) == []
+    else:
+        machine.call(function, *copies)
+    found = _buffers(copies)[-1].data
+    np.testing.assert_array_equal(found.reshape(np.shape(wanted)), wanted, err_msg=str(size))
+
+
 def _buffers(arguments):
     found = []
     for argument in arguments:
