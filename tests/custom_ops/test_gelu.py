@@ -6,7 +6,7 @@ import pytest
 from drawn import int8, seeds, zero_points
 from hypothesis import given
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, assert_vectors_equal_twin
 
 from mcuformer_tflm.custom_ops.reference.gelu import gelu, gelu_table
 from mcuformer_tflm.emulator.machine import Buffer
@@ -27,6 +27,13 @@ def test_cortex_m_equals_twin_in_place(rng, size, zero_point, offset):
     x, table = int8(rng, size), gelu_table(0.05, zero_point, 0.03, -100)
     in_place = Buffer(x, offset)
     assert_equals_twin(gelu(x, table), "mcuformer::Gelu", size, in_place, table, in_place)
+
+
+def test_vectors_equal_the_twin_whatever_is_left_over():
+    rng = np.random.default_rng(0)
+    for size in range(1, 34):
+        x, table, y = int8(rng, size), int8(rng, 256), Buffer(np.zeros(size, np.int8))
+        assert_vectors_equal_twin(gelu(x, table), "mcuformer::Gelu", size, x, table, y, size=size)
 
 
 @pytest.mark.parametrize("value", [-128, -60, -1, 0, 1, 33, 127])
