@@ -2,6 +2,10 @@
 
 #include "kernels/column_sums.h"
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+#include "kernels/cortex_m/column_sums.h"
+#endif
+
 namespace mcuformer {
 namespace {
 
@@ -18,6 +22,14 @@ template <typename T>
 void PoolWindow(const TokenPoolParams& params, const T* window, T* output) {
   const int width = params.width, stride = params.columns * params.size * width;
   int column = 0;
+#ifdef MCUFORMER_CORTEX_M_MVE
+  const mve::Rescale rescale(params.output);
+  for (; column + mve::kEight <= width; column += mve::kEight) {
+    mve::StoreMeans(mve::SumWindow(window + column, params.size, stride, params.size, width),
+                    params.size * params.size * params.input_zero_point, rescale,
+                    params.output_zero_point, output + column);
+  }
+#endif
   for (; column + kSummedColumns <= width; column += kSummedColumns) {
     int32_t totals[kSummedColumns] = {};
     for (int row = 0; row < params.size; ++row) {

@@ -4,7 +4,7 @@ import pytest
 from drawn import int8, multipliers, seeds, zero_points
 from hypothesis import given
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, assert_vectors_equal_twin
 
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.mean_pool import mean_pool
@@ -56,6 +56,17 @@ def test_sums_beyond_16_bits_are_exact(tokens, value):
     wanted = mean_pool(x, 0, 0, multiplier, shift)
     params, output = Struct((tokens, 9, 0, 0, multiplier, shift)), Buffer(np.zeros(9, np.int8))
     assert_equals_twin(wanted, "mcuformer::MeanPool", params, x, output)
+
+
+@pytest.mark.parametrize("shift", [-3, 0, 4])
+def test_vectors_equal_the_twin_whatever_is_left_over(shift):
+    rng = np.random.default_rng(0)
+    for width in range(1, 18):
+        x, factors = int8(rng, 5, width), (17, -9, 2**30 + 12345, shift)
+        assert_vectors_equal_twin(
+            mean_pool(x, *factors)[0], "mcuformer::MeanPool", Struct((5, width, *factors)), x,
+            Buffer(np.zeros(width, np.int8)), size=width,
+        )  # fmt: skip
 
 
 GOOD = {"input_zero_point": 1, "output_zero_point": 2, "multiplier": 2**30, "shift": -3}

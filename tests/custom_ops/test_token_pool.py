@@ -4,7 +4,7 @@ import pytest
 from drawn import int8, int16, multipliers, seeds, zero_points
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, assert_vectors_equal_twin
 
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.token_pool import MAX_SIZE, token_pool
@@ -16,7 +16,7 @@ KERNELS = {"int8": "mcuformer::TokenPool<signed char>", "int16": "mcuformer::Tok
 dtypes = st.sampled_from(["int8", "int16"])
 # Rows and columns of windows, and a window's side.
 grids = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(2, 4))
-widths = st.integers(1, 13)
+widths = st.integers(1, 20)
 
 
 @settings(max_examples=15)
@@ -76,6 +76,18 @@ def test_sums_of_the_largest_window_are_exact(dtype):
     wanted = token_pool(x, MAX_SIZE, MAX_SIZE, *factors)
     params, output = Struct((1, 1, MAX_SIZE, 5, *factors)), Buffer(np.zeros_like(wanted))
     assert_equals_twin(wanted, KERNELS[dtype], params, x, output)
+
+
+@pytest.mark.parametrize("dtype", DRAWS)
+def test_vectors_equal_the_twin_whatever_is_left_over(dtype):
+    rng = np.random.default_rng(0)
+    for width in range(1, 18):
+        x, factors = DRAWS[dtype](rng, 12, width), (17, -9, 2**30 + 12345, -1)
+        wanted = token_pool(x, 6, 2, *factors)
+        assert_vectors_equal_twin(
+            wanted, KERNELS[dtype], Struct((1, 3, 2, width, *factors)), x,
+            Buffer(np.zeros_like(wanted)), size=width,
+        )  # fmt: skip
 
 
 GOOD = {
