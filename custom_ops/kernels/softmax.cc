@@ -3,6 +3,10 @@
 #include "kernels/dsp.h"
 #include "kernels/fixed_point.h"
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+#include "kernels/cortex_m/softmax.h"
+#endif
+
 namespace mcuformer {
 namespace {
 
@@ -27,10 +31,14 @@ int32_t ReciprocalOfOnePlus(int32_t x) {
   return ShiftLeftSaturated(root, 1);
 }
 
+#ifndef MCUFORMER_CORTEX_M_MVE
+
 // An exponential, counted as the sum counts.
 inline uint32_t Summand(int32_t exponential) {
   return (static_cast<uint32_t>(exponential) + (1u << (kSumIntegerBits - 1))) >> kSumIntegerBits;
 }
+
+#endif
 
 // What turns an exponential into a probability: (exponential * factor + nudge) / 2^(32 + shift).
 struct Scaling {
@@ -48,6 +56,8 @@ Scaling ScalingOf(uint32_t sum) {
   return {static_cast<uint32_t>(ReciprocalOfOnePlus(fraction)),
           (uint64_t{1} << 30) + (uint64_t{1} << (30 + last)), last - 1};
 }
+
+#ifndef MCUFORMER_CORTEX_M_MVE
 
 inline int8_t Probability(int32_t exponential, const Scaling& by) {
 #ifdef MCUFORMER_CORTEX_M_DSP
@@ -80,10 +90,18 @@ int GreatestOf(const int8_t* x, int width) {
   return greatest;
 }
 
+#endif
+
 }  // namespace
 
 void Softmax(int rows, int width, const int8_t* input, const int32_t* table, int8_t* output) {
   for (int row = 0; row < rows; ++row, input += width, output += width) {
+#ifdef MCUFORMER_CORTEX_M_MVE
+    const int32_t* exponentials = table + kSoftmaxTableSize - 1 - mve::GreatestOf(input, width);
+    const Scaling by = ScalingOf(mve::SumOfEntries<kSumIntegerBits>(input, width, exponentials));
+    mve::ScaleEntries(input, width, exponentials, static_cast<int32_t>(by.factor), by.shift + 1,
+                      output);
+#else
     const int32_t* exponentials = table + kSoftmaxTableSize - 1 - GreatestOf(input, width);
     uint32_t sum = 0;
     int i = 0;
@@ -98,6 +116,7 @@ void Softmax(int rows, int width, const int8_t* input, const int32_t* table, int
       for (int j = i; j < i + kUnroll; ++j) output[j] = Probability(exponentials[input[j]], by);
     }
     for (; i < width; ++i) output[i] = Probability(exponentials[input[i]], by);
+#endif
   }
 }
 

@@ -5,7 +5,7 @@ import tflite_builtin
 from drawn import int8, seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin
+from on_cortex_m import assert_equals_twin, assert_vectors_equal_twin
 from tensorflow.lite.python import schema_py_generated as schema
 
 from mcuformer_tflm.custom_ops.reference.softmax import softmax, softmax_table
@@ -57,6 +57,15 @@ def test_cortex_m_equals_twin_for_any_shape(rng, rows, width, scale, offset):
     in_place = Buffer(x, offset)
     wanted = softmax(x, table)
     assert_equals_twin(wanted, "mcuformer::Softmax", rows, width, in_place, table, in_place)
+
+
+def test_vectors_equal_the_twin_whatever_is_left_over():
+    rng, table = np.random.default_rng(0), softmax_table(0.02)
+    for width in range(1, 34):
+        x, y = drawn_rows(rng, 2, width), Buffer(np.zeros((2, width), np.int8))
+        assert_vectors_equal_twin(
+            softmax(x, table), "mcuformer::Softmax", 2, width, x, table, y, size=width
+        )
 
 
 @pytest.mark.parametrize("value", [-128, 127])
