@@ -4,6 +4,10 @@
 #include "kernels/fixed_point.h"
 #include "kernels/integer_sqrt.h"
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+#include "kernels/cortex_m/layer_norm.h"
+#endif
+
 namespace mcuformer {
 namespace {
 
@@ -14,7 +18,16 @@ struct Moments {
   uint64_t squares;
 };
 
-#ifdef MCUFORMER_CORTEX_M_DSP
+#if defined(MCUFORMER_CORTEX_M_MVE)
+
+template <typename T>
+Moments MomentsOf(const T* x, int width) {
+  Moments moments;
+  mve::SumRow(x, width, moments.sum, moments.squares);
+  return moments;
+}
+
+#elif defined(MCUFORMER_CORTEX_M_DSP)
 
 constexpr int16x2_t kOnes = 0x00010001;
 
@@ -73,20 +86,17 @@ Moments MomentsOf(const T* x, int width) {
 
 #endif
 
-// What turns x into its normalised value: (x * factor + offset) * inverse / 2^32.
-struct Normaliser {
-  // c * 2^k with sqrt(V) * 2^k in [2^24, 2^25]. Unsigned: both terms may wrap, their sum is
-  // within 2^30, since |c| <= sqrt(w - 1) * sqrt(V).
-  uint32_t factor;
-  uint32_t offset;
+// What a row's variance comes to.
+struct Scale {
+  int k;            // sqrt(V) * 2^k lies in [2^24, 2^25]
   int32_t inverse;  // 2^(32 + normalised_bits) / (sqrt(V) * 2^k)
 };
 
-Normaliser NormaliserOf(const LayerNormParams& params, const Moments& moments) {
+Scale ScaleOf(const LayerNormParams& params, const Moments& moments) {
   const uint64_t variance = params.width * moments.squares -
                             static_cast<uint64_t>(static_cast<int64_t>(moments.sum) * moments.sum) +
                             static_cast<uint64_t>(params.epsilon);
-  if (variance == 0) return {0, 0, 0};
+  if (variance == 0) return {1, 0};
   const uint32_t top = static_cast<uint32_t>(variance >> 32);
   const int bits = top != 0 ? 32 + BitWidth(top) : BitWidth(static_cast<uint32_t>(variance));
   const int up = (32 - bits) & ~1;  // at least -18: the variance of int16 ends below 2^50
@@ -97,8 +107,20 @@ Normaliser NormaliserOf(const LayerNormParams& params, const Moments& moments) {
   const uint32_t rest = (uint32_t{1} << 31) - quotient * root;
   const uint32_t inverse = (quotient << 15) + (rest << 15) / root;
   const int k = up / 2 + 9;
-  return {static_cast<uint32_t>(params.width) << k, (uint32_t{0} - moments.sum) << k,
-          static_cast<int32_t>(inverse >> (23 - params.normalised_bits))};
+  return {k, static_cast<int32_t>(inverse >> (23 - params.normalised_bits))};
+}
+
+// What turns x into its normalised value: (x * factor + offset) * inverse / 2^32.
+struct Normaliser {
+  // c * 2^k. Unsigned: both terms may wrap, their sum is within 2^30, since
+  // |c| <= sqrt(w - 1) * sqrt(V).
+  uint32_t factor;
+  uint32_t offset;
+  int32_t inverse;
+};
+
+inline Normaliser NormaliserOf(int width, int32_t sum, const Scale& scale) {
+  return {static_cast<uint32_t>(width) << scale.k, (uint32_t{0} - sum) << scale.k, scale.inverse};
 }
 
 inline int32_t Centred(int32_t x, const Normaliser& by) {
@@ -126,14 +148,73 @@ inline void NormalisePair(const T* x, const Normaliser& by, const int16_t* gamma
 #endif
 }
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+
+// Whether a row's centred values, times 2^k, are even. Of int8 they are: its variance ends below
+// 2^34, so that k is 8 at least.
+template <typename T>
+constexpr bool HasHalves(int32_t k) {
+  return sizeof(T) == 1 || k > 0;
+}
+
+[[gnu::noinline]] void ScaleRow(mve::RowScale* half, int32_t sum, uint64_t squares,
+                                const LayerNormParams& params) {
+  const Scale scale = ScaleOf(params, {sum, squares});
+  const int shift = scale.k > 0 ? scale.k - 1 : 0;
+  half->factor = static_cast<uint32_t>(params.width) << shift;
+  half->offset = (uint32_t{0} - sum) << shift;
+  half->inverse = scale.inverse;
+  half->k = scale.k;
+}
+
+// Columns of a row from `column` on, one by one.
+template <typename T>
+[[gnu::noinline]] void NormaliseFrom(int column, const mve::Columns& columns,
+                                     const mve::RowScale& half, const T* x, int8_t* y) {
+  const int shift = HasHalves<T>(half.k) ? 1 : 0;
+  const Normaliser by = {half.factor << shift, half.offset << shift, half.inverse};
+  for (; column < columns.width; ++column) {
+    y[column] = Normalise(x[column], by, columns.gamma[column], columns.beta[column]);
+  }
+}
+
+#endif
+
 }  // namespace
 
 template <typename T>
 void LayerNorm(const LayerNormParams& params, int tokens, const T* input, const int16_t* gamma,
                const int32_t* beta, int8_t* output) {
   const int width = params.width;
+#ifdef MCUFORMER_CORTEX_M_MVE
+  // The second of two rows of 16 bits, in place, would be overwritten before it is read.
+  const bool apart = sizeof(T) == 1 || static_cast<const void*>(input) != output;
+  const int at_once = apart ? mve::kNormalisedRows : 1;
+  const mve::Columns columns = {gamma, beta, width};
+  mve::RowScale halves[mve::kNormalisedRows];
+  while (tokens > 0) {
+    const int rows = tokens < at_once ? tokens : at_once;
+    const Moments first = MomentsOf(input, width);
+    ScaleRow(&halves[0], first.sum, first.squares, params);
+    bool has_halves = HasHalves<T>(halves[0].k);
+    if (rows == 2) {
+      const Moments second = MomentsOf(input + width, width);
+      ScaleRow(&halves[1], second.sum, second.squares, params);
+      has_halves = has_halves && HasHalves<T>(halves[1].k);
+    }
+    const int whole = has_halves ? width & -mve::kNormalisedColumns : 0;
+    if (whole > 0) mve::NormaliseRows(rows, input, output, halves, &columns);
+    for (int row = 0; row < rows && whole < width; ++row) {
+      NormaliseFrom(whole, columns, halves[row], input + row * width, output + row * width);
+    }
+    tokens -= rows;
+    input += rows * width;
+    output += rows * width;
+  }
+#else
   for (int token = 0; token < tokens; ++token, input += width, output += width) {
-    const Normaliser by = NormaliserOf(params, MomentsOf(input, width));
+    const Moments moments = MomentsOf(input, width);
+    const Normaliser by = NormaliserOf(width, moments.sum, ScaleOf(params, moments));
     const T* x = input;
     const int16_t* g = gamma;
     const int32_t* b = beta;
@@ -144,6 +225,7 @@ void LayerNorm(const LayerNormParams& params, int tokens, const T* input, const 
     }
     for (; x != input + width; ++x, ++g, ++b, ++y) *y = Normalise(*x, by, *g, *b);
   }
+#endif
 }
 
 template void LayerNorm<int8_t>(const LayerNormParams&, int, const int8_t*, const int16_t*,

@@ -4,6 +4,7 @@ import pytest
 from drawn import int8, int16, seeds, zero_points
 from hypothesis import given
 from hypothesis import strategies as st
+from on_cortex_m import assert_vectors_equal_twin
 
 from mcuformer_tflm.custom_ops.reference.layer_norm import (
     MAX_BETA,
@@ -54,7 +55,7 @@ def test_tflm_equals_twin_for_any_shape(
     np.testing.assert_array_equal(found[0], layer_norm(x, gamma, beta, **options))
 
 
-@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m55"])
 @drawn_cases
 def test_cortex_m_equals_twin_for_any_shape(
     core, rng, tokens, width, draw, iterations, epsilon, narrow, normalised_bits
@@ -68,7 +69,8 @@ def test_cortex_m_equals_twin_for_any_shape(
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 @pytest.mark.parametrize("width", [1, 2, 1023, 1024])
-def test_extreme_tokens_do_not_overflow(dtype, width):
+@pytest.mark.parametrize("core", ["cortex-m7", "cortex-m55"])
+def test_extreme_tokens_do_not_overflow(core, dtype, width):
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
     alternating = np.where(np.arange(width) % 2 == 0, low, high)
     single = np.where(np.arange(width) == 0, low, high)
@@ -78,9 +80,7 @@ def test_extreme_tokens_do_not_overflow(dtype, width):
     for normalised_bits in (0, MAX_NORMALISED_BITS):
         for iterations in (0, 3):
             arguments = (x, gamma, beta, normalised_bits, 2**31 - 1, iterations)
-            np.testing.assert_array_equal(
-                on_cortex_m("cortex-m7", *arguments), layer_norm(*arguments)
-            )
+            np.testing.assert_array_equal(on_cortex_m(core, *arguments), layer_norm(*arguments))
 
 
 @given(seeds, st.integers(1, 9), st.integers(1, 40), st.integers(0, 5))
@@ -92,18 +92,30 @@ def test_fewer_output_rows_read_the_leading_ones(rng, tokens, width, dropped):
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
-def test_output_may_start_where_the_input_starts(dtype):
-    rng = np.random.default_rng(5)
-    tokens, width = 7, 13
+@pytest.mark.parametrize("core", ["cortex-m7", "cortex-m55"])
+@pytest.mark.parametrize("width", [13, 40])
+def test_output_may_start_where_the_input_starts(core, dtype, width):
+    rng, tokens = np.random.default_rng(5), 7
     x, gamma, beta = drawn_operands(rng, tokens, width, int16, 8)
     x = x.astype(dtype)
     shared = Buffer(x)
     params = Struct((width, 3, 4, 15))
-    emulated_machine("cortex-m7").call(
-        KERNELS[str(x.dtype)], params, tokens, shared, gamma, beta, shared
-    )
+    emulated_machine(core).call(KERNELS[str(x.dtype)], params, tokens, shared, gamma, beta, shared)
     found = shared.data.view(np.int8).reshape(-1)[: x.size].reshape(x.shape)
     np.testing.assert_array_equal(found, layer_norm(x, gamma, beta, 15, 3, 4))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+def test_vectors_equal_the_twin_whatever_is_left_over(dtype):
+    rng = np.random.default_rng(0)
+    for width in [*range(1, 34), 63, 64, 65, 127, 128]:
+        tokens = 1 + width % 3
+        x, gamma, beta = drawn_operands(rng, tokens, width, int16, 8)
+        x = x.astype(dtype)
+        assert_vectors_equal_twin(
+            layer_norm(x, gamma, beta, 15, 3, 4), KERNELS[str(x.dtype)], Struct((width, 3, 4, 15)),
+            tokens, x, gamma, beta, Buffer(np.zeros(x.shape, np.int8)), size=width,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(("iterations", "limit"), [(4, 0.51), (0, 0.51), (3, 0.56)])
