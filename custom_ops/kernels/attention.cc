@@ -38,9 +38,26 @@ struct Layout {
 // Keys 1 and 2 of four change places in blocks of logits and in values, so that logits of two keys,
 // which are computed together, lie side by side.
 constexpr int PlaceOf(int key) { return (key & ~3) | (key & 1) << 1 | (key >> 1 & 1); }
-[[gnu::always_inline]] constexpr int LogitIndex(int row, int key) {
+#ifdef MCUFORMER_CORTEX_M_MVE
+constexpr int LogitIndex(int row, int key, int tokens) { return row * LogitStride(tokens) + key; }
+// Of eight keys each, or at the end of four, those of a channel and then those of the next.
+constexpr int kKeysOfVector = 8;
+constexpr int ChannelStep(int key, int tokens) {
+  const int whole = LogitStride(tokens) & -kKeysOfVector;
+  return key < whole ? kKeysOfVector : kKeysOfVector / 2;
+}
+constexpr int ValueIndex(int channel, int key, int tokens) {
+  return (channel & ~1) * LogitStride(tokens) + (key & -kKeysOfVector) * 2 +
+         (channel & 1) * ChannelStep(key, tokens) + key % kKeysOfVector;
+}
+#else
+[[gnu::always_inline]] constexpr int LogitIndex(int row, int key, int /*tokens*/) {
   return (key & ~1) * kBlockTokens + 2 * row + (key & 1);  // BlockIndex(row, PlaceOf(key))
 }
+constexpr int ValueIndex(int channel, int key, int tokens) {
+  return PackedWeightIndex(channel, PlaceOf(key), tokens);
+}
+#endif
 
 // Stores for MultiplyBlock: packed weights, of which a key is a unit and a value a column.
 struct ToKeys {
@@ -49,7 +66,7 @@ struct ToKeys {
     keys[PackedWeightIndex(first + token, channel, head_dim)] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   // Four channels of a key are a word: a pair of them is followed by the word's other half, and
   // that by the word behind the other key's.
@@ -60,6 +77,20 @@ struct ToKeys {
                                    PackedWeightIndex(2, 0, head_dim), within, 8 - within);
   }
 #endif
+#ifdef MCUFORMER_CORTEX_M_MVE
+  int PairStep() const { return PackedWeightIndex(2, 0, head_dim); }
+  bool ServesPairs() const { return PairStep() <= kMostStride; }
+  uint16x8_t Offsets() const {
+    static constexpr uint16_t kSecond[8] = {0, 1, 4, 5, 0, 1, 4, 5},
+                              kPair[8] = {0, 0, 0, 0, 1, 1, 1, 1};
+    return vmlaq_n_u16(vldrhq_u16(kSecond), vldrhq_u16(kPair), static_cast<uint16_t>(PairStep()));
+  }
+  void StorePair(int channel, const HeliumPair& pair, uint16x8_t offsets,
+                 mve_pred16_t lanes) const {
+    vstrbq_scatter_offset_p_s16(keys + PackedWeightIndex(first, channel, head_dim), offsets,
+                                HeliumBytes(pair, 0), lanes);
+  }
+#endif
   int8_t* keys;
   int first, head_dim;
 };
@@ -67,14 +98,23 @@ struct ToKeys {
 struct ToValues {
   template <typename Rescale>
   void operator()(int token, int channel, int32_t sum, const Rescale& rescale) const {
-    values[PackedWeightIndex(channel, PlaceOf(first + token), tokens)] =
+    values[ValueIndex(channel, first + token, tokens)] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, 0));
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   const int8_t* MultiplyPairs(int channel, const MultiplyCall& call) const {
     return McuformerMultiplyToColumns(call, values + PackedWeightIndex(channel, first, tokens), 0,
                                       PackedWeightIndex(2, 0, tokens));
+  }
+#endif
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return true; }
+  uint16x8_t Offsets() const { return PairOffsets(1, ChannelStep(first, tokens)); }
+  void StorePair(int channel, const HeliumPair& pair, uint16x8_t offsets,
+                 mve_pred16_t lanes) const {
+    vstrbq_scatter_offset_p_s16(values + ValueIndex(channel, first, tokens), offsets,
+                                HeliumBytes(pair, 0), lanes);
   }
 #endif
   int8_t* values;
@@ -116,6 +156,13 @@ class PositionBias {
       column = 0;
       start -= columns_ - 1;
     }
+#ifdef MCUFORMER_CORTEX_M_MVE
+    base_ = starts_[kBlockTokens - 1];  // the least
+    for (int row = 0; row < kBlockTokens; ++row) {
+      const auto distance = starts_[row] == nullptr ? 0 : starts_[row] - base_;
+      offsets_[row] = static_cast<uint32_t>(distance) * sizeof(int16_t);
+    }
+#endif
   }
 
   int32_t Of(int row, int key) {
@@ -123,14 +170,21 @@ class PositionBias {
     const int patch = key - class_tokens_;
     if (patch < 0) return of_class_token_[start == nullptr ? 2 : 1];
     if (start == nullptr) return of_class_token_[0];
-    if (patch < patch_) patch_ = column_ = place_ = 0;
-    for (; patch_ < patch; ++patch_) {
-      const bool last = ++column_ == columns_;
-      if (last) column_ = 0;
-      place_ += last ? columns_ : 1;
-    }
+    Walk(patch);
     return start[place_];
   }
+
+#ifdef MCUFORMER_CORTEX_M_MVE
+  int32x4_t OfRows(int key) {
+    const int patch = key - class_tokens_;
+    if (patch < 0 || starts_[0] == nullptr) {
+      const int32_t each[kBlockTokens] = {Of(0, key), Of(1, key), Of(2, key), Of(3, key)};
+      return vldrwq_s32(each);
+    }
+    Walk(patch);
+    return vldrhq_gather_offset_s32(base_ + place_, vldrwq_u32(offsets_));
+  }
+#endif
 
   // Where the biases of each query start; null for a class token, and any for a row that is
   // missing.
@@ -138,8 +192,21 @@ class PositionBias {
   int ClassTokens() const { return class_tokens_; }
 
  private:
+  void Walk(int patch) {
+    if (patch < patch_) patch_ = column_ = place_ = 0;
+    for (; patch_ < patch; ++patch_) {
+      const bool last = ++column_ == columns_;
+      if (last) column_ = 0;
+      place_ += last ? columns_ : 1;
+    }
+  }
+
   int columns_, class_tokens_;
   const int16_t* of_class_token_;
+#ifdef MCUFORMER_CORTEX_M_MVE
+  const int16_t* base_;
+  uint32_t offsets_[kBlockTokens];  // of the starts, in bytes
+#endif
   const int16_t* starts_[kBlockTokens];
   int patch_ = 0, column_ = 0, place_ = 0;  // of the last key
 };
@@ -150,9 +217,9 @@ struct ToLogits {
   void operator()(int row, int key, int32_t sum, const Rescale& rescale) const {
     const int32_t logit =
         bias == nullptr ? rescale(sum) : SumSaturated(rescale(sum), bias->Of(row, key));
-    logits[LogitIndex(row, key)] = Saturate<int16_t>(logit);
+    logits[LogitIndex(row, key, params.tokens)] = Saturate<int16_t>(logit);
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = true;
   // The biases of a class token lie apart: its query and the first keys are not served.
   const int8_t* MultiplyPairs(int key, const MultiplyCall& call) const {
@@ -176,10 +243,29 @@ struct ToLogits {
     const bool fits = (RoundUp(params.head_dim, kStepOfInt8) << 14 >> right) < INT16_MAX;
     if (!fits && bias != nullptr) return call.weights;  // saturated once, with the bias
     return McuformerMultiplyToLogits(
-        call, logits + LogitIndex(0, key),
+        call, logits + LogitIndex(0, key, params.tokens),
         static_cast<int32_t>(static_cast<uint32_t>(multiplier) << 1),
         fits ? right : INT32_MIN + right, starts[0], starts[1], starts[2], starts[3],
         kBytes * offset, kBytes * (offset - column + columns), rows - row, kBytes * columns);
+  }
+#endif
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return true; }
+  uint32x4_t Offsets() const {
+    return vmulq_n_u32(vidupq_n_u32(0, 1), sizeof(int16_t) * LogitStride(params.tokens));
+  }
+  // A key that is missing from the last pair has room behind it.
+  void StorePair(int key, const HeliumPair& pair, uint32x4_t offsets, mve_pred16_t lanes) const {
+    HeliumPair sums = pair;
+    if (bias != nullptr) {
+      const int32x4_t first = bias->OfRows(key);
+      const bool both = key + 1 < params.tokens;
+      sums = {vqaddq_s32(sums.first, first),
+              vqaddq_s32(sums.second, both ? bias->OfRows(key + 1) : first)};
+    }
+    vstrwq_scatter_offset_p_s32(reinterpret_cast<int32_t*>(logits + key), offsets,
+                                vreinterpretq_s32_s16(sums.Interleaved()),
+                                static_cast<mve_pred16_t>(lanes | lanes << 2));
   }
 #endif
   const AttentionParams& params;
@@ -200,27 +286,27 @@ struct Inverse {
 void Normalise(int tokens, const Inverse& by, int16_t* row) {
   const uint32_t half = uint32_t{1} << by.power;
   for (int i = 0; i < tokens; ++i) {
-    int16_t* value = row + LogitIndex(0, i);
+    int16_t* value = row + LogitIndex(0, i, tokens);
     const uint32_t scaled = (static_cast<uint16_t>(*value) * by.inverse + half) >> (by.power + 1);
     *value = static_cast<int16_t>(scaled - (scaled >> 15));  // 2^15 is the greatest
   }
 }
 
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
 
 // Whole steps of four rows: rows that are missing may hold anything, and keys that are missing get
 // the least logit, whose exponentials are taken from the sums again.
 void SoftmaxOfFour(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
   const int steps = RoundUp(tokens, kStepOfInt8) / kStepOfInt8, all = steps * kStepOfInt8;
   for (int i = tokens; i < all; ++i) {
-    int16_t* missing = block + LogitIndex(0, i);
+    int16_t* missing = block + LogitIndex(0, i, tokens);
     for (int row = 0; row < kBlockTokens; ++row) missing[2 * row] = INT16_MIN;
   }
   int32_t sums[kBlockTokens];  // of two rows at a time; before, their greatest
   McuformerGreatestOfFour(block, steps, sums);
   McuformerExponentialsOfTwo(block, steps, exp_table, sums);
   if (rows > 2) McuformerExponentialsOfTwo(block + 4, steps, exp_table, sums + 2);
-  const int16_t* missing = block + LogitIndex(0, all - 1);
+  const int16_t* missing = block + LogitIndex(0, all - 1, tokens);
   const int32_t greatest = exp_table[0];
   int32_t factors[kBlockTokens];
   int32_t least = greatest;
@@ -257,9 +343,9 @@ class HeadStreamer {
     keys_ = scratch;
     values_ = scratch + layout.values;
     scores_ = reinterpret_cast<int16_t*>(scratch + layout.scores);
-    queries_ = reinterpret_cast<int16_t*>(scratch + layout.queries);
-    blocks_ = reinterpret_cast<int16_t*>(scratch + layout.blocks);
-    ranks_ = reinterpret_cast<int16_t*>(scratch + layout.ranks);
+    queries_ = reinterpret_cast<BlockValue*>(scratch + layout.queries);
+    blocks_ = reinterpret_cast<BlockValue*>(scratch + layout.blocks);
+    ranks_ = reinterpret_cast<BlockValue*>(scratch + layout.ranks);
     stage_ = scratch + layout.stage;
     at_once_ = layout.at_once;
   }
@@ -317,11 +403,14 @@ class HeadStreamer {
         LayerNorm(params_.norm, rows, from, weights_.gamma, weights_.beta, target);
         normalised = target;
       }
-      WidenTokens(normalised, width, rows, width, TokenBlockAt(blocks_, token, width));
+      WidenTokens(normalised, width, rows, width, TokenBlockAt(blocks_, token, width),
+                  {width, LowRank() ? weights_.qkv_u.weight_bits : weights_.qkv.weight_bits});
     }
     if (LowRank()) {
       const auto to_ranks = [this](int token) {
-        return ToBlock{TokenBlockAt(ranks_, token, params_.width), params_.rank_zero_point};
+        return ToBlock{TokenBlockAt(ranks_, token, params_.width),
+                       params_.rank_zero_point,
+                       {params_.width, weights_.qkv.weight_bits}};
       };
       MultiplyTokenBlocks(blocks_, tokens, width, params_.width, weights_.qkv_u, stage_, to_ranks);
     }
@@ -371,10 +460,12 @@ class HeadStreamer {
   }
 
   void WidenQueries(int head, int first, int rows, const int8_t* context) {
+    const int width = params_.head_dim;
+    const BlockShape shape(width, 8);
     if (Projects()) {
-      WidenTokens(context, params_.num_heads * params_.head_dim, rows, params_.head_dim, queries_);
+      WidenTokens(context, params_.num_heads * width, rows, width, queries_, shape);
     } else {
-      WidenTokens(Given(head, kQuery, first), GivenStride(), rows, params_.head_dim, queries_);
+      WidenTokens(Given(head, kQuery, first), GivenStride(), rows, width, queries_, shape);
     }
   }
 
@@ -387,18 +478,18 @@ class HeadStreamer {
   int8_t* keys_;
   int8_t* values_;
   int16_t* scores_;
-  int16_t* queries_;
-  int16_t* blocks_;
-  int16_t* ranks_;
+  BlockValue* queries_;
+  BlockValue* blocks_;
+  BlockValue* ranks_;
   int8_t* stage_;
 };
 
 }  // namespace
 
 void AttentionLogits(const AttentionParams& params, const int16_t* position_bias, int first,
-                     int rows, const int16_t* queries, const int8_t* keys, int16_t* logits) {
+                     int rows, const BlockValue* queries, const int8_t* keys, int16_t* logits) {
   const UnitConstants score = {0, params.score.multiplier, params.score.shift};
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   constexpr bool kAsFour = true;  // cheaper than fewer, and rows that are missing may be any
 #else
   constexpr bool kAsFour = false;
@@ -406,7 +497,7 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
   const int tokens = kAsFour ? kBlockTokens : rows;
   PositionBias bias(params, position_bias, first, rows);
   const ToLogits store = {params, position_bias == nullptr ? nullptr : &bias, logits};
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   const int steps = RoundUp(params.head_dim, kStepOfInt8) / kStepOfInt8;
   const MultiplyCall all = {McuformerInt8.first,
                             McuformerInt8.Next(steps),
@@ -423,18 +514,19 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
 }
 
 void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   SoftmaxOfFour(tokens, rows, exp_table, block);
 #else
-  for (int16_t* row = block; row != block + 2 * rows; row += 2) {
+  for (int16_t *row = block, *end = block + LogitIndex(rows, 0, tokens); row != end;
+       row += LogitIndex(1, 0, tokens)) {
     int32_t greatest = INT16_MIN;
     for (int i = 0; i < tokens; ++i) {
-      const int32_t logit = row[LogitIndex(0, i)];
+      const int32_t logit = row[LogitIndex(0, i, tokens)];
       if (logit > greatest) greatest = logit;
     }
     uint32_t sum = 0;
     for (int i = 0; i < tokens; ++i) {
-      int16_t* value = row + LogitIndex(0, i);
+      int16_t* value = row + LogitIndex(0, i, tokens);
       const int32_t distance = greatest - *value;
       *value = exp_table[distance < kExpTableSize ? distance : kExpTableSize - 1];
       sum += static_cast<uint32_t>(*value);
@@ -447,8 +539,17 @@ void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* b
 void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,
                       const int8_t* values, int8_t* output) {
   const UnitConstants context = {0, params.context.multiplier, params.context.shift};
-  MultiplyBlock(probabilities, rows, params.tokens, params.head_dim, values, context,
-                ToRows{output, params.num_heads * params.head_dim, params.output_zero_point});
+  const ToRows store = {output, params.num_heads * params.head_dim, params.output_zero_point};
+#ifdef MCUFORMER_CORTEX_M_MVE
+  const int stride = LogitStride(params.tokens), tail = params.tokens % kKeysOfVector;
+  const HeliumCall call = packed_layer::HeliumCallOf(probabilities, rows, stride * sizeof(int16_t),
+                                                     params.tokens / kKeysOfVector, tail);
+  packed_layer::MultiplyRowPairs(call, tail == 0 ? McuformerHeliumInt16 : McuformerHeliumInt16Tail,
+                                 rows, params.head_dim, {values, &context, 0, 0}, 2 * stride,
+                                 nullptr, store);
+#else
+  MultiplyBlock(probabilities, rows, params.tokens, params.head_dim, values, context, store);
+#endif
 }
 
 size_t AttentionScratchBytes(const AttentionParams& params, bool projects, bool low_rank) {

@@ -13,6 +13,10 @@
 
 namespace mcuformer {
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+constexpr int LogitStride(int tokens) { return RoundUp(tokens, kStepOfInt8); }
+#endif
+
 // The sum of a row of exponentials must fit 26 bits.
 constexpr int kAttentionMaxTokens = 2048;
 constexpr int kExpTableSize = 256;
@@ -64,12 +68,13 @@ constexpr int64_t PositionBiases(const AttentionParams& params) {
 //
 // queries, keys: int8 values of one head, a token block [rows, head_dim] and packed weights
 // [tokens, head_dim]. logits: a token block [rows, tokens], in which keys 1 and 2 of each four
-// change places.
+// change places; with Helium rows of int16, LogitStride of them each.
 void AttentionLogits(const AttentionParams& params, const int16_t* position_bias, int first,
-                     int rows, const int16_t* queries, const int8_t* keys, int16_t* logits);
+                     int rows, const BlockValue* queries, const int8_t* keys, int16_t* logits);
 // Turns the logits of a token block [rows, tokens] into probabilities in 2^-15.
 void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block);
-// values: packed weights [head_dim, tokens], tokens in the order of logits. output: of the head in
+// values: packed weights [head_dim, tokens], tokens in the order of logits; with Helium as
+// McuformerHeliumInt16 takes them. output: of the head in
 // the first query.
 void AttentionContext(const AttentionParams& params, int rows, const int16_t* probabilities,
                       const int8_t* values, int8_t* output);

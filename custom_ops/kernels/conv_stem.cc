@@ -103,7 +103,7 @@ void CopyWords(const int8_t* from, int words, int8_t* to) {
 
 // Widens what output pixel `x` is made of; pairs: its place in a token block.
 void GatherPixel(const Stage& stage, const int8_t* const* rows, int x, int8_t* taps,
-                 int16_t* pairs) {
+                 BlockValue* pairs) {
   const int channels = stage.channels, size = kTaps * channels;
   const int left = 2 * x - 1;
   const int before = left < 0 ? channels : 0;
@@ -122,21 +122,21 @@ void GatherPixel(const Stage& stage, const int8_t* const* rows, int x, int8_t* t
 // The same for four pixels that lie inside the image with a word behind them: what of that is
 // widened too meets weights of zero.
 void GatherInside(const Stage& stage, const int8_t* const* rows, int left, int8_t* taps,
-                  int16_t* block) {
+                  BlockValue* block) {
   const int channels = stage.channels, size = kTaps * channels;
   const int words = RoundUp(size, kWordBytes) / kWordBytes;
   for (int token = 0; token < kBlockTokens; ++token, left += 2) {
     for (int row = 0; row < kTaps; ++row) {
       CopyWords(rows[row] + left * channels, words, taps + row * size);
     }
-    WidenToken(taps, stage.Steps(), block + 2 * token);
+    WidenToken(taps, stage.Steps(), block + BlockIndex(token, 0, {stage.Values(), 8}));
   }
 }
 
 // Widens up to four pixels from `first` on; returns how many tokens the block then has. Those
 // behind the last of several are as that: a product of four costs less than two of one.
 int GatherPixels(const Stage& stage, const int8_t* const* rows, int first, int8_t* taps,
-                 int16_t* block) {
+                 BlockValue* block) {
   const int channels = stage.channels, size = kTaps * channels;
   const int left = 2 * first - 1, last = Half(stage.width) - 1;
   const bool aligned = channels % kStepOfInt8 == 0;
@@ -147,14 +147,16 @@ int GatherPixels(const Stage& stage, const int8_t* const* rows, int first, int8_
       return kBlockTokens;
     }
     for (int row = 0; row < kTaps; ++row) {
+      const BlockShape shape(stage.Values(), 8);
       WidenTokens(rows[row] + left * channels, 2 * channels, kBlockTokens, size,
-                  block + row * size * kBlockTokens);
+                  block + BlockIndex(0, row * size, shape), shape);
     }
     return kBlockTokens;
   }
   const int tokens = first == last ? 1 : kBlockTokens;
   for (int token = 0; token < tokens; ++token) {
-    GatherPixel(stage, rows, Least(first + token, last), taps, block + 2 * token);
+    GatherPixel(stage, rows, Least(first + token, last), taps,
+                block + BlockIndex(token, 0, {stage.Values(), 8}));
   }
   return tokens;
 }
@@ -167,7 +169,7 @@ int BlockStart(int first, int columns) {
                                                                     : first;
 }
 
-void ConvolveRow(const Stage& stage, const int8_t* const* rows, int8_t* taps, int16_t* block,
+void ConvolveRow(const Stage& stage, const int8_t* const* rows, int8_t* taps, BlockValue* block,
                  int8_t* output) {
   const int columns = Half(stage.width);
   for (int first = 0; first < columns; first += kBlockTokens) {
@@ -181,8 +183,8 @@ void ConvolveRow(const Stage& stage, const int8_t* const* rows, int8_t* taps, in
 // The last stage's row goes through the projection four pixels at a time.
 template <typename T>
 [[gnu::noinline]] void ProjectRow(const ConvStemParams& params, const Stage& stage,
-                                  const int8_t* const* rows, const int8_t* position, int16_t* block,
-                                  int16_t* pixels, T* output) {
+                                  const int8_t* const* rows, const int8_t* position,
+                                  BlockValue* block, BlockValue* pixels, T* output) {
   const int dim = params.embed_dim, columns = Half(stage.width);
   const PackedLayer projection = stage.NextLayer();
   const bool adds = position != nullptr;
@@ -192,7 +194,7 @@ template <typename T>
     const int tokens = GatherPixels(stage, rows, first, reinterpret_cast<int8_t*>(pixels), block);
     const int count = Least(tokens, columns - first);
     MultiplyBlock(block, tokens, stage.Values(), stage.units, stage.layer,
-                  ToBlock{pixels, kConvStemZeroPoint});
+                  ToBlock{pixels, kConvStemZeroPoint, {stage.units, 8}});
     const int8_t* added = adds ? position + first * dim : nullptr;
     T* target = output + first * dim;
     if constexpr (sizeof(T) == 1) {
@@ -221,9 +223,9 @@ template <typename T>
 bool ConvStem(const ConvStemParams& params, const StemWeights& weights, const ImageSource& source,
               int8_t* scratch, T* output) {
   const Layout layout = LayOut(params);
-  auto* block = reinterpret_cast<int16_t*>(scratch);
+  auto* block = reinterpret_cast<BlockValue*>(scratch);
   int8_t* taps = scratch + layout.tokens;
-  auto* tokens = reinterpret_cast<int16_t*>(taps);
+  auto* tokens = reinterpret_cast<BlockValue*>(taps);
   int8_t* kept = scratch + layout.kept;  // the image's row above those at hand
   const Stage first = {
       params.height,           params.width,  params.channels,       params.stage_channels[0],

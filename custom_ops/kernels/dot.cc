@@ -9,6 +9,9 @@
 #include <emmintrin.h>
 #endif
 
+// With Helium cortex_m/helium.cc has all that is here.
+#if !defined(MCUFORMER_CORTEX_M_MVE)
+
 // Where MCUFORMER_CORTEX_M_DOT is set, cortex_m/dot.S holds the inner loops.
 #if !defined(MCUFORMER_CORTEX_M_DOT)
 
@@ -173,7 +176,8 @@ void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t*
     }
   }
   for (int token = 0; token < tokens; ++token) {
-    for (int i = whole; i < width; ++i) block[BlockIndex(token, i)] = rows[token * stride + i];
+    for (int i = whole; i < width; ++i)
+      block[BlockIndex(token, i, {width, 8})] = rows[token * stride + i];
   }
 }
 
@@ -187,8 +191,10 @@ int32_t SumToken(const int16_t* pairs, int width) {
   const int16_t* end = pairs + width / kStepOfInt8 * kStep;
 #pragma GCC unroll 4
   for (; pairs != end; pairs += kStep) sum = AddPairs(pairs, pairs + kStep / 2, sum);
-  for (int i = 0; i < width % kStepOfInt8; ++i) sum += pairs[BlockIndex(0, i)];
+  for (int i = 0; i < width % kStepOfInt8; ++i) sum += pairs[BlockIndex(0, i, {width, 4})];
   return sum;
 }
 
 }  // namespace mcuformer
+
+#endif  // !MCUFORMER_CORTEX_M_MVE

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cortex_m/target.h"
+
 namespace mcuformer {
 
 constexpr int kBlockTokens = 4;
@@ -32,13 +34,54 @@ constexpr int StepOf(int weight_bits) { return weight_bits == 4 ? kStepOfInt4 : 
 // and four 32-bit products of PMADDWD. Values beyond the width and tokens that are missing may
 // be anything, such as what an earlier user of the scratch left: nothing clears them, since packed
 // weights are zero there and SumToken leaves them out.
+//
+// With Helium it holds the rows one behind the other, as bytes: RowStride of them each. Where the
+// weights that they meet have 4 bits, each eight values lie in the order of bits that are reversed:
+// x0, x4, x2, x6, of which low nibbles are the weights, x1, x5, x3, x7.
 constexpr size_t TokenBlockBytes(int width) {
-  return sizeof(int16_t) * kBlockTokens * RoundUp(width, kStepOfInt4);
+  return sizeof(int16_t) * kBlockTokens * RoundUp(width, kStepOfInt8);
 }
-[[gnu::always_inline]] constexpr int BlockIndex(int token, int value) {
+
+#ifdef MCUFORMER_CORTEX_M_MVE
+
+using BlockValue = int8_t;
+
+constexpr int RowStride(int width) { return RoundUp(width, kStepOfInt4); }
+
+// How values lie in blocks of that width that meet weights of so many bits.
+class BlockShape {
+ public:
+  constexpr BlockShape(int width, int weight_bits)
+      : stride_(RowStride(width)), reverses_(weight_bits == 4) {}
+
+  constexpr int Stride() const { return stride_; }
+  constexpr bool Reverses() const { return reverses_; }
+  // Where a row's value lies.
+  constexpr int Place(int value) const {
+    return reverses_ ? (value & ~5) | (value & 1) << 2 | (value >> 2 & 1) : value;
+  }
+
+ private:
+  int stride_;
+  bool reverses_;
+};
+[[gnu::always_inline]] constexpr int BlockIndex(int token, int value, const BlockShape& shape) {
+  return token * shape.Stride() + shape.Place(value);
+}
+
+#else
+
+using BlockValue = int16_t;
+
+struct BlockShape {
+  constexpr BlockShape(int, int) {}
+};
+[[gnu::always_inline]] constexpr int BlockIndex(int token, int value, const BlockShape&) {
   return (value & ~3) * kBlockTokens + (value & 1) * 2 * kBlockTokens + token * 2 +
          ((value >> 1) & 1);
 }
+
+#endif
 
 // Packed weights of 8 bits: [units / 2][width / 4][2 units][4 values]. Of 4 bits:
 // [units / 2][width / 8][2 units][4 bytes], the bytes w0 w1, w4 w5, w2 w3, w6 w7, low nibble
@@ -56,23 +99,37 @@ extern "C" {
 
 // sums[unit * 4 + token] += products of `steps` steps of a token block and two units' weights.
 // Every sum must fit 32 bits. block and weights: 4-byte aligned.
-void McuformerDot4x2(const int16_t* block, const int8_t* weights, int steps, int32_t* sums);
-// The same for the token at block + 2 * token alone: sums[unit].
-void McuformerDot1x2(const int16_t* block, const int8_t* weights, int steps, int32_t* sums);
+void McuformerDot4x2(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
 // The same for weights of 4 bits, taken as nibbles 0 to 15; steps of eight values.
-void McuformerDot4x2Int4(const int16_t* block, const int8_t* weights, int steps, int32_t* sums);
-void McuformerDot1x2Int4(const int16_t* block, const int8_t* weights, int steps, int32_t* sums);
+void McuformerDot4x2Int4(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
+// The same for one token, which begins at `block`, alone: sums[unit].
+void McuformerDot1x2(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
+void McuformerDot1x2Int4(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
 
 }  // extern "C"
 
-// Widens up to four rows of int8, `stride` bytes apart, into a token block.
+// Widens up to four rows of int8, `stride` bytes apart, into a token block of that shape.
+#ifdef MCUFORMER_CORTEX_M_MVE
+void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int8_t* block,
+                 int block_stride, bool reverses);
+inline void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int8_t* block,
+                        const BlockShape& shape) {
+  WidenTokens(rows, stride, tokens, width, block, shape.Stride(), shape.Reverses());
+}
+#else
 void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block);
+inline void WidenTokens(const int8_t* rows, int stride, int tokens, int width, int16_t* block,
+                        const BlockShape&) {
+  WidenTokens(rows, stride, tokens, width, block);
+}
+#endif
 
-// Widens `steps` steps of four values of one row; block: where the token's first value belongs.
-void WidenToken(const int8_t* row, int steps, int16_t* block);
+// Widens `steps` steps of four values of one row, for weights of 8 bits; block: where the token's
+// first value belongs.
+void WidenToken(const int8_t* row, int steps, BlockValue* block);
 
-// The sum of one token's values; pairs: block + 2 * token.
-int32_t SumToken(const int16_t* pairs, int width);
+// The sum of one token's values in a block that meets weights of 4 bits; row: where it begins.
+int32_t SumToken(const BlockValue* row, int width);
 
 }  // namespace mcuformer
 

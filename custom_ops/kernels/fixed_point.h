@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "kernels/cortex_m/helium.h"
 #include "kernels/dsp.h"
 
 namespace mcuformer {
@@ -142,7 +143,23 @@ class ResidualAdd {
                                2 * zero_point + 1);
   }
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+  // The sums of two vectors each, without the zero point; IsProduct().
+  HeliumPair To(const HeliumPair& rescaled, const HeliumPair& residual) const {
+    return {Sum(rescaled.first, residual.first), Sum(rescaled.second, residual.second)};
+  }
+#endif
+
  private:
+#ifdef MCUFORMER_CORTEX_M_MVE
+  int32x4_t Sum(int32x4_t rescaled, int32x4_t residual) const {
+    const int32x4_t difference = vaddq_n_s32(residual, -zero_point_);
+    const int32x4_t addend = vqrdmulhq_n_s32(vshlq_r_s32(difference, shift_), multiplier_);
+    const int32x4_t sum = vqaddq_s32(rescaled, addend);
+    return vrshrq_n_s32(vqaddq_s32(sum, vshrq_n_s32(sum, 31)), kResidualFractionBits);
+  }
+#endif
+
   int32_t zero_point_, multiplier_, shift_;
 };
 

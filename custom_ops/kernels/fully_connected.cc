@@ -11,11 +11,19 @@ struct GeluToRows {
   void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
     output[token * stride + unit] = table[rescale.template To<int8_t>(sum, zero_point)];
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
     return McuformerMultiplyToRowsByTable(call, output + unit, zero_point, stride, 2 * stride, 2, 2,
                                           table);
+  }
+#endif
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return stride <= kMostStride; }
+  uint16x8_t Offsets() const { return PairOffsets(stride, 1); }
+  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+    vstrbq_scatter_offset_p_s16(output + unit, offsets,
+                                HeliumBytes(pair, zero_point, table + INT8_MIN), lanes);
   }
 #endif
   int8_t* output;
@@ -31,21 +39,24 @@ void Walk(const FullyConnectedParams& params, const FullyConnectedWeights& weigh
           const int8_t* input, int8_t* scratch, bool backwards, Store store) {
   const int width = params.width, rank = params.rank;
   const int at_once = TokensAtOnce(params.tokens, params.block_tokens);
-  auto* blocks = reinterpret_cast<int16_t*>(scratch);
-  auto* ranks = reinterpret_cast<int16_t*>(scratch + TokenBlocksBytes(at_once, width));
+  auto* blocks = reinterpret_cast<BlockValue*>(scratch);
+  auto* ranks = reinterpret_cast<BlockValue*>(scratch + TokenBlocksBytes(at_once, width));
   int8_t* stage = scratch + TokenBlocksBytes(at_once, width) + TokenBlocksBytes(at_once, rank);
   const int last = (params.tokens - 1) / at_once * at_once;
   for (int step = 0; step <= last; step += at_once) {
     const int first = backwards ? last - step : step;
     const int tokens = params.tokens - first < at_once ? params.tokens - first : at_once;
     const auto store_at = [&](int offset) { return store(first + offset); };
-    WidenTokenBlocks(input + first * width, width, tokens, width, blocks);
+    WidenTokenBlocks(input + first * width, width, tokens, width, weights.layer.weight_bits,
+                     blocks);
     if (rank == 0) {
       MultiplyTokenBlocks(blocks, tokens, width, params.units, weights.layer, stage, store_at);
       continue;
     }
     MultiplyTokenBlocks(blocks, tokens, width, rank, weights.layer, stage, [&](int offset) {
-      return ToBlock{TokenBlockAt(ranks, offset, rank), params.rank_zero_point};
+      return ToBlock{TokenBlockAt(ranks, offset, rank),
+                     params.rank_zero_point,
+                     {rank, weights.second.weight_bits}};
     });
     MultiplyTokenBlocks(ranks, tokens, rank, params.units, weights.second, stage, store_at);
   }

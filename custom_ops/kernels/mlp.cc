@@ -29,17 +29,26 @@ struct Layout {
 struct GeluToBlock {
   template <typename Rescale>
   void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
-    block[BlockIndex(token, unit)] = table[rescale.template To<int8_t>(sum, zero_point)];
+    block[BlockIndex(token, unit, shape)] = table[rescale.template To<int8_t>(sum, zero_point)];
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
-    return McuformerMultiplyToBlock(call, block + BlockIndex(0, unit), zero_point, table);
+    return McuformerMultiplyToBlock(call, block + BlockIndex(0, unit, shape), zero_point, table);
   }
 #endif
-  int16_t* block;
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return shape.Stride() <= kMostStride; }
+  uint16x8_t Offsets() const { return PairOffsets(shape.Stride(), shape.Place(1)); }
+  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+    vstrbq_scatter_offset_p_s16(block + shape.Place(unit), offsets,
+                                HeliumBytes(pair, zero_point, table + INT8_MIN), lanes);
+  }
+#endif
+  BlockValue* block;
   int32_t zero_point;
   const int8_t* table;  // from its entry of 0
+  BlockShape shape;
 };
 
 }  // namespace
@@ -51,16 +60,20 @@ void Mlp(const MlpParams& params, const MlpWeights& weights, const T* input, int
          T* output) {
   const int width = params.width, hidden = params.hidden, rank = params.rank;
   const Layout layout(params);
-  auto* narrow = reinterpret_cast<int16_t*>(scratch);
-  auto* wide = reinterpret_cast<int16_t*>(scratch + layout.wide);
+  auto* narrow = reinterpret_cast<BlockValue*>(scratch);
+  auto* wide = reinterpret_cast<BlockValue*>(scratch + layout.wide);
   int8_t* stage = scratch + layout.stage;
-  int16_t* start = rank > 0 ? wide : narrow;  // where the input is widened
+  BlockValue* start = rank > 0 ? wide : narrow;  // where the input is widened
   auto* normalised = reinterpret_cast<int8_t*>(rank > 0 ? narrow : wide);
   const int inner = rank > 0 ? rank : width;
   const ResidualAdd add(params.residual);
-  const auto to_ranks = [=](int32_t zero_point) {
-    return [=](int first) { return ToBlock{TokenBlockAt(narrow, first, rank), zero_point}; };
+  const auto to_ranks = [=](int32_t zero_point, int weight_bits) {
+    return [=](int first) {
+      return ToBlock{TokenBlockAt(narrow, first, rank), zero_point, {rank, weight_bits}};
+    };
   };
+  const int start_bits = rank > 0 ? weights.fc1_u.weight_bits : weights.fc1_v.weight_bits;
+  const int hidden_bits = rank > 0 ? weights.fc2_u.weight_bits : weights.fc2_v.weight_bits;
   for (int first = 0; first < params.tokens; first += layout.at_once) {
     const int tokens =
         params.tokens - first < layout.at_once ? params.tokens - first : layout.at_once;
@@ -70,19 +83,22 @@ void Mlp(const MlpParams& params, const MlpWeights& weights, const T* input, int
       const int rows = tokens - token < kBlockTokens ? tokens - token : kBlockTokens;
       LayerNorm(params.norm, rows, residual + token * width, weights.gamma, weights.beta,
                 normalised);
-      WidenTokens(normalised, width, rows, width, TokenBlockAt(start, token, width));
+      WidenTokens(normalised, width, rows, width, TokenBlockAt(start, token, width),
+                  {width, start_bits});
     }
     if (rank > 0) {
       MultiplyTokenBlocks(start, tokens, width, rank, weights.fc1_u, stage,
-                          to_ranks(params.fc1_rank_zero_point));
+                          to_ranks(params.fc1_rank_zero_point, weights.fc1_v.weight_bits));
     }
     MultiplyTokenBlocks(narrow, tokens, inner, hidden, weights.fc1_v, stage, [&](int token) {
-      return GeluToBlock{TokenBlockAt(wide, token, hidden), params.hidden_zero_point,
-                         GeluFromZero(weights.gelu_table)};
+      return GeluToBlock{TokenBlockAt(wide, token, hidden),
+                         params.hidden_zero_point,
+                         GeluFromZero(weights.gelu_table),
+                         {hidden, hidden_bits}};
     });
     if (rank > 0) {
       MultiplyTokenBlocks(wide, tokens, hidden, rank, weights.fc2_u, stage,
-                          to_ranks(params.fc2_rank_zero_point));
+                          to_ranks(params.fc2_rank_zero_point, weights.fc2_v.weight_bits));
     }
     MultiplyTokenBlocks(rank > 0 ? narrow : wide, tokens, rank > 0 ? rank : hidden, width,
                         weights.fc2_v, stage, [&](int token) {

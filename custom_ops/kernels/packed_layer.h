@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/cortex_m/helium.h"
 #include "kernels/cortex_m/multiply.h"
 #include "kernels/dot.h"
 #include "kernels/dsp.h"
@@ -48,10 +49,17 @@ struct ToRows {
     output[token * stride + unit] =
         static_cast<int8_t>(rescale.template To<int8_t>(sum, zero_point));
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
     return McuformerMultiplyToRows(call, output + unit, zero_point, stride, 2 * stride, 2, 2);
+  }
+#endif
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return stride <= kMostStride; }
+  uint16x8_t Offsets() const { return PairOffsets(stride, 1); }
+  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+    vstrbq_scatter_offset_p_s16(output + unit, offsets, HeliumBytes(pair, zero_point), lanes);
   }
 #endif
   int8_t* output;
@@ -63,17 +71,26 @@ struct ToRows {
 struct ToBlock {
   template <typename Rescale>
   void operator()(int token, int unit, int32_t sum, const Rescale& rescale) const {
-    block[BlockIndex(token, unit)] =
-        static_cast<int16_t>(rescale.template To<int8_t>(sum, zero_point));
+    block[BlockIndex(token, unit, shape)] =
+        static_cast<BlockValue>(rescale.template To<int8_t>(sum, zero_point));
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
-    return McuformerMultiplyToBlock(call, block + BlockIndex(0, unit), zero_point, nullptr);
+    return McuformerMultiplyToBlock(call, block + BlockIndex(0, unit, shape), zero_point, nullptr);
   }
 #endif
-  int16_t* block;
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return shape.Stride() <= kMostStride; }
+  uint16x8_t Offsets() const { return PairOffsets(shape.Stride(), shape.Place(1)); }
+  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+    vstrbq_scatter_offset_p_s16(block + shape.Place(unit), offsets, HeliumBytes(pair, zero_point),
+                                lanes);
+  }
+#endif
+  BlockValue* block;
   int32_t zero_point;
+  BlockShape shape;
 };
 
 // The sum with a residual, into output[tokens, units].
@@ -84,7 +101,7 @@ struct ToResidual {
     const int at = token * units + unit;
     output[at] = static_cast<T>(add.template To<T>(rescale(sum), residual[at], zero_point));
   }
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static constexpr bool kHasRoomForPair = false;
   const int8_t* MultiplyPairs(int unit, const MultiplyCall& call) const {
     if (!add.IsProduct()) return call.weights;
@@ -95,6 +112,23 @@ struct ToResidual {
     } else {
       return McuformerMultiplyToResidual16(call, output + unit, zero_point, stride, residual + unit,
                                            add.Factor(), add.Offset(), add.Multiplier());
+    }
+  }
+#endif
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return add.IsProduct() && units <= kMostStride; }
+  uint16x8_t Offsets() const { return PairOffsets(units, 1); }
+  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+    if constexpr (sizeof(T) == 1) {
+      const int16x8_t found = vldrbq_gather_offset_z_s16(residual + unit, offsets, lanes);
+      const HeliumPair summed = add.To(pair, {vmovlbq_s16(found), vmovltq_s16(found)});
+      vstrbq_scatter_offset_p_s16(output + unit, offsets, HeliumBytes(summed, zero_point), lanes);
+    } else {
+      const int16x8_t found = vldrhq_gather_shifted_offset_z_s16(residual + unit, offsets, lanes);
+      const HeliumPair summed = add.To(pair, {vmovlbq_s16(found), vmovltq_s16(found)});
+      const HeliumPair moved = {vaddq_n_s32(summed.first, zero_point),
+                                vaddq_n_s32(summed.second, zero_point)};
+      vstrhq_scatter_shifted_offset_p_s16(output + unit, offsets, moved.Interleaved(), lanes);
     }
   }
 #endif
@@ -120,7 +154,7 @@ struct Units {
 };
 
 // Whether weights of 8 bits are widened where they are staged (kernels/token_blocks.h).
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
 constexpr bool kWidens = true;
 
 // McuformerDot1x2 of widened weights.
@@ -142,6 +176,8 @@ constexpr bool kWidens = true;
 constexpr bool kWidens = false;
 #endif
 
+#ifndef MCUFORMER_CORTEX_M_MVE
+
 // Not inlined anywhere below, where only 4-bit weights need it.
 [[gnu::noinline]] inline void AddOffset(const int32_t* offset, int32_t* sums) {
   for (int i = 0; i < 2 * kBlockTokens; ++i) sums[i] += offset[i % kBlockTokens];
@@ -149,8 +185,8 @@ constexpr bool kWidens = false;
 
 // Four tokens.
 template <typename Store>
-[[gnu::noinline]] void MultiplyFour(const int16_t* block, int steps, int units, const Units& layer,
-                                    const int32_t* offset, const Store& store) {
+[[gnu::noinline]] void MultiplyFour(const BlockValue* block, int steps, int units,
+                                    const Units& layer, const int32_t* offset, const Store& store) {
   const int8_t* weights = layer.weights;
   const UnitConstants* constants = layer.constants;
   const int next = layer.next;
@@ -186,22 +222,26 @@ template <typename Store>
   }
 }
 
+#endif
+
 // One token of a block.
 template <typename Store>
-[[gnu::noinline]] void MultiplyOne(const int16_t* block, int token, int steps, int units,
+[[gnu::noinline]] void MultiplyOne(const BlockValue* block, int token, int steps, int units,
                                    const Units& layer, const int32_t* offsets, const Store& store) {
   const bool int4 = kHasInt4 && offsets != nullptr;
   auto dot = int4 ? McuformerDot1x2Int4 : McuformerDot1x2;
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   if (layer.step_bytes == kWidenedStep) dot = Dot1x2Widened;
 #endif
   const int32_t offset = int4 ? offsets[token] : 0;
   const int pair_bytes = layer.step_bytes * steps;
   const int8_t* weights = layer.weights;
   const UnitConstants* constants = layer.constants;
+  const BlockValue* row =
+      block + BlockIndex(token, 0, {steps * (int4 ? kStepOfInt4 : kStepOfInt8), 8});
   for (int unit = 0; unit < units; unit += 2, weights += pair_bytes) {
     int32_t sums[2] = {offset, offset};
-    dot(block + 2 * token, weights, steps, sums);
+    dot(row, weights, steps, sums);
     for (int i = 0; i < 2 && unit + i < units; ++i, constants += layer.next) {
       WithRescale(*constants, [&](const auto& rescale) {
         store(token, layer.first + unit + i, sums[i] + constants->bias, rescale);
@@ -210,7 +250,7 @@ template <typename Store>
   }
 }
 
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
 
 template <typename Store, typename = void>
 struct HasTunedCode : std::false_type {};
@@ -264,22 +304,124 @@ template <typename Store>
 
 #endif
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+
+template <typename Store, typename = void>
+struct StoresPairs : std::false_type {};
+template <typename Store>
+struct StoresPairs<Store, std::void_t<decltype(&Store::StorePair)>> : std::true_type {};
+
+// Four rows by a pair of units for a store that takes them one by one.
+template <typename Store>
+[[gnu::noinline]] void StoreEach(const HeliumPair& sums, int rows, int unit, int units,
+                                 const UnitConstants& first, const UnitConstants& second,
+                                 const Store& store) {
+  int32_t each[2 * kBlockTokens];
+  vstrwq_s32(each, sums.first);
+  vstrwq_s32(each + kBlockTokens, sums.second);
+  for (int i = 0; i < units; ++i) {
+    WithRescale(i == 0 ? first : second, [&](const auto& rescale) {
+      for (int row = 0; row < rows; ++row) {
+        store(row, unit + i, each[i * kBlockTokens + row], rescale);
+      }
+    });
+  }
+}
+
+// Up to four rows by pairs of units, whose weights lie as `dot` takes them, `pair_bytes` each.
+template <typename Store>
+[[gnu::noinline]] void MultiplyRowPairs(const HeliumCall& call, HeliumDot dot, int rows, int units,
+                                        const Units& layer, int pair_bytes, const int32_t* offsets,
+                                        const Store& store) {
+  bool serves = false;
+  if constexpr (StoresPairs<Store>::value) serves = store.ServesPairs();
+  const auto places = [&store] {
+    if constexpr (StoresPairs<Store>::value)
+      return store.Offsets();
+    else
+      return 0;
+  }();
+  const int8_t* weights = layer.weights;
+  const UnitConstants* constants = layer.constants;
+  const int end = layer.first + units;
+  for (int unit = layer.first; unit < end; unit += 2, weights += pair_bytes) {
+    int32_t sums[2 * kBlockTokens];
+    dot(&call, weights, sums);
+    const bool both = unit + 1 < end;
+    const UnitConstants first = *constants, second = both ? constants[layer.next] : first;
+    constants += 2 * layer.next;
+    HeliumPair pair = {vldrwq_s32(sums), vldrwq_s32(sums + kBlockTokens)};
+    if (kHasInt4 && offsets != nullptr) {
+      const int32x4_t offset = vldrwq_s32(offsets);
+      pair = {vaddq_s32(pair.first, offset), vaddq_s32(pair.second, offset)};
+    }
+    pair = {vaddq_n_s32(pair.first, first.bias), vaddq_n_s32(pair.second, second.bias)};
+    if (!serves) {
+      StoreEach(pair, rows, unit, both ? 2 : 1, first, second, store);
+      continue;
+    }
+    if ((first.shift & second.shift) < 0) {
+      pair = {RescaledDown(pair.first, first.multiplier, first.shift),
+              RescaledDown(pair.second, second.multiplier, second.shift)};
+    } else {
+      pair = {Rescaled(pair.first, first.multiplier, first.shift),
+              Rescaled(pair.second, second.multiplier, second.shift)};
+    }
+    if constexpr (StoresPairs<Store>::value) {
+      store.StorePair(unit, pair, places, HeliumLanes(rows, both));
+    }
+  }
+}
+
+// Rows of `stride` bytes, of which those that are missing repeat the last.
+inline HeliumCall HeliumCallOf(const void* rows, int count, int stride, int steps, int tail) {
+  static constexpr int32_t kZeros[2 * kBlockTokens] = {};
+  HeliumCall call = {{}, steps, tail, kZeros};
+  const auto* row = static_cast<const int8_t*>(rows);
+  for (int i = 0; i < kBlockTokens; ++i) {
+    call.rows[i] = row;
+    if (i + 1 < count) row += stride;
+  }
+  return call;
+}
+
+// The same for a token block and packed weights.
+template <typename Store>
+inline void MultiplyPairs(const BlockValue* block, int tokens, int width, int units,
+                          const Units& layer, const int32_t* offsets, const Store& store) {
+  const bool int4 = kHasInt4 && offsets != nullptr;
+  const int step = int4 ? kStepOfInt4 : kStepOfInt8;
+  const int steps = RoundUp(width, step) / step;
+  const HeliumCall call =
+      HeliumCallOf(block, tokens, RowStride(width), steps / kWordsOfVector, steps % kWordsOfVector);
+  MultiplyRowPairs(call, HeliumDotOf(call, int4), tokens, units, layer, kPackedStep * steps,
+                   offsets, store);
+}
+
+#endif
+
 // What 4-bit weights add to the sums of each of the block's tokens.
-inline void Int4Offsets(const int16_t* block, int tokens, int width, int32_t* offset) {
+inline void Int4Offsets(const BlockValue* block, int tokens, int width, int32_t* offset) {
   for (int token = 0; token < tokens; ++token) {
-    offset[token] = -kInt4Offset * SumToken(block + 2 * token, width);
+    offset[token] = -kInt4Offset * SumToken(block + BlockIndex(token, 0, {width, 4}), width);
   }
 }
 
 // offset: of 4-bit weights, else null.
 template <typename Store>
-inline void Multiply(const int16_t* block, int tokens, int width, int units, const Units& layer,
+inline void Multiply(const BlockValue* block, int tokens, int width, int units, const Units& layer,
                      const int32_t* offset, const Store& store) {
   const bool int4 = kHasInt4 && offset != nullptr;
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int steps = RoundUp(width, step) / step;
+#ifdef MCUFORMER_CORTEX_M_MVE
+  if (tokens > 1) {
+    MultiplyPairs(block, tokens, width, units, layer, offset, store);
+    return;
+  }
+#else
   if (tokens == kBlockTokens) {
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
     if constexpr (HasTunedCode<Store>::value) {
       MultiplyPairs(block, steps, units, layer, offset, store);
       return;
@@ -288,6 +430,7 @@ inline void Multiply(const int16_t* block, int tokens, int width, int units, con
     MultiplyFour(block, steps, units, layer, offset, store);
     return;
   }
+#endif
   for (int token = 0; token < tokens; ++token) {
     MultiplyOne(block, token, steps, units, layer, offset, store);
   }
@@ -298,7 +441,7 @@ inline void Multiply(const int16_t* block, int tokens, int width, int units, con
 // Calls store(token, unit, sum, rescale) for each of the block's `tokens` tokens and each unit.
 // The sum has the bias in; rescale is an AnyRescale or a RescaleDown of the unit's constants.
 template <typename Store>
-inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
+inline void MultiplyBlock(const BlockValue* block, int tokens, int width, int units,
                           const PackedLayer& layer, Store store) {
   const bool int4 = kHasInt4 && layer.weight_bits == 4;
   int32_t offset[kBlockTokens];
@@ -309,7 +452,7 @@ inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units
 
 // The same for packed weights of 8 bits whose units share their constants.
 template <typename Store>
-inline void MultiplyBlock(const int16_t* block, int tokens, int width, int units,
+inline void MultiplyBlock(const BlockValue* block, int tokens, int width, int units,
                           const int8_t* weights, const UnitConstants& constants, Store store) {
   const UnitConstants of_both[2] = {constants, constants};
   packed_layer::Multiply(block, tokens, width, units, {weights, of_both, 0, 0}, nullptr, store);

@@ -30,29 +30,30 @@ struct Corner {
 
 // Widens a row of a tile into a token's place in a block; `values` are there already.
 void GatherRow(const PatchEmbedParams& params, const Rows& rows, int y, int x, int size, int token,
-               int values, int16_t* block) {
+               int values, const BlockShape& shape, BlockValue* block) {
   const int width = params.width * params.channels;
   const bool inside = y >= 0 && y < params.height;
   const int8_t* pixels = rows.pixels + (inside ? (y - rows.first) * width : 0);
   if (inside && x >= 0 && x + size <= width && (values | size) % kStepOfInt8 == 0) {
-    WidenToken(pixels + x, size / kStepOfInt8, block + BlockIndex(token, values));
+    WidenToken(pixels + x, size / kStepOfInt8, block + BlockIndex(token, values, shape));
     return;
   }
   for (int i = x; i < x + size; ++i, ++values) {
-    block[BlockIndex(token, values)] =
-        static_cast<int16_t>(inside && i >= 0 && i < width ? pixels[i] : params.input_zero_point);
+    block[BlockIndex(token, values, shape)] = static_cast<BlockValue>(
+        inside && i >= 0 && i < width ? pixels[i] : params.input_zero_point);
   }
 }
 
 // Widens the tile's pixels of up to four patches into a token block.
 void GatherTile(const PatchEmbedParams& params, const Rows& rows, const Tile& tile,
-                const Corner* corners, int tokens, int16_t* block) {
+                const Corner* corners, int tokens, BlockValue* block) {
   const int size = tile.width * params.channels;
+  const BlockShape shape(size * tile.height, 8);
   for (int token = 0; token < tokens; ++token) {
     const int top = corners[token].top + tile.y;
     const int x = (corners[token].left + tile.x) * params.channels;
     for (int row = 0; row < tile.height; ++row) {
-      GatherRow(params, rows, top + row, x, size, token, row * size, block);
+      GatherRow(params, rows, top + row, x, size, token, row * size, shape, block);
     }
   }
 }
@@ -66,7 +67,7 @@ void StartSums(const PatchEmbedParams& params, const PackedLayer& layer, int32_t
 }
 
 // Adds one partial convolution to the sums of up to four tokens.
-void AddTile(const PatchEmbedParams& params, const int8_t* weights, const int16_t* block,
+void AddTile(const PatchEmbedParams& params, const int8_t* weights, const BlockValue* block,
              int values, int32_t* sums) {
   const int steps = RoundUp(values, kStepOfInt8) / kStepOfInt8;
   for (int unit = 0; unit < params.embed_dim; unit += 2, sums += kSumsOfPair) {
@@ -95,7 +96,7 @@ void Finish(const PatchEmbedParams& params, const StemWeights& weights, const in
 
 // Widens the patches of a block, or with several tiles sums them up; they count row by row.
 void SumBlock(const PatchEmbedParams& params, const StemWeights& weights, const Rows& rows,
-              int first, int tokens, bool one_tile, int16_t* block, int32_t* sums) {
+              int first, int tokens, bool one_tile, BlockValue* block, int32_t* sums) {
   const int patch = params.patch_size;
   const int columns = PatchesAlong(params.width, patch);
   Corner corners[kBlockTokens];
@@ -151,7 +152,7 @@ bool PatchEmbed(const PatchEmbedParams& params, const StemWeights& weights,
   const bool in_place = params.mode == ImageMode::kInPlace;
   T* target = output + (weights.class_token == nullptr ? 0 : dim);
   auto* sums = reinterpret_cast<int32_t*>(scratch);
-  auto* block = reinterpret_cast<int16_t*>(scratch + SumsBytes(dim));
+  auto* block = reinterpret_cast<BlockValue*>(scratch + SumsBytes(dim));
   // In place, tokens are held until their row is whole: its other patches still need the pixels
   // that they will overwrite.
   auto* held = reinterpret_cast<T*>(scratch + SumsBytes(dim) + TileBytes(params));
@@ -177,7 +178,7 @@ bool PatchEmbed(const PatchEmbedParams& params, const StemWeights& weights,
       T* to = in_place ? held + column * dim : target + next * dim;
       if constexpr (sizeof(T) == 1) {
         if (one_tile) {
-          MultiplyBlock(block + 2 * done, count, values, dim, weights.layer,
+          MultiplyBlock(block + BlockIndex(done, 0, {values, 8}), count, values, dim, weights.layer,
                         ToResidual<T>{position, to, dim, ResidualAdd({0, params.position}),
                                       params.output_zero_point});
         }

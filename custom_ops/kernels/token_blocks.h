@@ -33,7 +33,7 @@ constexpr size_t TokenBlocksBytes(int tokens, int width) {
 // The block that holds token `first`, a multiple of kBlockTokens.
 template <typename T>
 constexpr T* TokenBlockAt(T* blocks, int first, int width) {
-  return blocks + static_cast<size_t>(first) * RoundUp(width, kStepOfInt4);
+  return blocks + TokenBlocksBytes(first, width) / sizeof(T);
 }
 
 // For layers of up to that width: staged weights, their constants, and what 4-bit weights add to
@@ -45,12 +45,13 @@ constexpr size_t StageBytes(int tokens_at_once, int width) {
                    sizeof(int32_t) * tokens_at_once;
 }
 
-// Widens rows of int8, `stride` bytes apart, into token blocks.
-inline void WidenTokenBlocks(const int8_t* rows, int stride, int tokens, int width,
-                             int16_t* blocks) {
+// Widens rows of int8, `stride` bytes apart, into token blocks that meet weights of so many bits.
+inline void WidenTokenBlocks(const int8_t* rows, int stride, int tokens, int width, int weight_bits,
+                             BlockValue* blocks) {
   for (int first = 0; first < tokens; first += kBlockTokens) {
     const int count = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
-    WidenTokens(rows + first * stride, stride, count, width, TokenBlockAt(blocks, first, width));
+    WidenTokens(rows + first * stride, stride, count, width, TokenBlockAt(blocks, first, width),
+                {width, weight_bits});
   }
 }
 
@@ -79,7 +80,7 @@ namespace packed_layer {
   const size_t bytes = PackedWeightBytes(units, width, layer.weight_bits);
   const int8_t* weights = layer.weights + PackedWeightBytes(first, width, layer.weight_bits);
   auto* constants = stage + PackedWeightBytes(kStagedUnits, width, 8);
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   if (widens) {
     McuformerWidenWeights(weights, static_cast<int>(bytes / 8), stage);
   } else {
@@ -94,7 +95,7 @@ namespace packed_layer {
 }
 
 // Int4Offsets of all tokens of the blocks.
-[[gnu::noinline]] inline void OffsetsOfBlocks(const int16_t* blocks, int tokens, int width,
+[[gnu::noinline]] inline void OffsetsOfBlocks(const BlockValue* blocks, int tokens, int width,
                                               int32_t* offsets) {
   for (int first = 0; first < tokens; first += kBlockTokens) {
     const int rows = tokens - first < kBlockTokens ? tokens - first : kBlockTokens;
@@ -104,9 +105,9 @@ namespace packed_layer {
 
 // Multiply, once for each kind of store.
 template <typename Store>
-[[gnu::noinline]] void MultiplyRows(const int16_t* block, int tokens, int width, int units,
+[[gnu::noinline]] void MultiplyRows(const BlockValue* block, int tokens, int width, int units,
                                     const Units& layer, const int32_t* offset, const Store& store) {
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
   static_assert(HasTunedCode<Store>::value, "MultiplyFour takes no widened weights");
 #endif
   Multiply(block, tokens, width, units, layer, offset, store);
@@ -117,7 +118,7 @@ template <typename Store>
 // MultiplyBlock for all tokens of the blocks: store_at(first) gives the store that counts tokens
 // from `first` on. stage: StageBytes, 4-byte aligned.
 template <typename StoreAt>
-inline void MultiplyTokenBlocks(const int16_t* blocks, int tokens, int width, int units,
+inline void MultiplyTokenBlocks(const BlockValue* blocks, int tokens, int width, int units,
                                 const PackedLayer& layer, int8_t* stage, StoreAt store_at) {
   const bool int4 = kHasInt4 && layer.weight_bits == 4;
   const packed_layer::Units all = {layer.weights, layer.constants, 1, 0};

@@ -9,7 +9,7 @@
 // leaves the carry of the sign's correction, which takes the correction back.
 #include "kernels/cortex_m/target.h"
 
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
 
   .syntax unified
   .thumb
@@ -546,7 +546,7 @@
   DESCRIBE McuformerInt4, INT4_STEP_BYTES, 4, 0
 #endif
 
-#endif  // MCUFORMER_CORTEX_M_DSP
+#endif  // MCUFORMER_CORTEX_M_SMLAD
 
 #ifdef __ELF__
   // For every core: an object without it makes a host's stack executable.

@@ -2,7 +2,7 @@
 // more loads, stores and counting. Declared in cortex_m/rows.h.
 #include "kernels/cortex_m/target.h"
 
-#ifdef MCUFORMER_CORTEX_M_DSP
+#ifdef MCUFORMER_CORTEX_M_SMLAD
 
   .syntax unified
   .thumb
@@ -174,7 +174,7 @@
   pop {r4-r11, pc}
   .size McuformerProbabilitiesOfFour, . - McuformerProbabilitiesOfFour
 
-#endif  // MCUFORMER_CORTEX_M_DSP
+#endif  // MCUFORMER_CORTEX_M_SMLAD
 
 #ifdef __ELF__
   // For every core: an object without it makes a host's stack executable.

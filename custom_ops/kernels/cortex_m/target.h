@@ -6,9 +6,15 @@
 #if !defined(MCUFORMER_PORTABLE) && defined(__ARM_ARCH_PROFILE) && defined(__ARM_FEATURE_DSP)
 #if __ARM_ARCH_PROFILE == 'M'
 #define MCUFORMER_CORTEX_M_DSP
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+// Helium: vectors of integers. Its products take the place of the DSP extension's.
+#define MCUFORMER_CORTEX_M_MVE
+#else
+#define MCUFORMER_CORTEX_M_SMLAD
 // The inner loops keep their end in an FPU register.
 #if defined(__ARM_FP)
 #define MCUFORMER_CORTEX_M_DOT
+#endif
 #endif
 // An M7 has loops of its own, which any core can run. It and the M4 differ in no macro but those of
 // the FPU: double precision, or FPv5, of which GCC says nothing. Where neither tells, the build
@@ -21,10 +27,7 @@
 #endif
 #endif
 
-#if defined(MCUFORMER_CORTEX_M_DSP) && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
-// Helium (MVE) of integers, beside the DSP extension.
-#define MCUFORMER_CORTEX_M_MVE
-#elif defined(MCUFORMER_HELIUM) && !defined(MCUFORMER_PORTABLE)
+#if defined(MCUFORMER_HELIUM) && !defined(MCUFORMER_CORTEX_M_MVE) && !defined(MCUFORMER_PORTABLE)
 #error \
     "MCUFORMER_HELIUM is defined, but the compiler's target has no Helium (MVE): give it a core \
 that has, such as -mcpu=cortex-m55 without +nomve, or leave the definition out."
