@@ -5,6 +5,10 @@
 #include "kernels/cortex_m/rows.h"
 #include "kernels/dsp.h"
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+#include "kernels/cortex_m/attention_softmax.h"
+#endif
+
 namespace mcuformer {
 namespace {
 
@@ -282,6 +286,8 @@ struct Inverse {
   uint32_t inverse;
 };
 
+#ifndef MCUFORMER_CORTEX_M_MVE
+
 // Replaces the exponentials of one row of a token block, which starts at its first pair.
 void Normalise(int tokens, const Inverse& by, int16_t* row) {
   const uint32_t half = uint32_t{1} << by.power;
@@ -291,6 +297,8 @@ void Normalise(int tokens, const Inverse& by, int16_t* row) {
     *value = static_cast<int16_t>(scaled - (scaled >> 15));  // 2^15 is the greatest
   }
 }
+
+#endif
 
 #ifdef MCUFORMER_CORTEX_M_SMLAD
 
@@ -516,6 +524,13 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
 void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
 #ifdef MCUFORMER_CORTEX_M_SMLAD
   SoftmaxOfFour(tokens, rows, exp_table, block);
+#elif defined(MCUFORMER_CORTEX_M_MVE)
+  for (int row = 0; row < rows; ++row, block += LogitStride(tokens)) {
+    const uint32_t sum = mve::Exponentials(tokens, mve::GreatestLogit(tokens, block), exp_table,
+                                           kExpTableSize - 1, block);
+    const Inverse by(sum);
+    mve::Probabilities(tokens, by.inverse, by.power, block);
+  }
 #else
   for (int16_t *row = block, *end = block + LogitIndex(rows, 0, tokens); row != end;
        row += LogitIndex(1, 0, tokens)) {

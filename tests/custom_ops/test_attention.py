@@ -17,7 +17,7 @@ from drawn import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
-from on_cortex_m import assert_equals_twin, scratch
+from on_cortex_m import assert_equals_twin, assert_vectors_equal_twin, scratch
 
 from mcuformer_tflm.custom_ops.reference.attention import (
     PROBABILITY_ONE,
@@ -27,7 +27,7 @@ from mcuformer_tflm.custom_ops.reference.attention import (
     row_softmax,
     scratch_bytes,
 )
-from mcuformer_tflm.custom_ops.reference.dot import pack_weights
+from mcuformer_tflm.custom_ops.reference.dot import pack_weights, round_up
 from mcuformer_tflm.custom_ops.reference.fixed_point import quantize_multiplier
 from mcuformer_tflm.custom_ops.reference.fully_connected import fully_connected
 from mcuformer_tflm.custom_ops.reference.layer_norm import layer_norm
@@ -289,6 +289,25 @@ def check_relative(rng, rows, columns, class_token, heads, head_dim=4, score=0.0
         wanted, KERNELS["int8"], params(options, tokens), weights_of(table, bias=bias), qkv,
         scratch(scratch_bytes(tokens, head_dim)), Buffer(np.zeros_like(wanted)),
     )  # fmt: skip
+
+
+# The least and the greatest sums that are served, a power of two, whose inverse has 17 bits, and
+# distances beyond the table and beyond 16 bits.
+@pytest.mark.parametrize("greatest", [1, 40, 4095, 4096, 16384, 32767])
+def test_vectors_of_logits_equal_the_twin_whatever_is_left_over(greatest):
+    rng = np.random.default_rng(0)
+    table = np.maximum(greatest * np.exp(-0.1 * np.arange(256)), 1).astype(np.int16)
+    for tokens in [*range(1, 18), 64, 2048]:
+        logits = int16(rng, 3, tokens) >> np.array([[0], [9], [0]], np.int16)
+        logits[2] = -7
+        stride = round_up(tokens, 4)
+        block = np.zeros((3, stride), np.int16)
+        block[:, :tokens] = logits
+        wanted = block.copy()
+        wanted[:, :tokens] = row_softmax(logits.astype(np.int64), table)
+        assert_vectors_equal_twin(
+            wanted, "mcuformer::AttentionSoftmax", tokens, 3, table, Buffer(block), size=tokens
+        )
 
 
 def test_position_bias_goes_by_the_step_from_query_to_key():
