@@ -101,7 +101,12 @@ Scale ScaleOf(const LayerNormParams& params, const Moments& moments) {
   const int bits = top != 0 ? 32 + BitWidth(top) : BitWidth(static_cast<uint32_t>(variance));
   const int up = (32 - bits) & ~1;  // at least -18: the variance of int16 ends below 2^50
   const uint32_t mantissa = static_cast<uint32_t>(up >= 0 ? variance << up : variance >> -up);
-  const uint32_t root = IntegerSqrt(mantissa, params.iterations);  // in [2^15, 2^16]
+#ifdef MCUFORMER_CORTEX_M_MVE
+  const auto square_root = InlineIntegerSqrt;
+#else
+  const auto square_root = IntegerSqrt;
+#endif
+  const uint32_t root = square_root(mantissa, params.iterations);  // in [2^15, 2^16]
   // floor(2^46 / root) by two divisions of 32 bits.
   const uint32_t quotient = (uint32_t{1} << 31) / root;
   const uint32_t rest = (uint32_t{1} << 31) - quotient * root;
@@ -178,6 +183,26 @@ template <typename T>
   }
 }
 
+template <int kRows, typename T>
+void NormaliseRows(const LayerNormParams& params, const mve::Columns& columns, const T* x,
+                   int8_t* y) {
+  const int width = params.width;
+  mve::RowScale halves[kRows];
+  bool has_halves = true;
+#pragma GCC unroll 2
+  for (int row = 0; row < kRows; ++row) {
+    const Moments moments = MomentsOf(x + row * width, width);
+    ScaleRow(&halves[row], moments.sum, moments.squares, params);
+    has_halves = has_halves && HasHalves<T>(halves[row].k);
+  }
+  const int whole = has_halves ? width & -mve::kNormalisedColumns : 0;
+  if (whole > 0) mve::NormaliseRows(x, y, halves, &columns);
+  if (whole == width) return;
+  for (int row = 0; row < kRows; ++row) {
+    NormaliseFrom(whole, columns, halves[row], x + row * width, y + row * width);
+  }
+}
+
 #endif
 
 }  // namespace
@@ -187,29 +212,15 @@ void LayerNorm(const LayerNormParams& params, int tokens, const T* input, const 
                const int32_t* beta, int8_t* output) {
   const int width = params.width;
 #ifdef MCUFORMER_CORTEX_M_MVE
-  // The second of two rows of 16 bits, in place, would be overwritten before it is read.
-  const bool apart = sizeof(T) == 1 || static_cast<const void*>(input) != output;
-  const int at_once = apart ? mve::kNormalisedRows : 1;
   const mve::Columns columns = {gamma, beta, width};
-  mve::RowScale halves[mve::kNormalisedRows];
-  while (tokens > 0) {
-    const int rows = tokens < at_once ? tokens : at_once;
-    const Moments first = MomentsOf(input, width);
-    ScaleRow(&halves[0], first.sum, first.squares, params);
-    bool has_halves = HasHalves<T>(halves[0].k);
-    if (rows == 2) {
-      const Moments second = MomentsOf(input + width, width);
-      ScaleRow(&halves[1], second.sum, second.squares, params);
-      has_halves = has_halves && HasHalves<T>(halves[1].k);
+  // The second of two rows of 16 bits, in place, would be overwritten before it is read.
+  if (sizeof(T) == 1 || static_cast<const void*>(input) != output) {
+    for (; tokens >= 2; tokens -= 2, input += 2 * width, output += 2 * width) {
+      NormaliseRows<2>(params, columns, input, output);
     }
-    const int whole = has_halves ? width & -mve::kNormalisedColumns : 0;
-    if (whole > 0) mve::NormaliseRows(rows, input, output, halves, &columns);
-    for (int row = 0; row < rows && whole < width; ++row) {
-      NormaliseFrom(whole, columns, halves[row], input + row * width, output + row * width);
-    }
-    tokens -= rows;
-    input += rows * width;
-    output += rows * width;
+  }
+  for (; tokens > 0; --tokens, input += width, output += width) {
+    NormaliseRows<1>(params, columns, input, output);
   }
 #else
   for (int token = 0; token < tokens; ++token, input += width, output += width) {

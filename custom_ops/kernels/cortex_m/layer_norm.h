@@ -68,7 +68,7 @@ struct Columns {
   int width;
 };
 
-constexpr int kNormalisedRows = 2, kNormalisedColumns = 8;
+constexpr int kNormalisedColumns = 8;
 
 extern "C" {
 
@@ -81,13 +81,17 @@ void McuformerNormaliseTwoOfInt16(const int16_t* x, int8_t* y, const RowScale* b
 
 }  // extern "C"
 
-inline void NormaliseRows(int rows, const int8_t* x, int8_t* y, const RowScale* by,
-                          const Columns* columns) {
-  (rows == 2 ? McuformerNormaliseTwoOfInt8 : McuformerNormaliseOneOfInt8)(x, y, by, columns);
+inline void NormaliseRows(const int8_t* x, int8_t* y, const RowScale (&by)[1], const Columns* of) {
+  McuformerNormaliseOneOfInt8(x, y, by, of);
 }
-inline void NormaliseRows(int rows, const int16_t* x, int8_t* y, const RowScale* by,
-                          const Columns* columns) {
-  (rows == 2 ? McuformerNormaliseTwoOfInt16 : McuformerNormaliseOneOfInt16)(x, y, by, columns);
+inline void NormaliseRows(const int8_t* x, int8_t* y, const RowScale (&by)[2], const Columns* of) {
+  McuformerNormaliseTwoOfInt8(x, y, by, of);
+}
+inline void NormaliseRows(const int16_t* x, int8_t* y, const RowScale (&by)[1], const Columns* of) {
+  McuformerNormaliseOneOfInt16(x, y, by, of);
+}
+inline void NormaliseRows(const int16_t* x, int8_t* y, const RowScale (&by)[2], const Columns* of) {
+  McuformerNormaliseTwoOfInt16(x, y, by, of);
 }
 
 }  // namespace mve
