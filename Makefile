@@ -23,7 +23,7 @@ help:
 	@echo "make audit   known faults of the packages in requirements.lock"
 	@echo "make lint    ruff, mypy, import-linter, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
-	@echo "make wheel   build a wheel into dist/"
+	@echo "make wheel   sdist and manylinux wheel into dist/, used in an empty environment"
 
 setup: $(VENV)/.ready
 
@@ -139,8 +139,8 @@ format: setup
 	$(VENV)/bin/ruff format .
 	clang-format -i $(CPP_SOURCES)
 
-wheel: setup
-	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
+wheel: $(VENV)/.packages
+	scripts/build_wheel.sh dist
 
 # Asks for known faults of what requirements.lock names; needs PyPI's or OSV's records of them.
 audit: setup

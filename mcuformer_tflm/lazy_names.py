@@ -8,6 +8,28 @@ from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any
 
+# What the extra "train" brings.
+_TRAINING = (
+    "keras_tuner", "safetensors", "tensorflow", "tensorflow_lite_support",
+    "tensorflow_model_optimization", "tf_keras",
+)  # fmt: skip
+
+
+def missing_half(error: ModuleNotFoundError) -> str | None:
+    """Returns how to install what trains networks, where that is what an import did not find."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _TRAINING:
+        return None
+    told = f"{package} is missing, which belongs to the half that trains and converts networks. "
+    if sys.version_info >= (3, 12):
+        python = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return told + (
+            "It needs Python 3.11 (`pip install 'mcuformer-tflm[train]'` there): not all of its "
+            f"packages have wheels for Python {python}. Models run, are planned and verified, and "
+            "become firmware here all the same."
+        )
+    return told + "Run `pip install 'mcuformer-tflm[train]'`."
+
 
 def load_on_first_use(
     package: str, homes: Mapping[str, str], subpackages: Collection[str] = ()
@@ -21,15 +43,17 @@ def load_on_first_use(
         package: Its ``__name__``.
         homes: The module that defines each name, relative to the package.
         subpackages: Those that need no import of their own.
+
+    Names whose modules need what is not installed raise ``ToolchainError``.
     """
 
     class Package(ModuleType):
         def __getattr__(self, name: str) -> Any:
             value: Any
             if name in homes:
-                value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+                value = getattr(_imported(f"{package}.{homes[name]}"), name)
             elif name in subpackages:
-                value = importlib.import_module(f"{package}.{name}")
+                value = _imported(f"{package}.{name}")
             else:
                 message = f"module {package!r} has no attribute {name!r}"
                 raise AttributeError(message, name=name, obj=self)
@@ -45,3 +69,15 @@ def load_on_first_use(
             return sorted({*super().__dir__(), *homes, *subpackages})
 
     sys.modules[package].__class__ = Package
+
+
+def _imported(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        told = missing_half(error)
+        if told is None:
+            raise
+        # By its name, as all that this module imports: whoever is imported knows this module.
+        exceptions = importlib.import_module("mcuformer_tflm.keras_models.exceptions")
+        raise exceptions.ToolchainError(told) from error

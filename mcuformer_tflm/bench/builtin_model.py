@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.tflite.file import pack
+from mcuformer_tflm.tflite.schema import schema
 
 _SCALE = 0.05
 _PROBABILITY_SCALE = 1 / 256

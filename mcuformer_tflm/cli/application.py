@@ -23,6 +23,7 @@ from mcuformer_tflm.cli.search import search
 from mcuformer_tflm.cli.verify import verify
 from mcuformer_tflm.cli.zoo import zoo
 from mcuformer_tflm.keras_models.exceptions import McuformerError
+from mcuformer_tflm.lazy_names import missing_half
 from mcuformer_tflm.task.terminal import print_anything, print_error, results
 
 
@@ -39,6 +40,11 @@ class Commands(TyperGroup):
             if ctx.params["debug"]:
                 raise
             print_error(str(error))
+        except ModuleNotFoundError as error:
+            told = missing_half(error)
+            if told is None or ctx.params["debug"]:
+                raise
+            print_error(told)
         except OSError as error:
             # Whoever reads has gone, which is no fault.
             if error.errno == errno.EPIPE or ctx.params["debug"]:

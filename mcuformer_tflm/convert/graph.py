@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from flatbuffers import flexbuffers
-from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.convert.quantization import Quantization
 from mcuformer_tflm.tflite.file import pack
+from mcuformer_tflm.tflite.schema import schema
 
 _TYPES = {
     "int8": schema.TensorType.INT8,

@@ -18,8 +18,12 @@ from mcuformer_tflm.runtime.library import SUPPORTED_TFLM, load
 from mcuformer_tflm.version import __version__
 
 _PACKAGE = "mcuformer-tflm"
-# Extras that users ask for; the others are for those who work on this package.
-_EXTRAS = ("", "emulator")
+# Extras that users ask for, with what needs them; the others are for who works on this package.
+_EXTRAS = {
+    "": "",
+    "train": "whatever trains, quantizes or converts: demo, search, zoo train, bench",
+    "emulator": "emulate, bench kernels, bench firmware",
+}
 _LACKS = {
     COMPILER: "firmware, emulate, bench firmware",
     "cmake": "firmware, emulate, bench firmware",
@@ -69,8 +73,7 @@ def _python() -> Finding:
 
 def _packages() -> Iterator[Finding]:
     yield Finding(_PACKAGE, "there", __version__, "")
-    for extra in _EXTRAS:
-        needed_by = "emulate, bench kernels, bench firmware" if extra else ""
+    for extra, needed_by in _EXTRAS.items():
         named = f"'{_PACKAGE}[{extra}]'" if extra else _PACKAGE
         for text in importlib.metadata.requires(_PACKAGE) or ():
             wanted = Requirement(text)

@@ -8,7 +8,6 @@ from io import BytesIO
 
 import flatbuffers
 import numpy as np
-from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
@@ -17,6 +16,7 @@ from mcuformer_tflm.keras_models.untrusted_files import (
     MOST_MODEL_BYTES,
     read_file,
 )
+from mcuformer_tflm.tflite.schema import schema
 
 # A model as users give it: the path of a file, or its bytes.
 Model = AnyPath | bytes | bytearray | memoryview

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from flatbuffers import flexbuffers
-from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.untrusted_files import (
@@ -21,6 +20,7 @@ from mcuformer_tflm.keras_models.untrusted_files import (
 from mcuformer_tflm.tflite.extent import check_extent
 from mcuformer_tflm.tflite.file import Model, model_content
 from mcuformer_tflm.tflite.operator_forms import check_form
+from mcuformer_tflm.tflite.schema import schema
 
 _DTYPES = {
     schema.TensorType.INT8: "int8",

@@ -12,11 +12,11 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 import numpy as np
 from flatbuffers import flexbuffers
-from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm.convert.metadata import ARCHITECTURE_NAME
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.tflite.file import pack, read_files, unpack
+from mcuformer_tflm.tflite.schema import schema
 
 # Numbers at which sizes, indices and offsets break.
 _NUMBERS = (

@@ -53,7 +53,16 @@ def test_another_version_of_a_package_is_told_with_the_one_that_is_wanted(monkey
     )
     finding = _found("keras-tuner")
     assert (finding.state, finding.found) == ("wrong", "9.9, not ==1.4.8")
-    assert finding.remedy.endswith("-m pip install mcuformer-tflm")
+    assert finding.remedy.endswith("-m pip install 'mcuformer-tflm[train]'")
+    assert _doctor()[0] == 0, "models run without it"
+
+
+def test_another_version_of_what_everything_needs_ends_with_status_1(monkeypatch):
+    version = importlib.metadata.version
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda of: "9.9" if of == "tflite-micro" else version(of)
+    )
+    assert _found("tflite-micro").remedy.endswith("-m pip install mcuformer-tflm")
     assert _doctor()[0] == 1
 
 

@@ -10,7 +10,6 @@ import zipfile
 import numpy as np
 import pytest
 from flatbuffers import Builder, flexbuffers
-from tensorflow_lite_support.metadata import schema_py_generated as schema
 
 from mcuformer_tflm import MicroInterpreter, plan_memory
 from mcuformer_tflm.bench.models import one_block_vit, random_model
@@ -27,6 +26,7 @@ from mcuformer_tflm.runtime.input_source import input_source
 from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.tflite.schema import schema
 
 
 @pytest.fixture(scope="module")
