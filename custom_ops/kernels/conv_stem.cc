@@ -2,6 +2,10 @@
 
 #include <cstring>
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+#include "kernels/cortex_m/conv_stem.h"
+#endif
+
 namespace mcuformer {
 namespace {
 
@@ -84,6 +88,33 @@ struct ToTokens {
   int32_t zero_point;
 };
 
+#ifdef MCUFORMER_CORTEX_M_MVE
+
+// Puts what output pixel `x` is made of into a row of a token block.
+void GatherPixel(const Stage& stage, const int8_t* const* rows, int x, int8_t* to) {
+  const int channels = stage.channels, size = kTaps * channels, left = 2 * x - 1;
+  const int before = left < 0 ? channels : 0;
+  const int after = left + kTaps > stage.width ? channels : 0;
+  for (int row = 0; row < kTaps; ++row, to += size) {
+    const bool absent = rows[row] == nullptr;
+    if (absent || before + after > 0) mve::Fill(stage.zero_point, size, to);
+    if (absent) continue;
+    mve::Copy(rows[row] + left * channels + before, size - before - after, to + before);
+  }
+}
+
+// Gathers up to four pixels from `first` on; returns how many there are.
+int GatherPixels(const Stage& stage, const int8_t* const* rows, int first, int8_t* /*taps*/,
+                 BlockValue* block) {
+  const int tokens = Least(kBlockTokens, Half(stage.width) - first);
+  for (int token = 0; token < tokens; ++token) {
+    GatherPixel(stage, rows, first + token, block + BlockIndex(token, 0, {stage.Values(), 8}));
+  }
+  return tokens;
+}
+
+#else
+
 // Copies words: unaligned, and as many as are constant where the image has up to three channels.
 void CopyWords(const int8_t* from, int words, int8_t* to) {
   switch (words) {
@@ -160,6 +191,8 @@ int GatherPixels(const Stage& stage, const int8_t* const* rows, int first, int8_
   }
   return tokens;
 }
+
+#endif
 
 // Where the block starts that holds pixel `first` and those behind it: two or three that are left
 // over have some before them computed once more, since four cost less. One alone costs least.
