@@ -11,6 +11,7 @@
     replace = "max(values.index(value), 0)"
     fault = "the next lower value is the value itself"
 
+Files that ``[tests]`` does not name have the tests of ``"*"``, where it names that.
 A mutant that no test can notice says under ``equivalent`` why the program is the same with it.
 """
 
@@ -88,8 +89,9 @@ def read_mutants(root: Path) -> list[Mutant]:
 def _read(path: Path, root: Path) -> Iterator[Mutant]:
     try:
         listed = tomllib.loads(path.read_text(encoding="utf-8"))
+        of_file = listed["tests"]
         for entry in listed["mutant"]:
-            tests = entry.pop("tests", None) or listed["tests"][entry["file"]]
+            tests = entry.pop("tests", None) or of_file.get(entry["file"]) or of_file["*"]
             yield Mutant(path.stem, **entry, tests=tuple(tests))
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
         raise ConfigError(f"{path.relative_to(root)} is no list of mutants: {error!r}.") from error

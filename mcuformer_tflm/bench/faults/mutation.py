@@ -133,7 +133,9 @@ class Workshop:
             What noticed it first; None where nothing did.
 
         Raises:
-            ConfigError: If it does not compile, or what should see it is no test.
+            ConfigError: If what should see it is no test.
+            SyntaxError: If it is no Python.
+            ToolchainError: If it does not compile.
         """
         with self._planted(mutant):
             for test in mutant.tests:
@@ -149,6 +151,8 @@ class Workshop:
             ConfigError: If there are no such tests.
             ToolchainError: If what they compile does not.
         """
+        if not self._is_built:
+            self._build()
         ending = fork(lambda: self._test(test), _SECONDS, self._log)
         if ending.hung:
             return f"{test} (hangs)"
@@ -195,16 +199,15 @@ class Workshop:
         if path.suffix == ".py":
             compile(changed, path, "exec")
         builds = path.suffix in _SOURCES and mutant.area != _NOT_ON_HOST
+        self._is_built = self._is_built and not builds
         try:
             _write(path, changed)
-            if builds:
-                self._build()
             yield
         finally:
-            # With today's time, so that what was built of the mutant is built again.
+            # With today's time, so that what was built of the mutant is built again: by the next
+            # test, together with what the next mutant changes.
             _write(path, text)
-            if builds:
-                self._build()
+            self._is_built = self._is_built and not builds
 
     def _synchronise(self) -> None:
         listed = subprocess.run(
@@ -244,6 +247,7 @@ class Workshop:
 
     def _build(self) -> None:
         self._run("cmake", "--build", str(self.copy / "build/cmake"))
+        self._is_built = True
 
     def _run(self, *command: str) -> None:
         scripts = Path(sys.executable).parent

@@ -50,6 +50,11 @@ def test_a_mutant_is_its_file_with_one_text_replaced(tmp_path):
     assert mutant.name == "source.py: one is missing"
 
 
+def test_a_file_that_has_no_tests_of_its_own_has_those_of_the_others(tmp_path):
+    (mutant,) = read_mutants(_checkout(tmp_path, LIST.replace('"source.py" =', '"*" =')))
+    assert (mutant.file, mutant.tests) == ("source.py", ("test_source.py",))
+
+
 @pytest.mark.parametrize(
     ("before", "after", "named"),
     [
