@@ -1,4 +1,5 @@
 import functools
+import re
 import shutil
 import subprocess
 
@@ -95,6 +96,12 @@ def test_the_dsp_code_takes_an_m55_without_helium(flags, source, tmp_path):
     command = [find_tool(COMPILER), *flags.split(), "-mthumb", "-Wall", "-Wextra", "-Werror"]
     include, output = f"-I{kernel_folder().parent}", tmp_path / "kernel.o"
     subprocess.run([*command, include, "-c", kernel_folder() / source, "-o", output], check=True)
+
+
+def test_no_source_narrows_with_a_shift_that_gnus_assembler_takes_for_another():
+    # Version 2.40 makes of VQSHRN and VQSHRUN their rounding forms.
+    for source in kernel_folder().rglob("*.[chS]*"):
+        assert not re.search(r"\bvqshru?n[bt](\.|q_n_)", source.read_text()), source
 
 
 def test_kernels_use_no_heap_and_no_floating_point():
