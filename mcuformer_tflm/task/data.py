@@ -146,11 +146,9 @@ def image_task(
     rest = np.ones(len(images), bool)
     rest[chosen] = False
     search, train = (
-        batches(
-            *part, batch_size, seed=seed, num_classes=len(data.labels), recipe=recipe
-        )
-        for part in ((images[rest], classes[rest]), (images, classes))
-    )  # fmt: skip
+        batches(shown, wanted, batch_size, seed=seed, num_classes=len(data.labels), recipe=recipe)
+        for shown, wanted in ((images[rest], classes[rest]), (images, classes))
+    )
     scored = chosen[:VALIDATION_IMAGES]
     return TaskData(
         data.labels, search, train, train, (images[scored], classes[scored]),
