@@ -81,6 +81,24 @@ struct ToTokens {
     output[at] = static_cast<T>(
         add.template To<T>(rescaled, position == nullptr ? 0 : position[at], zero_point));
   }
+#ifdef MCUFORMER_CORTEX_M_MVE
+  bool ServesPairs() const { return add.IsProduct() && embed_dim <= kMostStride; }
+  uint16x8_t Offsets() const { return PairOffsets(embed_dim, 1); }
+  [[gnu::always_inline]] void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
+    const int16x8_t found = position == nullptr
+                                ? vdupq_n_s16(0)
+                                : vldrbq_gather_offset_z_s16(position + unit, offsets, lanes);
+    const HeliumPair summed = add.To(pair, {vmovlbq_s16(found), vmovltq_s16(found)});
+    if constexpr (sizeof(T) == 1) {
+      vstrbq_scatter_offset_p_s16(output + unit, offsets, HeliumBytes(summed, zero_point), lanes);
+    } else {
+      const HeliumPair moved = {vqaddq_n_s32(summed.first, zero_point),
+                                vqaddq_n_s32(summed.second, zero_point)};
+      vstrhq_scatter_shifted_offset_p_s16(output + unit, offsets, moved.Interleaved(), lanes);
+    }
+  }
+#endif
   const int8_t* position;
   T* output;
   int tokens, embed_dim;
