@@ -89,8 +89,8 @@ struct ToKeys {
                               kPair[8] = {0, 0, 0, 0, 1, 1, 1, 1};
     return vmlaq_n_u16(vldrhq_u16(kSecond), vldrhq_u16(kPair), static_cast<uint16_t>(PairStep()));
   }
-  void StorePair(int channel, const HeliumPair& pair, uint16x8_t offsets,
-                 mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int channel, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrbq_scatter_offset_p_s16(keys + PackedWeightIndex(first, channel, head_dim), offsets,
                                 HeliumBytes(pair, 0), lanes);
   }
@@ -115,8 +115,8 @@ struct ToValues {
 #ifdef MCUFORMER_CORTEX_M_MVE
   bool ServesPairs() const { return true; }
   uint16x8_t Offsets() const { return PairOffsets(1, ChannelStep(first, tokens)); }
-  void StorePair(int channel, const HeliumPair& pair, uint16x8_t offsets,
-                 mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int channel, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrbq_scatter_offset_p_s16(values + ValueIndex(channel, first, tokens), offsets,
                                 HeliumBytes(pair, 0), lanes);
   }
@@ -160,13 +160,6 @@ class PositionBias {
       column = 0;
       start -= columns_ - 1;
     }
-#ifdef MCUFORMER_CORTEX_M_MVE
-    base_ = starts_[kBlockTokens - 1];  // the least
-    for (int row = 0; row < kBlockTokens; ++row) {
-      const auto distance = starts_[row] == nullptr ? 0 : starts_[row] - base_;
-      offsets_[row] = static_cast<uint32_t>(distance) * sizeof(int16_t);
-    }
-#endif
   }
 
   int32_t Of(int row, int key) {
@@ -178,22 +171,11 @@ class PositionBias {
     return start[place_];
   }
 
-#ifdef MCUFORMER_CORTEX_M_MVE
-  int32x4_t OfRows(int key) {
-    const int patch = key - class_tokens_;
-    if (patch < 0 || starts_[0] == nullptr) {
-      const int32_t each[kBlockTokens] = {Of(0, key), Of(1, key), Of(2, key), Of(3, key)};
-      return vldrwq_s32(each);
-    }
-    Walk(patch);
-    return vldrhq_gather_offset_s32(base_ + place_, vldrwq_u32(offsets_));
-  }
-#endif
-
   // Where the biases of each query start; null for a class token, and any for a row that is
   // missing.
   const int16_t* const* starts() const { return starts_; }
   int ClassTokens() const { return class_tokens_; }
+  const int16_t* OfClassToken() const { return of_class_token_; }
 
  private:
   void Walk(int patch) {
@@ -207,10 +189,6 @@ class PositionBias {
 
   int columns_, class_tokens_;
   const int16_t* of_class_token_;
-#ifdef MCUFORMER_CORTEX_M_MVE
-  const int16_t* base_;
-  uint32_t offsets_[kBlockTokens];  // of the starts, in bytes
-#endif
   const int16_t* starts_[kBlockTokens];
   int patch_ = 0, column_ = 0, place_ = 0;  // of the last key
 };
@@ -254,21 +232,15 @@ struct ToLogits {
   }
 #endif
 #ifdef MCUFORMER_CORTEX_M_MVE
-  bool ServesPairs() const { return true; }
+  bool ServesPairs() const { return bias == nullptr; }
   uint32x4_t Offsets() const {
     return vmulq_n_u32(vidupq_n_u32(0, 1), sizeof(int16_t) * LogitStride(params.tokens));
   }
   // A key that is missing from the last pair has room behind it.
-  void StorePair(int key, const HeliumPair& pair, uint32x4_t offsets, mve_pred16_t lanes) const {
-    HeliumPair sums = pair;
-    if (bias != nullptr) {
-      const int32x4_t first = bias->OfRows(key);
-      const bool both = key + 1 < params.tokens;
-      sums = {vqaddq_s32(sums.first, first),
-              vqaddq_s32(sums.second, both ? bias->OfRows(key + 1) : first)};
-    }
+  [[gnu::always_inline]] void StorePair(int key, const HeliumPair& pair, uint32x4_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrwq_scatter_offset_p_s32(reinterpret_cast<int32_t*>(logits + key), offsets,
-                                vreinterpretq_s32_s16(sums.Interleaved()),
+                                vreinterpretq_s32_s16(pair.Interleaved()),
                                 static_cast<mve_pred16_t>(lanes | lanes << 2));
   }
 #endif
@@ -276,6 +248,54 @@ struct ToLogits {
   PositionBias* bias;  // or null
   int16_t* logits;
 };
+
+#ifdef MCUFORMER_CORTEX_M_MVE
+
+// Whether logits without their bias fit 16 bits: then the bias may be added to them as they are.
+bool FitInt16(const AttentionParams& params) {
+  const int32_t shift = params.score.shift;
+  return shift < 0 && (RoundUp(params.head_dim, kStepOfInt8) << 14 >> (-1 - shift)) < INT16_MAX;
+}
+
+// Adds to eight logits, or as many as there are.
+template <typename Added>
+[[gnu::always_inline]] inline void AddSaturated(int count, int16_t* x, const Added& added) {
+  for (int i = 0; i < count; i += kKeysOfVector) {
+    const mve_pred16_t lanes = vctp16q(count - i);
+    vstrhq_p_s16(x + i, added(vldrhq_z_s16(x + i, lanes), i, lanes), lanes);
+  }
+}
+
+// The biases of up to four rows, whose keys lie in the order of the grid.
+void AddBias(const AttentionParams& params, const PositionBias& bias, int rows, int16_t* logits) {
+  // Of a single column the biases lie side by side, as those of a single row.
+  const bool is_column = params.grid_columns == 1;
+  const int columns = is_column ? params.grid_rows : params.grid_columns;
+  const int lines = is_column ? 1 : params.grid_rows;
+  const int class_tokens = bias.ClassTokens();
+  for (int row = 0; row < rows; ++row) {
+    const int16_t* start = bias.starts()[row];
+    int16_t* x = logits + LogitIndex(row, 0, params.tokens);
+    if (class_tokens > 0) {
+      const int16_t* of_class = bias.OfClassToken();
+      x[0] = Saturate<int16_t>(x[0] + of_class[start == nullptr ? 2 : 1]);
+      ++x;
+      if (start == nullptr) {
+        AddSaturated(params.tokens - 1, x, [of_class](int16x8_t logits_of_keys, int, mve_pred16_t) {
+          return vqaddq_n_s16(logits_of_keys, of_class[0]);
+        });
+        continue;
+      }
+    }
+    for (int line = 0; line < lines; ++line, x += columns, start += 2 * columns - 1) {
+      AddSaturated(columns, x, [start](int16x8_t logits_of_keys, int i, mve_pred16_t lanes) {
+        return vqaddq_s16(logits_of_keys, vldrhq_z_s16(start + i, lanes));
+      });
+    }
+  }
+}
+
+#endif
 
 // What a row's sum of exponentials comes to: probabilities in 2^-15 are exponentials times inverse
 // over 2^(power + 1), rounded.
@@ -504,7 +524,12 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
 #endif
   const int tokens = kAsFour ? kBlockTokens : rows;
   PositionBias bias(params, position_bias, first, rows);
+#ifdef MCUFORMER_CORTEX_M_MVE
+  const bool adds = position_bias != nullptr && FitInt16(params);
+  const ToLogits store = {params, position_bias == nullptr || adds ? nullptr : &bias, logits};
+#else
   const ToLogits store = {params, position_bias == nullptr ? nullptr : &bias, logits};
+#endif
 #ifdef MCUFORMER_CORTEX_M_SMLAD
   const int steps = RoundUp(params.head_dim, kStepOfInt8) / kStepOfInt8;
   const MultiplyCall all = {McuformerInt8.first,
@@ -519,6 +544,9 @@ void AttentionLogits(const AttentionParams& params, const int16_t* position_bias
   if (store.MultiplyPairs(0, all) == nullptr) return;
 #endif
   MultiplyBlock(queries, tokens, params.head_dim, params.tokens, keys, score, store);
+#ifdef MCUFORMER_CORTEX_M_MVE
+  if (adds) AddBias(params, bias, rows, logits);
+#endif
 }
 
 void AttentionSoftmax(int tokens, int rows, const int16_t* exp_table, int16_t* block) {
@@ -559,9 +587,9 @@ void AttentionContext(const AttentionParams& params, int rows, const int16_t* pr
   const int stride = LogitStride(params.tokens), tail = params.tokens % kKeysOfVector;
   const HeliumCall call = packed_layer::HeliumCallOf(probabilities, rows, stride * sizeof(int16_t),
                                                      params.tokens / kKeysOfVector, tail);
-  packed_layer::MultiplyRowPairs(call, tail == 0 ? McuformerHeliumInt16 : McuformerHeliumInt16Tail,
-                                 rows, params.head_dim, {values, &context, 0, 0}, 2 * stride,
-                                 nullptr, store);
+  packed_layer::MultiplyRowPairs(call, packed_layer::kNoSums,
+                                 tail == 0 ? McuformerHeliumInt16 : McuformerHeliumInt16Tail, rows,
+                                 params.head_dim, {values, &context, 0, 0}, store);
 #else
   MultiplyBlock(probabilities, rows, params.tokens, params.head_dim, values, context, store);
 #endif

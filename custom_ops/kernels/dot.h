@@ -102,9 +102,11 @@ extern "C" {
 void McuformerDot4x2(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
 // The same for weights of 4 bits, taken as nibbles 0 to 15; steps of eight values.
 void McuformerDot4x2Int4(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
+#ifndef MCUFORMER_CORTEX_M_MVE  // with it four tokens cost no more
 // The same for one token, which begins at `block`, alone: sums[unit].
 void McuformerDot1x2(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
 void McuformerDot1x2Int4(const BlockValue* block, const int8_t* weights, int steps, int32_t* sums);
+#endif
 
 }  // extern "C"
 

@@ -21,7 +21,8 @@ struct GeluToRows {
 #ifdef MCUFORMER_CORTEX_M_MVE
   bool ServesPairs() const { return stride <= kMostStride; }
   uint16x8_t Offsets() const { return PairOffsets(stride, 1); }
-  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrbq_scatter_offset_p_s16(output + unit, offsets,
                                 HeliumBytes(pair, zero_point, table + INT8_MIN), lanes);
   }

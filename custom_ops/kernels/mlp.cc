@@ -40,7 +40,8 @@ struct GeluToBlock {
 #ifdef MCUFORMER_CORTEX_M_MVE
   bool ServesPairs() const { return shape.Stride() <= kMostStride; }
   uint16x8_t Offsets() const { return PairOffsets(shape.Stride(), shape.Place(1)); }
-  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrbq_scatter_offset_p_s16(block + shape.Place(unit), offsets,
                                 HeliumBytes(pair, zero_point, table + INT8_MIN), lanes);
   }

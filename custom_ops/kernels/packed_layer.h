@@ -58,7 +58,8 @@ struct ToRows {
 #ifdef MCUFORMER_CORTEX_M_MVE
   bool ServesPairs() const { return stride <= kMostStride; }
   uint16x8_t Offsets() const { return PairOffsets(stride, 1); }
-  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrbq_scatter_offset_p_s16(output + unit, offsets, HeliumBytes(pair, zero_point), lanes);
   }
 #endif
@@ -83,7 +84,8 @@ struct ToBlock {
 #ifdef MCUFORMER_CORTEX_M_MVE
   bool ServesPairs() const { return shape.Stride() <= kMostStride; }
   uint16x8_t Offsets() const { return PairOffsets(shape.Stride(), shape.Place(1)); }
-  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     vstrbq_scatter_offset_p_s16(block + shape.Place(unit), offsets, HeliumBytes(pair, zero_point),
                                 lanes);
   }
@@ -118,7 +120,8 @@ struct ToResidual {
 #ifdef MCUFORMER_CORTEX_M_MVE
   bool ServesPairs() const { return add.IsProduct() && units <= kMostStride; }
   uint16x8_t Offsets() const { return PairOffsets(units, 1); }
-  void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets, mve_pred16_t lanes) const {
+  [[gnu::always_inline]] void StorePair(int unit, const HeliumPair& pair, uint16x8_t offsets,
+                                        mve_pred16_t lanes) const {
     if constexpr (sizeof(T) == 1) {
       const int16x8_t found = vldrbq_gather_offset_z_s16(residual + unit, offsets, lanes);
       const HeliumPair summed = add.To(pair, {vmovlbq_s16(found), vmovltq_s16(found)});
@@ -222,8 +225,6 @@ template <typename Store>
   }
 }
 
-#endif
-
 // One token of a block.
 template <typename Store>
 [[gnu::noinline]] void MultiplyOne(const BlockValue* block, int token, int steps, int units,
@@ -304,79 +305,110 @@ template <typename Store>
 
 #endif
 
-#ifdef MCUFORMER_CORTEX_M_MVE
+#else
 
 template <typename Store, typename = void>
 struct StoresPairs : std::false_type {};
 template <typename Store>
 struct StoresPairs<Store, std::void_t<decltype(&Store::StorePair)>> : std::true_type {};
 
-// Four rows by a pair of units for a store that takes them one by one.
+// Up to four rows by pairs of units, whose weights lie as `dot` takes them, `pair_bytes` each, for
+// a store that takes sums one by one.
 template <typename Store>
-[[gnu::noinline]] void StoreEach(const HeliumPair& sums, int rows, int unit, int units,
-                                 const UnitConstants& first, const UnitConstants& second,
-                                 const Store& store) {
-  int32_t each[2 * kBlockTokens];
-  vstrwq_s32(each, sums.first);
-  vstrwq_s32(each + kBlockTokens, sums.second);
-  for (int i = 0; i < units; ++i) {
-    WithRescale(i == 0 ? first : second, [&](const auto& rescale) {
-      for (int row = 0; row < rows; ++row) {
-        store(row, unit + i, each[i * kBlockTokens + row], rescale);
-      }
-    });
+[[gnu::noinline]] void StoreEach(const HeliumCall& call, const int32_t* start, HeliumDot dot,
+                                 int rows, int units, const Units& layer, const Store& store) {
+  const int8_t* weights = layer.weights;
+  const UnitConstants* constants = layer.constants;
+  for (int unit = 0; unit < units; unit += 2) {
+    const HeliumPair pair = HeliumProducts(call, start, dot, weights);
+    int32_t sums[2 * kBlockTokens];
+    vstrwq_s32(sums, pair.first);
+    vstrwq_s32(sums + kBlockTokens, pair.second);
+    for (int i = 0; i < 2 && unit + i < units; ++i, constants += layer.next) {
+      WithRescale(*constants, [&](const auto& rescale) {
+        for (int row = 0; row < rows; ++row) {
+          store(row, layer.first + unit + i, sums[i * kBlockTokens + row] + constants->bias,
+                rescale);
+        }
+      });
+    }
   }
 }
 
-// Up to four rows by pairs of units, whose weights lie as `dot` takes them, `pair_bytes` each.
+// The same for a store of pairs.
 template <typename Store>
-[[gnu::noinline]] void MultiplyRowPairs(const HeliumCall& call, HeliumDot dot, int rows, int units,
-                                        const Units& layer, int pair_bytes, const int32_t* offsets,
-                                        const Store& store) {
-  bool serves = false;
-  if constexpr (StoresPairs<Store>::value) serves = store.ServesPairs();
-  const auto places = [&store] {
-    if constexpr (StoresPairs<Store>::value)
-      return store.Offsets();
-    else
-      return 0;
-  }();
+[[gnu::noinline]] void StorePairs(const HeliumCall& call, const int32_t* start, HeliumDot dot,
+                                  int rows, int units, const Units& layer, const Store& of_pairs) {
+  const Store store = of_pairs;  // a copy, which no store of int8 may change
+  const auto offsets = store.Offsets();
   const int8_t* weights = layer.weights;
-  const UnitConstants* constants = layer.constants;
-  const int end = layer.first + units;
-  for (int unit = layer.first; unit < end; unit += 2, weights += pair_bytes) {
-    int32_t sums[2 * kBlockTokens];
-    dot(&call, weights, sums);
-    const bool both = unit + 1 < end;
-    const UnitConstants first = *constants, second = both ? constants[layer.next] : first;
-    constants += 2 * layer.next;
-    HeliumPair pair = {vldrwq_s32(sums), vldrwq_s32(sums + kBlockTokens)};
-    if (kHasInt4 && offsets != nullptr) {
-      const int32x4_t offset = vldrwq_s32(offsets);
-      pair = {vaddq_s32(pair.first, offset), vaddq_s32(pair.second, offset)};
-    }
+  const auto multiply = [&](int unit, const UnitConstants& first, const UnitConstants& second,
+                            mve_pred16_t lanes) __attribute__((always_inline)) {
+    HeliumPair pair = HeliumProducts(call, start, dot, weights);
     pair = {vaddq_n_s32(pair.first, first.bias), vaddq_n_s32(pair.second, second.bias)};
-    if (!serves) {
-      StoreEach(pair, rows, unit, both ? 2 : 1, first, second, store);
-      continue;
-    }
-    if ((first.shift & second.shift) < 0) {
+    if (__builtin_expect((first.shift & second.shift) < 0, 1)) {
       pair = {RescaledDown(pair.first, first.multiplier, first.shift),
               RescaledDown(pair.second, second.multiplier, second.shift)};
     } else {
       pair = {Rescaled(pair.first, first.multiplier, first.shift),
               Rescaled(pair.second, second.multiplier, second.shift)};
     }
-    if constexpr (StoresPairs<Store>::value) {
-      store.StorePair(unit, pair, places, HeliumLanes(rows, both));
+    store.StorePair(unit, pair, offsets, lanes);
+  };
+  const mve_pred16_t lanes = HeliumLanes(rows, true);
+  const UnitConstants* constants = layer.constants;
+  int unit = layer.first;
+  const int last = layer.first + units - 1;
+  for (; unit < last; unit += 2, constants += 2) multiply(unit, constants[0], constants[1], lanes);
+  if (unit == last) multiply(unit, constants[0], constants[0], HeliumLanes(rows, false));
+}
+
+// The same where all units share their constants, without a bias.
+template <typename Store>
+[[gnu::noinline]] void StoreSharing(const HeliumCall& call, const int32_t* start, HeliumDot dot,
+                                    int rows, int units, const Units& layer,
+                                    const Store& of_pairs) {
+  const Store store = of_pairs;
+  const auto offsets = store.Offsets();
+  const int8_t* weights = layer.weights;
+  const int32_t multiplier = layer.constants->multiplier, shift = layer.constants->shift;
+  const auto pass = [&](const auto& rescaled) __attribute__((always_inline)) {
+    const mve_pred16_t lanes = HeliumLanes(rows, true);
+    int unit = 0;
+    for (; unit + 1 < units; unit += 2) {
+      const HeliumPair pair = HeliumProducts(call, start, dot, weights);
+      store.StorePair(unit, {rescaled(pair.first), rescaled(pair.second)}, offsets, lanes);
     }
+    if (unit == units) return;
+    const HeliumPair pair = HeliumProducts(call, start, dot, weights);
+    store.StorePair(unit, {rescaled(pair.first), rescaled(pair.second)}, offsets,
+                    HeliumLanes(rows, false));
+  };
+  if (shift < 0) {
+    pass([=](int32x4_t sums)
+             __attribute__((always_inline)) { return RescaledDown(sums, multiplier, shift); });
+  } else {
+    pass([=](int32x4_t sums) { return Rescaled(sums, multiplier, shift); });
   }
 }
 
+template <typename Store>
+inline void MultiplyRowPairs(const HeliumCall& call, const int32_t* start, HeliumDot dot, int rows,
+                             int units, const Units& layer, const Store& store) {
+  if constexpr (StoresPairs<Store>::value) {
+    if (store.ServesPairs()) {
+      if (layer.next == 0) return StoreSharing(call, start, dot, rows, units, layer, store);
+      return StorePairs(call, start, dot, rows, units, layer, store);
+    }
+  }
+  StoreEach(call, start, dot, rows, units, layer, store);
+}
+
+constexpr int32_t kNoSums[2 * kBlockTokens] = {};
+
 // Rows of `stride` bytes, of which those that are missing repeat the last.
 inline HeliumCall HeliumCallOf(const void* rows, int count, int stride, int steps, int tail) {
-  static constexpr int32_t kZeros[2 * kBlockTokens] = {};
-  HeliumCall call = {{}, steps, tail, kZeros};
+  HeliumCall call = {{}, steps, tail};
   const auto* row = static_cast<const int8_t*>(rows);
   for (int i = 0; i < kBlockTokens; ++i) {
     call.rows[i] = row;
@@ -392,10 +424,15 @@ inline void MultiplyPairs(const BlockValue* block, int tokens, int width, int un
   const bool int4 = kHasInt4 && offsets != nullptr;
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int steps = RoundUp(width, step) / step;
-  const HeliumCall call =
+  HeliumCall call =
       HeliumCallOf(block, tokens, RowStride(width), steps / kWordsOfVector, steps % kWordsOfVector);
-  MultiplyRowPairs(call, HeliumDotOf(call, int4), tokens, units, layer, kPackedStep * steps,
-                   offsets, store);
+  int32_t start[2 * kBlockTokens];
+  if (int4) {
+    vstrwq_s32(start, vldrwq_s32(offsets));
+    vstrwq_s32(start + kBlockTokens, vldrwq_s32(offsets));
+  }
+  MultiplyRowPairs(call, int4 ? start : kNoSums, HeliumDotOf(call, int4), tokens, units, layer,
+                   store);
 }
 
 #endif
@@ -411,15 +448,12 @@ inline void Int4Offsets(const BlockValue* block, int tokens, int width, int32_t*
 template <typename Store>
 inline void Multiply(const BlockValue* block, int tokens, int width, int units, const Units& layer,
                      const int32_t* offset, const Store& store) {
+#ifdef MCUFORMER_CORTEX_M_MVE
+  MultiplyPairs(block, tokens, width, units, layer, offset, store);
+#else
   const bool int4 = kHasInt4 && offset != nullptr;
   const int step = int4 ? kStepOfInt4 : kStepOfInt8;
   const int steps = RoundUp(width, step) / step;
-#ifdef MCUFORMER_CORTEX_M_MVE
-  if (tokens > 1) {
-    MultiplyPairs(block, tokens, width, units, layer, offset, store);
-    return;
-  }
-#else
   if (tokens == kBlockTokens) {
 #ifdef MCUFORMER_CORTEX_M_SMLAD
     if constexpr (HasTunedCode<Store>::value) {
@@ -430,10 +464,10 @@ inline void Multiply(const BlockValue* block, int tokens, int width, int units, 
     MultiplyFour(block, steps, units, layer, offset, store);
     return;
   }
-#endif
   for (int token = 0; token < tokens; ++token) {
     MultiplyOne(block, token, steps, units, layer, offset, store);
   }
+#endif
 }
 
 }  // namespace packed_layer

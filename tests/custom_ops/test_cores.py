@@ -27,7 +27,7 @@ def compiled(core):
 def test_kernels_compile_without_a_warning_for(core):
     functions = compiled(core).functions
     # With the DSP extension and an FPU the inner loops are assembly; elsewhere they are C++.
-    assert {"McuformerDot4x2", "McuformerDot1x2Int4", "mcuformer::WidenTokens"} <= set(functions)
+    assert {"McuformerDot4x2", "McuformerDot4x2Int4", "mcuformer::WidenTokens"} <= set(functions)
 
 
 @pytest.mark.parametrize(

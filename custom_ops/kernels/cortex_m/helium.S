@@ -18,36 +18,41 @@
 // The first unit's sums, then the second's, in the order of loads of several registers.
 #define SUMS r0, r2, r4, r6, r8, r10, r12, lr
   .equ kTail, 20  // of HeliumCall
-  .equ kStart, 24
-  .equ kCallOnStack, 64
 
-// A function of a call (r0), weights (r1) and sums (r2); LEFT holds the whole steps.
-.macro BEGIN name
+// A function of a call (r1), sums to start from (r2) and weights (WEIGHTS), which it moves behind
+// those that it read; LEFT holds the whole steps. The sums are returned in q0 and q1. It keeps r4 to
+// r11 alone (HeliumProducts).
+.macro BEGIN name, has_tail
   .section .text.\name, "ax", %progbits
   .balign 8
   .global \name
   .type \name, %function
   .thumb_func
 \name:
-  push {r0, r2, r4-r11, lr}
-  vpush {d8-d15}
-  mov WEIGHTS, r1
-  ldr r2, [r0, #kStart]
-  ldm r0, {ROW0, ROW1, ROW2, ROW3, LEFT}
+  .if \has_tail
+  push {r1, r4-r11, lr}
+  .else
+  push {r4-r11, lr}
+  .endif
   ldm r2, {SUMS}
+  ldm r1, {ROW0, ROW1, ROW2, ROW3, LEFT}
 .endm
 
-.macro END name
-  vpop {d8-d15}
-  ldr LEFT, [sp, #4]
-  stm LEFT, {SUMS}
-  add sp, sp, #8
+.macro END name, has_tail
+  vmov q0[2], q0[0], r4, r0
+  vmov q0[3], q0[1], r6, r2
+  vmov q1[2], q1[0], r12, r8
+  vmov q1[3], q1[1], lr, r10
+  .if \has_tail
+  pop {r1, r4-r11, pc}
+  .else
   pop {r4-r11, pc}
+  .endif
   .size \name, . - \name
 .endm
 
 .macro LOAD_TAIL
-  ldr LEFT, [sp, #kCallOnStack]
+  ldr LEFT, [sp]  // the call
   ldr LEFT, [LEFT, #kTail]
 .endm
 
@@ -55,12 +60,19 @@
 // offsets in \offsets. LEFT is how many words there are; lanes behind them become zero.
 .macro GATHER_WORDS unit0, unit1, offsets
   vctp.32 LEFT
+  vpst
+  vldrwt.u32 \unit0, [WEIGHTS, \offsets]
+  add WEIGHTS, WEIGHTS, #4
+  vpst
+  vldrwt.u32 \unit1, [WEIGHTS, \offsets]
+  add WEIGHTS, WEIGHTS, LEFT, lsl #3
+  sub WEIGHTS, WEIGHTS, #4
+.endm
+
+// Those offsets, of which LEFT is lost.
+.macro LOAD_OFFSETS offsets
   adr LEFT, 9f
   vldrw.u32 \offsets, [LEFT]
-  add LEFT, WEIGHTS, #4
-  vpstt
-  vldrwt.u32 \unit0, [WEIGHTS, \offsets]
-  vldrwt.u32 \unit1, [LEFT, \offsets]
 .endm
 
 .macro OFFSETS
@@ -117,8 +129,8 @@
   PRODUCTS \type, q1, r2, r10, q4, q5
   PRODUCTS \type, q2, r4, r12, q4, q5
   PRODUCTS \type, q3, r6, lr, q4, q5
-1:
   cmp LEFT, #0
+1:
   beq 3f
 2:
   BEGIN_STEP \type, \weights
@@ -142,9 +154,10 @@
 
 // int8 by int8, 16 values a step; the tail has 1 to 3 words.
 .macro INT8 name, has_tail
-  BEGIN \name
+  BEGIN \name, \has_tail
   STEPS s8, PAIRED_BYTES
   .if \has_tail
+  LOAD_OFFSETS q7
   LOAD_TAIL
   GATHER_WORDS q4, q5, q7
   vpstttt
@@ -154,7 +167,7 @@
   vldrwt.u32 q3, [ROW3]
   PRODUCTS_OF_ROWS s8, q4, q5
   .endif
-  END \name
+  END \name, \has_tail
   .if \has_tail
   OFFSETS
   .endif
@@ -165,19 +178,21 @@
 
 // int16 by int8, 8 values a step; the tail has 1 to 7 values, and its units lie 4 or 8 apart.
 .macro INT16 name, has_tail
-  BEGIN \name
+  BEGIN \name, \has_tail
   STEPS s16, WIDENED_BYTES
   .if \has_tail
   LOAD_TAIL
   vctp.16 LEFT
   cmp LEFT, #4
+  ite le
+  movle LEFT, #4
+  movgt LEFT, #8
   vpst
   vldrbt.s16 q4, [WEIGHTS]
-  ite le
-  addle WEIGHTS, WEIGHTS, #4
-  addgt WEIGHTS, WEIGHTS, #8
+  add WEIGHTS, WEIGHTS, LEFT
   vpst
   vldrbt.s16 q5, [WEIGHTS]
+  add WEIGHTS, WEIGHTS, LEFT
   vpstttt
   vldrht.u16 q0, [ROW0]
   vldrht.u16 q1, [ROW1]
@@ -185,7 +200,7 @@
   vldrht.u16 q3, [ROW3]
   PRODUCTS_OF_ROWS s16, q4, q5
   .endif
-  END \name
+  END \name, \has_tail
 .endm
 
   INT16 McuformerHeliumInt16, 0
@@ -218,7 +233,7 @@
 
 // int8 by nibbles, 32 values a step; the tail has 1 to 3 words of eight.
 .macro INT4 name, has_tail
-  BEGIN \name
+  BEGIN \name, \has_tail
   cmp LEFT, #0
   beq 3f
 2:
@@ -250,6 +265,7 @@
   bne 2b
 3:
   .if \has_tail
+  LOAD_OFFSETS q3
   LOAD_TAIL
   GATHER_WORDS q0, q1, q3
   UNPACK
@@ -258,7 +274,7 @@
   NIBBLES_OF_ROW ROW2, r4, r12
   NIBBLES_OF_ROW ROW3, r6, lr
   .endif
-  END \name
+  END \name, \has_tail
   .if \has_tail
   OFFSETS
   .endif

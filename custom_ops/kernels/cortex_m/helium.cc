@@ -9,17 +9,12 @@ namespace mcuformer {
 namespace {
 
 void Dot(const int8_t* block, const int8_t* weights, int steps, bool int4, int32_t* sums) {
-  HeliumCall call = {{}, steps / kWordsOfVector, steps % kWordsOfVector, sums};
+  HeliumCall call = {{}, steps / kWordsOfVector, steps % kWordsOfVector};
   const int stride = RowStride(steps * (int4 ? kStepOfInt4 : kStepOfInt8));
   for (int token = 0; token < kBlockTokens; ++token) call.rows[token] = block + token * stride;
-  HeliumDotOf(call, int4)(&call, weights, sums);
-}
-
-// Of weights of two units, which lie in turn, word by word: those of one.
-inline int8x16_t WordsOf(const int8_t* weights, mve_pred16_t words) {
-  const uint32x4_t offsets = vidupq_n_u32(0, 8);
-  return vreinterpretq_s8_s32(
-      vldrwq_gather_offset_z_s32(reinterpret_cast<const int32_t*>(weights), offsets, words));
+  const HeliumPair pair = HeliumProducts(call, sums, HeliumDotOf(call, int4), weights);
+  vstrwq_s32(sums, pair.first);
+  vstrwq_s32(sums + kBlockTokens, pair.second);
 }
 
 }  // namespace
@@ -32,32 +27,6 @@ void McuformerDot4x2(const int8_t* block, const int8_t* weights, int steps, int3
 
 void McuformerDot4x2Int4(const int8_t* block, const int8_t* weights, int steps, int32_t* sums) {
   Dot(block, weights, steps, true, sums);
-}
-
-void McuformerDot1x2(const int8_t* row, const int8_t* weights, int steps, int32_t* sums) {
-  int32_t first = sums[0], second = sums[1];
-  for (; steps > 0; steps -= kWordsOfVector, row += 16, weights += 32) {
-    const mve_pred16_t words = vctp32q(steps);
-    const int8x16_t x =
-        vreinterpretq_s8_s32(vldrwq_z_s32(reinterpret_cast<const int32_t*>(row), words));
-    first = vmladavaq_s8(first, x, WordsOf(weights, words));
-    second = vmladavaq_s8(second, x, WordsOf(weights + 4, words));
-  }
-  sums[0] = first;
-  sums[1] = second;
-}
-
-void McuformerDot1x2Int4(const int8_t* row, const int8_t* weights, int steps, int32_t* sums) {
-  for (; steps > 0; steps -= kWordsOfVector, row += 32, weights += 32) {
-    const mve_pred16_t words = vctp32q(steps);
-    const int8x16_t low = WordsOf(row, words), high = WordsOf(row + 4, words);
-    for (int unit = 0; unit < 2; ++unit) {
-      const auto nibbles = vreinterpretq_u8_s8(WordsOf(weights + 4 * unit, words));
-      const auto first = vreinterpretq_s8_u8(vandq_u8(nibbles, vdupq_n_u8(15)));
-      const auto second = vreinterpretq_s8_u8(vshrq_n_u8(nibbles, 4));
-      sums[unit] = vmladavaq_s8(vmladavaq_s8(sums[unit], low, first), high, second);
-    }
-  }
 }
 
 }  // extern "C"

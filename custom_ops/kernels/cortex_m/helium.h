@@ -15,34 +15,63 @@ namespace mcuformer {
 
 constexpr int kWordsOfVector = 4;
 
-// What the inner loops take: four rows, how many whole steps they are long and what lies behind
-// them, and from which sums to start, of the first unit with each row and then of the second.
+// What the inner loops take: four rows, how many whole steps they are long, and what lies behind
+// them.
 struct HeliumCall {
   const void* rows[4];
   int steps;
   int tail;
-  const int32_t* start;
+};
+
+// A lane for each row, of two units.
+struct HeliumPair {
+  int32x4_t first, second;
+
+  // Lane 2 * row + unit, saturated.
+  int16x8_t Interleaved() const {
+    int32x4_t both = first;  // in place, for which the intrinsics take a copy
+    __asm__("vqmovnb.s32 %q0, %q0\n\tvqmovnt.s32 %q0, %q1" : "+w"(both) : "w"(second));
+    return vreinterpretq_s16_s32(both);
+  }
 };
 
 extern "C" {
 
-// sums[unit * 4 + row] = start[unit * 4 + row] + products with the weights of two units. The tail
-// is one of those without a Tail in their name and of the others none.
+// The sums from which they start, of the first unit with each row and then of the second, and to
+// them the products with the weights of two units. Those with Tail in their name are for a tail,
+// the others for none. They have a calling convention of their own: HeliumProducts calls them.
 //
 // int8 by packed weights of 8 bits: steps of 16 values, a tail of words of 4.
-void McuformerHeliumInt8(const HeliumCall* call, const int8_t* weights, int32_t* sums);
-void McuformerHeliumInt8Tail(const HeliumCall* call, const int8_t* weights, int32_t* sums);
-// int8, in the order of TokenBlock, by packed weights of 4 bits, taken as nibbles 0 to 15: steps of
-// 32 values, a tail of words of 8.
-void McuformerHeliumInt4(const HeliumCall* call, const int8_t* weights, int32_t* sums);
-void McuformerHeliumInt4Tail(const HeliumCall* call, const int8_t* weights, int32_t* sums);
+void McuformerHeliumInt8();
+void McuformerHeliumInt8Tail();
+// int8, in the order of token blocks for them (dot.h), by packed weights of 4 bits, taken as
+// nibbles 0 to 15: steps of 32 values, a tail of words of 8.
+void McuformerHeliumInt4();
+void McuformerHeliumInt4Tail();
 // int16 by int8 that lies [steps][2 units][8 values], the tail [2][4] where it has up to 4 values.
-void McuformerHeliumInt16(const HeliumCall* call, const int8_t* weights, int32_t* sums);
-void McuformerHeliumInt16Tail(const HeliumCall* call, const int8_t* weights, int32_t* sums);
+void McuformerHeliumInt16();
+void McuformerHeliumInt16Tail();
 
 }  // extern "C"
 
-using HeliumDot = void (*)(const HeliumCall*, const int8_t*, int32_t*);
+using HeliumDot = void (*)();
+
+// Calls a loop; weights: those of two units, and afterwards what lies behind them.
+[[gnu::always_inline]] inline HeliumPair HeliumProducts(const HeliumCall& of_rows,
+                                                        const int32_t* from, HeliumDot dot,
+                                                        const int8_t*& weights) {
+  register const HeliumCall* call __asm__("r1") = &of_rows;
+  register const int32_t* start __asm__("r2") = from;
+  register const int8_t* at __asm__("r3") = weights;
+  register int32x4_t first __asm__("q0");
+  register int32x4_t second __asm__("q1");
+  __asm__ volatile("blx %[dot]"
+                   : "=w"(first), "=w"(second), "+r"(call), "+r"(start), "+r"(at)
+                   : [dot] "r"(dot)
+                   : "r0", "r12", "lr", "q2", "q3", "q4", "q5", "q6", "q7", "cc", "memory");
+  weights = at;
+  return {first, second};
+}
 
 // The loop for packed weights.
 inline HeliumDot HeliumDotOf(const HeliumCall& call, bool int4) {
@@ -60,16 +89,6 @@ inline uint16x8_t PairOffsets(int row_step, int unit_step) {
   return vmlaq_n_u16(vmulq_n_u16(vldrhq_u16(kRows), static_cast<uint16_t>(row_step)),
                      vldrhq_u16(kUnits), static_cast<uint16_t>(unit_step));
 }
-
-// Rescaled sums of a pair of units, or values made of them: a lane a row.
-struct HeliumPair {
-  int32x4_t first, second;
-
-  // Lane 2 * row + unit, saturated.
-  int16x8_t Interleaved() const {
-    return vqmovntq_s32(vqmovnbq_s32(vuninitializedq_s16(), first), second);
-  }
-};
 
 // MultiplyByQuantizedMultiplier of each lane, shift < 0.
 inline int32x4_t RescaledDown(int32x4_t sums, int32_t multiplier, int32_t shift) {
@@ -91,14 +110,16 @@ inline mve_pred16_t HeliumLanes(int rows, bool both) {
 
 // saturate(pair + zero_point), a byte in the low half of each lane.
 inline int16x8_t HeliumBytes(const HeliumPair& pair, int32_t zero_point) {
-  const int16x8_t sums = vqaddq_n_s16(pair.Interleaved(), static_cast<int16_t>(zero_point));
-  return vreinterpretq_s16_s8(vqmovnbq_s16(vuninitializedq_s8(), sums));
+  int16x8_t sums = vqaddq_n_s16(pair.Interleaved(), static_cast<int16_t>(zero_point));
+  __asm__("vqmovnb.s16 %q0, %q0" : "+w"(sums));
+  return sums;
 }
 
 // The same, looked up in a table that begins with its entry of -128.
 inline int16x8_t HeliumBytes(const HeliumPair& pair, int32_t zero_point, const int8_t* table) {
   const int16x8_t sums = vqaddq_n_s16(pair.Interleaved(), static_cast<int16_t>(zero_point + 128));
-  const auto entries = vreinterpretq_u16_u8(vqmovunbq_s16(vdupq_n_u8(0), sums));
+  uint16x8_t entries;  // GCC would keep the zero in memory
+  __asm__("vmov.i32 %q0, #0\n\tvqmovunb.s16 %q0, %q1" : "=&w"(entries) : "w"(sums));
   return vldrbq_gather_offset_s16(table, entries);
 }
 
