@@ -39,10 +39,10 @@
 .endm
 
 .macro END name, has_tail
-  vmov q0[2], q0[0], r4, r0
-  vmov q0[3], q0[1], r6, r2
-  vmov q1[2], q1[0], r12, r8
-  vmov q1[3], q1[1], lr, r10
+  vmov q0[2], q0[0], r0, r4
+  vmov q0[3], q0[1], r2, r6
+  vmov q1[2], q1[0], r8, r12
+  vmov q1[3], q1[1], r10, lr
   .if \has_tail
   pop {r1, r4-r11, pc}
   .else
