@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mcuformer_tflm.firmware.fit import Placement
     from mcuformer_tflm.search.board import Board as Memories
 
+Form = Literal["project", "zephyr", "arduino"]
+
 # Where ST's chips have their flash, which st-flash writes.
 _ST_FLASH = 0x08000000
 
@@ -24,16 +26,32 @@ def firmware(
     model: Model,
     out: Annotated[Path, typer.Option(help="Folder of the project.")],
     board: Board = "stm32f746",
+    form: Annotated[
+        Form,
+        typer.Option(
+            help="project: a program for the board. zephyr, arduino: a library for such a program "
+            "of yours, whatever its board (arduino is PlatformIO's too)."
+        ),
+    ] = "project",
 ) -> None:
     """Write a model as a self-contained C++ project for a board, without an interpreter.
 
     Example: `mcuformer firmware build/demo/model.tflite --board stm32f746 --out build/firmware`
     """
     from mcuformer_tflm.firmware.fit import RAM_RESERVE
+    from mcuformer_tflm.firmware.library import export_library
     from mcuformer_tflm.firmware.project import export_firmware
     from mcuformer_tflm.search.board import get_board
     from mcuformer_tflm.tflite.model_graph import read_graph
 
+    if form != "project":
+        with writing(out):
+            arena = export_library(model, out, form=form)
+        results().print(
+            f"Library written to {out}, with an arena of {arena:,} bytes: see {out / 'README.md'}.",
+            soft_wrap=True,
+        )
+        return
     target = get_board(board)
     with writing(out):
         placement = export_firmware(model, target, out)

@@ -58,22 +58,15 @@ def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Place
     start_up = find_start_up(target, SUPPORT_FOLDER / _START_UP)
     first = None if start_up is None else _START_UP / f"{allowed(start_up.stem, 'identifier')}.cc"
     generated = board_files(target, first)
-    content = model_content(model)
-    graph = read_graph(content)
-    check_operators(graph)
-    if isinstance(model, str | os.PathLike):
-        # A file may be anybody's: TFLM, in a child process, lets every operator check its inputs.
-        MicroInterpreter(content)
+    content, graph = opened_model(model)
     placement = place_model(graph, target)
     source = write_source(content, graph, placement.plan, set(placement.external))
-    remove_partials(out)
-    if out.exists() and not (out / _MARK).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} holds other files; give a new folder with --out.")
+    check_free(out, _MARK)
     with whole_folder(out) as project:
         shutil.copytree(SUPPORT_FOLDER, project, ignore=_no_start_ups, dirs_exist_ok=True)
         if start_up is not None and first is not None:
             shutil.copy(start_up, project / first)
-        shutil.copytree(kernel_folder(), project / "kernels", ignore=_no_build_files)
+        shutil.copytree(kernel_folder(), project / "kernels", ignore=ignoring_build_files)
         (project / "model.cc").write_text(source.model, encoding="utf-8")
         (project / "model_shape.h").write_text(source.shape, encoding="utf-8")
         (project / "constants.S").write_text(source.assembly, encoding="utf-8")
@@ -81,37 +74,74 @@ def export_firmware(model: Model, board: Board | AnyPath, out: AnyPath) -> Place
         for name, text in generated.items():
             (project / name).parent.mkdir(exist_ok=True)
             (project / name).write_text(text, encoding="utf-8")
-        values = _values(graph, target, placement, project)
-        for path in project.glob("*.in"):
-            path.with_suffix("").write_text(
-                _fill(path.read_text(encoding="utf-8"), values), encoding="utf-8"
-            )
-            path.unlink()
+        fill(project, _values(graph, target, placement, project))
         (project / _MARK).touch()
     return placement
 
 
 def _values(graph: ModelGraph, board: Board, placement: Placement, project: Path) -> dict[str, str]:
-    sources = sorted(path for kind in ("cc", "S") for path in project.glob(f"kernels/**/*.{kind}"))
-    int8_only = all(op.options.get("weight_bits", 8) == 8 for op in graph.operators)
     return {
         "BOARD": board.name,
-        # One by one: where CMake looked for them, a folder's name may be a pattern.
-        "KERNELS": "\n  ".join(path.relative_to(project).as_posix() for path in sources),
+        "KERNELS": "\n  ".join(kernel_sources(project)),
         "MACHINE": ARM_BOARDS[board.core].name,
         "FLASH_ADDRESS": f"0x{board.flash_address:08x}",
         "ARENA_BYTES": f"{placement.arena_bytes:,}",
         "INTERNAL_BYTES": f"{placement.internal_bytes:,}",
         "EXTERNAL_BYTES": f"{placement.external_bytes:,}",
         "TFLM_ARENA_BYTES": str(cortex_m_arena_bytes(graph, placement.plan)),
-        "DEFINITIONS": "MCUFORMER_INT8_WEIGHTS_ONLY" if int8_only else "",
+        "DEFINITIONS": definitions(graph),
     }
 
 
-def _fill(template: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        template = template.replace(f"@{name}@", value)
-    return template
+def opened_model(model: Model) -> tuple[bytes, ModelGraph]:
+    """Returns a model's bytes and graph, all of whose operators the firmware has.
+
+    Raises:
+        ModelError: If the model is damaged or foreign; names foreign operators.
+    """
+    content = model_content(model)
+    graph = read_graph(content)
+    check_operators(graph)
+    if isinstance(model, str | os.PathLike):
+        # A file may be anybody's: TFLM, in a child process, lets every operator check its inputs.
+        MicroInterpreter(content)
+    return content, graph
+
+
+def check_free(out: Path, mark: str) -> None:
+    """Checks that a folder holds nothing but what an export with that mark has written.
+
+    Raises:
+        ConfigError: If it holds something else.
+    """
+    remove_partials(out)
+    if out.exists() and not (out / mark).exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} holds other files; give a new folder with --out.")
+
+
+def kernel_sources(project: Path) -> list[str]:
+    """Returns the kernels' sources, relative to the project.
+
+    One by one: where CMake looked for them, a folder's name may be a pattern.
+    """
+    sources = [path for kind in ("cc", "S") for path in project.glob(f"**/kernels/**/*.{kind}")]
+    return sorted(path.relative_to(project).as_posix() for path in sources)
+
+
+def definitions(graph: ModelGraph) -> str:
+    """Returns the macro under which kernels leave out what a model does not use, or nothing."""
+    int8_only = all(op.options.get("weight_bits", 8) == 8 for op in graph.operators)
+    return "MCUFORMER_INT8_WEIGHTS_ONLY" if int8_only else ""
+
+
+def fill(project: Path, values: dict[str, str]) -> None:
+    """Writes each ``NAME.in`` as ``NAME``, with values in the places of their names."""
+    for path in project.rglob("*.in"):
+        text = path.read_text(encoding="utf-8")
+        for name, value in values.items():
+            text = text.replace(f"@{name}@", value)
+        path.with_suffix("").write_text(text, encoding="utf-8")
+        path.unlink()
 
 
 def _no_start_ups(folder: str, names: list[str]) -> set[str]:
@@ -120,5 +150,6 @@ def _no_start_ups(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if start_ups and name.endswith(".cc")}
 
 
-def _no_build_files(_: str, names: list[str]) -> set[str]:
+def ignoring_build_files(_: str, names: list[str]) -> set[str]:
+    """Returns what of the kernels' folder is no source, as ``shutil.copytree`` asks for it."""
     return {name for name in names if not name.endswith((".h", ".cc", ".S")) and "." in name}

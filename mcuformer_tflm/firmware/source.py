@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 
 _ALIGNMENT = 16
 _SECTIONS = {"internal": ".mcuformer.constants", "external": ".mcuformer.external"}
+# For linker scripts of others, which know what lies in such sections.
+_LIBRARY_SECTION = ".rodata.mcuformer"
+_WORDS_A_LINE = 8
 _ABSENT = "the model's constants are not as they were linked: is the external flash written?"
 # A line of text (support/app/text.h) holds no more beside what else a profile's line has.
 _NAME_BYTES = 150
@@ -33,7 +37,8 @@ class ModelSource:
     Attributes:
         model: ``model.cc``.
         shape: ``model_shape.h``.
-        assembly: ``constants.S``, which takes ``constants.bin`` into the program.
+        assembly: ``constants.S``, which takes ``constants.bin`` into the program; in a library the
+            constants themselves, since it builds without a path to that.
         constants: ``constants.bin``.
     """
 
@@ -69,7 +74,12 @@ def check_operators(graph: ModelGraph) -> None:
 
 
 def write_source(
-    model: bytes, graph: ModelGraph, plan: MemoryPlan, external: set[int]
+    model: bytes,
+    graph: ModelGraph,
+    plan: MemoryPlan,
+    external: set[int],
+    *,
+    library: bool = False,
 ) -> ModelSource:
     """Writes a model as C++.
 
@@ -78,6 +88,8 @@ def write_source(
         graph: Its graph.
         plan: Its memory plan.
         external: Constants, by tensor, that lie in external flash.
+        library: Whether a linker script of others places constants and arena: where its read-only
+            data and its variables are.
 
     Raises:
         ModelError: If the model has operators, options or types that the firmware lacks.
@@ -90,10 +102,15 @@ def write_source(
     functions = operator_functions(graph)
     bodies = [EMITTERS[step.operator.code](step) for step in steps]
     strips = reads_strips(graph)
-    assembly, constants = _assemble(graph, tensors, symbols, external)
+    sections = {"internal": _LIBRARY_SECTION} if library else _SECTIONS
+    assembly, constants = _assemble(graph, tensors, symbols, external, sections)
+    if library:
+        assembly = _self_contained(assembly, constants)
     program = "\n".join(
         [
-            *_opening(plan, [(types[i], symbols[i]) for i in tensors if i in types], strips),
+            *_opening(
+                plan, [(types[i], symbols[i]) for i in tensors if i in types], strips, library
+            ),
             *(_function(*part) for part in zip(steps, functions, bodies, strict=True)),
             *_checksums(graph, [i for i in tensors if i in external], symbols),
             "}  // namespace",
@@ -105,7 +122,9 @@ def write_source(
     return ModelSource(program + "\n", _shape(model, graph), assembly, constants)
 
 
-def _opening(plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool) -> list[str]:
+def _opening(
+    plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool, library: bool
+) -> list[str]:
     lines = ["// Written by `mcuformer firmware`; written again, it is replaced.", ""]
     lines += ["#include <cstring>", "", '#include "checksum.h"']
     lines += [f'#include "kernels/{name}.h"' for name in _HEADERS]
@@ -121,7 +140,7 @@ def _opening(plan: MemoryPlan, constants: list[tuple[str, str]], strips: bool) -
     for region in range(plan.num_regions):
         name = arena_name(region)
         # Beside the first, the board's script has a place for those between first and last.
-        section = f".bss.mcuformer.{name}" if region else ".mcuformer.arena"
+        section = f".bss.mcuformer.{name}" if region or library else ".mcuformer.arena"
         lines += [
             f'alignas({_ALIGNMENT}) __attribute__((section("{section}"))) '
             f"uint8_t {name}[{max(plan.region_bytes(region), _ALIGNMENT)}];"
@@ -304,11 +323,15 @@ def _symbols(graph: ModelGraph, tensors: list[int]) -> dict[int, str]:
 
 
 def _assemble(
-    graph: ModelGraph, tensors: list[int], symbols: dict[int, str], external: set[int]
+    graph: ModelGraph,
+    tensors: list[int],
+    symbols: dict[int, str],
+    external: set[int],
+    sections: dict[str, str],
 ) -> tuple[str, bytes]:
     lines = ["// Written by `mcuformer firmware`: the model's constants, 16-byte aligned.", ""]
     content = bytearray()
-    for place, section in _SECTIONS.items():
+    for place, section in sections.items():
         chosen = [i for i in tensors if (i in external) == (place == "external")]
         if chosen:
             lines.append(f'.section {section}, "a", %progbits')
@@ -326,3 +349,21 @@ def _assemble(
     lines += [f".balign {_ALIGNMENT}", f".space {_ALIGNMENT}"]
     lines += ["// No executable stack.", '.section .note.GNU-stack, "", %progbits']
     return "\n".join(lines) + "\n", bytes(content)
+
+
+def _self_contained(assembly: str, constants: bytes) -> str:
+    """Returns the assembly with its constants in the place of where they are in a file."""
+
+    def numbers(found: re.Match[str]) -> str:
+        start, size = int(found[1]), int(found[2])
+        data = constants[start : start + size]
+        step = 4 * _WORDS_A_LINE
+        words, rest = data[: size - size % 4], data[size - size % 4 :]
+        lines = [
+            "  .long " + ", ".join(f"0x{w:08x}" for w in np.frombuffer(words[i : i + step], "<u4"))
+            for i in range(0, len(words), step)
+        ]
+        lines += ["  .byte " + ", ".join(map(str, rest))] if rest else []
+        return "\n".join(["", *lines])
+
+    return re.sub(r' \.incbin "constants\.bin", (\d+), (\d+)', numbers, assembly)
