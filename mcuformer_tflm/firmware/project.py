@@ -108,22 +108,24 @@ def opened_model(model: Model) -> tuple[bytes, ModelGraph]:
     return content, graph
 
 
-def check_free(out: Path, mark: str) -> None:
+def check_free(out: AnyPath, mark: str) -> None:
     """Checks that a folder holds nothing but what an export with that mark has written.
 
     Raises:
         ConfigError: If it holds something else.
     """
+    out = checked_path("out", out)
     remove_partials(out)
     if out.exists() and not (out / mark).exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"{out} holds other files; give a new folder with --out.")
 
 
-def kernel_sources(project: Path) -> list[str]:
+def kernel_sources(project: AnyPath) -> list[str]:
     """Returns the kernels' sources, relative to the project.
 
     One by one: where CMake looked for them, a folder's name may be a pattern.
     """
+    project = checked_path("project", project)
     sources = [path for kind in ("cc", "S") for path in project.glob(f"**/kernels/**/*.{kind}")]
     return sorted(path.relative_to(project).as_posix() for path in sources)
 
@@ -134,9 +136,9 @@ def definitions(graph: ModelGraph) -> str:
     return "MCUFORMER_INT8_WEIGHTS_ONLY" if int8_only else ""
 
 
-def fill(project: Path, values: dict[str, str]) -> None:
+def fill(project: AnyPath, values: dict[str, str]) -> None:
     """Writes each ``NAME.in`` as ``NAME``, with values in the places of their names."""
-    for path in project.rglob("*.in"):
+    for path in checked_path("project", project).rglob("*.in"):
         text = path.read_text(encoding="utf-8")
         for name, value in values.items():
             text = text.replace(f"@{name}@", value)
