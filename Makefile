@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
-.PHONY: help setup demo firmware test test-fast sizes sanitize fuzz bench audit lint format wheel clean
+.PHONY: help setup demo firmware test test-fast browser sizes sanitize fuzz bench audit lint format wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make firmware  the demo's model on emulated boards, images for the real ones"
 	@echo "make test    the test suite"
 	@echo "make test-fast  of it what trains no network and is done in a minute or two"
+	@echo "make browser  reports of runs in headless Chromium, with screenshots"
 	@echo "make sizes   predicted sizes of 200 random subnets against the converted models"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
 	@echo "make fuzz    the operators and every reader of files, by coverage   [SECONDS=$(SECONDS) each]"
@@ -76,6 +77,14 @@ test: setup
 
 test-fast: setup
 	$(PYTEST) -m "not slow"
+
+# The page of a run in headless Chromium, half a gigabyte of packages that nothing else needs. Pictures of
+# it are kept in SCREENSHOTS.
+SCREENSHOTS ?= build/screenshots
+browser: setup
+	@scripts/install_packages.sh chromium
+	MCUFORMER_SCREENSHOTS=$(CURDIR)/$(SCREENSHOTS) $(PYTHON) -m pytest \
+	  tests/mcuformer_tflm/task/page/test_page_in_browser.py
 
 # Arena, file and constants of 200 random subnets, converted; a few minutes.
 sizes: setup

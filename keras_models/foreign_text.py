@@ -16,8 +16,8 @@ Place = Literal["comment", "identifier", "page", "picture", "terminal"]
 
 _LONGEST = 200
 _REPLACED = "_"
-# Commands of terminals, changes of writing's direction, halves of characters.
-_CONTROLS = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+# Commands of terminals, changes of writing's direction, halves of characters, what XML lacks.
+_CONTROLS = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 # What a place does not allow. Comments: of C++, assembly, CMake, linker scripts and TOML, where
 # a line's end, `*/`, a trigraph or a backslash would be read. Pages: Markdown, and in
 # it HTML and links.

@@ -47,6 +47,22 @@ def load_weights(model: tf_keras.Model, path: AnyPath) -> int:
     return int(saved["epochs"])
 
 
+def step_losses(path: AnyPath) -> list[float]:
+    """Returns the loss of each step of the training that a checkpoint is of.
+
+    Empty where it is of weights alone, or older than that losses are kept.
+
+    Raises:
+        CheckpointError: If there is no such file, or it is damaged.
+    """
+    return losses_in(read_arrays(path))
+
+
+def losses_in(saved: Mapping[str, np.ndarray]) -> list[float]:
+    """Returns the losses among a checkpoint's arrays, as ``step_losses``."""
+    return np.asarray(saved.get("losses", ()), np.float64).ravel().tolist()
+
+
 def numbered(kind: str, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Names arrays by kind and number, as ``fitting`` looks for them."""
     return {f"{kind}_{i}": array for i, array in enumerate(arrays)}

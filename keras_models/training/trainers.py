@@ -38,6 +38,7 @@ from mcuformer_tflm.keras_models.training.batches import (
 )
 from mcuformer_tflm.keras_models.training.checkpoint import (
     fitting,
+    losses_in,
     numbered,
     read_arrays,
     write_arrays,
@@ -125,6 +126,7 @@ class _Trainer:
         self.seed = seed
         self.epoch = 0
         self.mean_loss = 0.0  # of the epoch's steps so far
+        self.losses: list[float] = []  # of every step of every whole epoch
         self.teacher = teacher
         if model.dtype_policy.name != self.recipe.precision:
             raise ConfigError(
@@ -190,6 +192,7 @@ class _Trainer:
         arrays = {"epochs": np.asarray(self.epoch), "state": np.asarray(told)}
         arrays |= numbered("weight", self.model.get_weights())
         arrays |= numbered("optimizer", [v.numpy() for v in self.optimizer.variables])
+        arrays["losses"] = np.asarray(self.losses, np.float32)
         if self._writes():
             write_arrays(path, arrays)
         self._last_checkpoint = path
@@ -236,6 +239,7 @@ class _Trainer:
         for variable, value in zip(self.optimizer.variables, optimizer, strict=True):
             variable.assign(value)
         self.epoch = int(saved["epochs"])
+        self.losses = losses_in(saved)
         self._whole_epoch = True
         self._last_checkpoint = path
 
@@ -271,6 +275,7 @@ class _Trainer:
         if not losses:
             raise DataError("The epoch has no batch; give more images or a smaller batch_size.")
         self.epoch += 1
+        self.losses += losses
         self._whole_epoch = True
         return float(np.mean(losses))
 

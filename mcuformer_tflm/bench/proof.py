@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from mcuformer_tflm.bench.any_pair import AnyPair
 from mcuformer_tflm.bench.confidence import mean_and_interval
 from mcuformer_tflm.bench.equal_steps import Settings, Study, shared_pairs
-from mcuformer_tflm.bench.evolution_picture import draw_evolution
 from mcuformer_tflm.bench.kept_work import KeptWork, OutOfTimeError
 from mcuformer_tflm.bench.recipes import recipe_rows
 from mcuformer_tflm.bench.rows import Row
@@ -26,6 +25,7 @@ from mcuformer_tflm.bench.strategies import CONTENDERS, DEFAULT, STRATEGIES, VAR
 from mcuformer_tflm.data.fashion_mnist import fashion_mnist
 from mcuformer_tflm.data.image_data import ImageData
 from mcuformer_tflm.search.cost.budget import Budget
+from mcuformer_tflm.search.oracles.evolution_picture import draw_evolution
 from mcuformer_tflm.search.oracles.evolution_step import Visit
 from mcuformer_tflm.search.progress import Report
 

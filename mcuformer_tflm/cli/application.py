@@ -19,6 +19,7 @@ from mcuformer_tflm.cli.firmware import firmware
 from mcuformer_tflm.cli.plan import plan
 from mcuformer_tflm.cli.profile import profile
 from mcuformer_tflm.cli.quiet_tensorflow import quieten_tensorflow
+from mcuformer_tflm.cli.report import report
 from mcuformer_tflm.cli.search import search
 from mcuformer_tflm.cli.verify import verify
 from mcuformer_tflm.cli.zoo import zoo
@@ -60,7 +61,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, search, plan, verify, firmware, emulate, profile, bench, doctor):
+for command in (demo, search, plan, verify, firmware, emulate, profile, report, bench, doctor):
     app.command()(command)
 app.add_typer(zoo, name="zoo")
 

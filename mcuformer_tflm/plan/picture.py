@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.drawing import save_picture
 from mcuformer_tflm.plan.memory_plan import MemoryPlan, PlannedBuffer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"tensor": "#4c78a8", "overwrites its input": "#f58518", "scratch": "#b8b8b8"}
 _BUDGET, _BOUND = "#e45756", "#54a24b"
@@ -15,11 +18,31 @@ _LABEL_SHARE = 0.12
 _UPRIGHT_SHARE = 0.08
 # A budget further above the plan than this would flatten the picture.
 _NEAR = 3
+# Inches, in which a legend of five in a line would be cut off.
+_NARROW = 8
 
 
 def draw_plan(
     plan: MemoryPlan, path: AnyPath, *, title: str = "", budget: int | None = None
 ) -> None:
+    """Draws ``plan_figure`` to a file.
+
+    Args:
+        plan: What to draw.
+        path: Where to, ``.png`` or ``.svg``.
+        title: Above the picture.
+        budget: Bytes of the board's SRAM.
+    """
+    save_picture(plan_figure(plan, title=title, budget=budget), checked_path("path", path))
+
+
+def plan_figure(
+    plan: MemoryPlan,
+    *,
+    title: str = "",
+    budget: int | None = None,
+    size: tuple[float, float] = (11, 6),
+) -> Figure:
     """Draws buffers over time: operators to the right, addresses upwards.
 
     An output that overwrites its input has the colour and a hatched edge at the operator that
@@ -28,25 +51,24 @@ def draw_plan(
 
     Args:
         plan: What to draw.
-        path: Where to, ``.png`` or ``.svg``.
         title: Above the picture.
         budget: Bytes of the board's SRAM.
+        size: Width, and height of each region, in inches.
     """
-    path = checked_path("path", path)
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    figure = Figure(figsize=(11, 6 * plan.num_regions), layout="constrained")
+    width, height = size
+    figure = Figure(figsize=(width, height * plan.num_regions), layout="constrained")
+    handles: list[Any] = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()]
     for region in range(plan.num_regions):
         axes = figure.add_subplot(plan.num_regions, 1, region + 1)
         _draw_region(axes, plan, region)
-        size = plan.region_bytes(region)
-        handles: list[Any] = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()]
-        top = size
+        top = size_of_region = plan.region_bytes(region)
         if region == 0 and plan.num_regions == 1:
             label = f"lower bound, {plan.lower_bound:,}"
             handles.append(axes.axhline(plan.lower_bound, color=_BOUND, ls="--", label=label))
-        if region == 0 and budget is not None and budget < _NEAR * size:
+        if region == 0 and budget is not None and budget < _NEAR * top:
             handles.append(
                 axes.axhline(budget, color=_BUDGET, label=f"budget of the whole arena, {budget:,}")
             )
@@ -58,10 +80,11 @@ def draw_plan(
             ylim=(0, top * 1.05),
             xlabel="operator",
             ylabel=f"address in the {name}, bytes",
-            title=": ".join(filter(None, (title, f"{name}, {size:,} bytes"))),
+            title=": ".join(filter(None, (title, f"{name}, {size_of_region:,} bytes"))),
         )
-        axes.legend(handles=handles, loc="upper right", fontsize=8)
-    save_picture(figure, path)
+    columns = 5 if width > _NARROW else 2
+    figure.legend(handles=handles, loc="outside lower center", fontsize=8, ncols=columns)
+    return figure
 
 
 def _draw_region(axes: Any, plan: MemoryPlan, region: int) -> None:

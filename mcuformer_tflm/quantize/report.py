@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,12 +19,17 @@ from mcuformer_tflm.keras_models.images import check_images, to_floats
 from mcuformer_tflm.keras_models.network import as_network
 from mcuformer_tflm.keras_models.quantization.quantizers import QuantizableLayer
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Where a flow of this package draws a report, and the images that it is made of.
 SQNR_FILE = "sqnr.png"
 SQNR_IMAGES = 256
 _BATCH = 64
 # Bars of layers that lose nothing end here, in dB.
 _LOSSLESS = 90.0
+# Inches, in which a legend of three in a line would be cut off.
+_NARROW = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,29 +100,38 @@ class QuantizationReport:
             path: Where to, ``.png`` or ``.svg``.
             title: Above the picture.
         """
-        path = checked_path("path", path)
-        from matplotlib.figure import Figure
+        title = title or f"Quantization error of each layer, {self.images:,} images"
+        save_picture(sqnr_figure(self.layers, title=title), checked_path("path", path))
 
-        names = [allowed(row.layer, "picture") for row in self.layers]
-        figure = Figure(figsize=(8, 1.6 + 0.22 * len(names)), layout="constrained")
-        axes = figure.subplots()
-        alone = [_drawn(row.sqnr) for row in self.layers]
-        network = [_drawn(row.network_sqnr) for row in self.layers]
-        weights = [_drawn(row.weight_sqnr) for row in self.layers]
-        axes.barh(names, alone, color="#4c78a8", label="output of the layer alone")
-        axes.plot(network, names, "o", color="#f58518", ms=4, label="output in the network")
-        axes.plot(weights, names, "|", color="black", ms=8, label="weights")
-        axes.invert_yaxis()
-        axes.margins(y=0.01)
-        axes.tick_params(axis="y", labelsize=7)
-        axes.grid(axis="x", alpha=0.3)
-        axes.set_axisbelow(True)
-        axes.set(
-            xlabel="signal to quantization noise, dB (less is worse)",
-            title=title or f"Quantization error of each layer, {self.images:,} images",
-        )
-        figure.legend(fontsize=8, loc="outside lower center", ncols=3)
-        save_picture(figure, path)
+
+def sqnr_figure(layers: Sequence[LayerError], *, title: str = "", width: float = 8) -> Figure:
+    """Draws a bar for each layer, the first at the top.
+
+    Args:
+        layers: What each loses.
+        title: Above the picture.
+        width: Of the picture, in inches.
+    """
+    from matplotlib.figure import Figure
+
+    names = [allowed(row.layer, "picture") for row in layers]
+    figure = Figure(figsize=(width, 1.6 + 0.22 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    alone = [_drawn(row.sqnr) for row in layers]
+    network = [_drawn(row.network_sqnr) for row in layers]
+    weights = [_drawn(row.weight_sqnr) for row in layers]
+    axes.barh(names, alone, color="#4c78a8", label="output of the layer alone")
+    axes.plot(network, names, "o", color="#f58518", ms=4, label="output in the network")
+    axes.plot(weights, names, "|", color="black", ms=8, label="weights")
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.set(xlabel="signal to quantization noise, dB (less is worse)", title=title)
+    columns = 3 if width > _NARROW else 1
+    figure.legend(fontsize=8, loc="outside lower center", ncols=columns)
+    return figure
 
 
 def quantization_report(quantized: tf_keras.Model, images: np.ndarray) -> QuantizationReport:

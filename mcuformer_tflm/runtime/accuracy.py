@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -23,6 +24,39 @@ class Interpreter(Protocol):
         """Returns int8[n, num_classes] logits of int8[n, height, width, channels] images."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What a float network and its int8 model said of the same images.
+
+    Attributes:
+        float_choice: int[n], classes.
+        int8_logits: int8[n, num_classes].
+    """
+
+    float_choice: np.ndarray
+    int8_logits: np.ndarray
+
+    @property
+    def int8_choice(self) -> np.ndarray:
+        """int[n], classes."""
+        return self.int8_logits.argmax(-1)
+
+    def accuracies(self, classes: np.ndarray) -> dict[str, Any]:
+        """Returns ``test_images``, their number, and three shares of it.
+
+        These are ``float_top1``, ``int8_top1`` and ``agreement`` of the two choices.
+
+        Args:
+            classes: int32[n].
+        """
+        return {
+            "test_images": len(classes),
+            "float_top1": float(np.mean(self.float_choice == classes)),
+            "int8_top1": float(np.mean(self.int8_choice == classes)),
+            "agreement": float(np.mean(self.float_choice == self.int8_choice)),
+        }
+
+
 def accuracies(
     network: tf_keras.Model,
     interpreter: Interpreter,
@@ -40,16 +74,17 @@ def accuracies(
         progress: Called with (what is being done, done, total).
 
     Returns:
-        ``test_images``, their number, and as shares of it ``float_top1``, ``int8_top1`` and
-        ``agreement`` of the two choices.
+        As ``Answers.accuracies``.
     """
+    return answers(network, interpreter, images, progress).accuracies(classes)
+
+
+def answers(
+    network: tf_keras.Model, interpreter: Interpreter, images: np.ndarray, progress: Progress
+) -> Answers:
+    """Runs both over all images; arguments as for ``accuracies``."""
     float_choice = predict(network, images).argmax(-1)
-    int8_choice = interpreter.run(
+    logits = interpreter.run(
         quantize_images(images), functools.partial(progress, "classify in TFLM")
-    ).argmax(-1)
-    return {
-        "test_images": len(images),
-        "float_top1": float(np.mean(float_choice == classes)),
-        "int8_top1": float(np.mean(int8_choice == classes)),
-        "agreement": float(np.mean(float_choice == int8_choice)),
-    }
+    )
+    return Answers(float_choice, logits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from mcuformer_tflm.task.minutes import (
     plan_training,
     wants_teacher,
 )
+from mcuformer_tflm.task.page.record import RunRecord
 from mcuformer_tflm.task.report import Report
 from mcuformer_tflm.task.run_file import RUN_FILE, SearchRun
 from mcuformer_tflm.task.speed import network_speed, score_speed, supernet_speed
@@ -50,13 +52,16 @@ from mcuformer_tflm.task.stages import (
     FinalTraining,
     SpaceSearch,
     choose_subnet,
+    curve_of,
     evolve_space,
     measure_model,
     train_quantized,
+    training_curves,
     unfinished_run,
 )
 
 SUPERNET_FILE = "supernet.npz"
+_TEACHER_STATE = "teacher.npz"
 # Of a network that was trained for minutes, and of one that was for hours.
 _QUANTIZED_LEARNING_RATE, _FINE_QUANTIZED_LEARNING_RATE = 3e-4, 1e-4
 # A subnet of a trained supernet is nearly there: a little further, following the largest.
@@ -121,7 +126,8 @@ def run_search(
     Args:
         run: What is searched.
         data: Of ``search_data``.
-        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png``,
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``report.html`` and
+            ``record.json``, which that is made of, ``memory_map.png``, ``front.png``,
             ``sqnr.png``, ``run.toml``, and without a supernet ``supernet.npz``, the best one, which
             serves other boards.
         progress: Called with (what is being done, done, total).
@@ -153,10 +159,10 @@ def run_search(
         context = _Context(run, data, budget, recipe, project, clock.heard_by(progress), clock)
         tf_keras.utils.set_random_seed(run.seed)
         left_out: tuple[str, ...] = ()
-        teacher = None
+        record, teacher = RunRecord(), None
         if supernet is None:
             teacher = _teacher(context)
-            found, population, generations, left_out = _evolved(context, space, teacher)
+            found, population, generations, left_out, record = _evolved(context, space, teacher)
             found.save(out / SUPERNET_FILE)
         else:
             found, teacher = supernet, supernet.teacher
@@ -167,10 +173,15 @@ def run_search(
             project=project, progress=context.progress, seed=run.seed,
         )  # fmt: skip
         subnet, quantized, told = _trained(context, found, subnets.best_architecture(), teacher)
+        repeated = shlex.join(["mcuformer", "search", str(out / RUN_FILE), "--out", str(out)])
+        record = dataclasses.replace(
+            record, command=repeated, curves=(*record.curves, *training_curves(project))
+        )
         return measure_model(
             subnet, quantized, data, labels, budget, out=out, progress=context.progress,
-            front=subnets.front(), seed=run.seed, seconds=clock.seconds, data=found.data,
-            supernet=run.supernet, minutes=run.minutes, left_out=(*left_out, *told),
+            front=subnets.front(), record=record, seed=run.seed, seconds=clock.seconds,
+            data=found.data, supernet=run.supernet, minutes=run.minutes,
+            left_out=(*left_out, *told),
         )  # fmt: skip
 
 
@@ -221,7 +232,7 @@ def _teacher(context: _Context) -> tf_keras.Model | None:
         work.epochs,
         recipe=_TEACHING,
         progress=lambda done, total: context.progress("train a teacher", done, total),
-        checkpoint=context.project / "teacher.npz",
+        checkpoint=context.project / _TEACHER_STATE,
     )
     return teacher
 
@@ -237,8 +248,11 @@ def _augmentation(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evolved(
     context: _Context, space: SearchSpace, teacher: tf_keras.Model | None
-) -> tuple[TrainedSupernet, int, int, tuple[str, ...]]:
-    """Returns the best pair's supernet, population and generations for it, and what is left out."""
+) -> tuple[TrainedSupernet, int, int, tuple[str, ...], RunRecord]:
+    """Returns the best pair's supernet, population and generations for it, and what is left out.
+
+    And of the page what it shows of all that.
+    """
     run, data = context.run, context.data
     recipe = context.recipe
     if teacher is not None:
@@ -262,7 +276,7 @@ def _evolved(
         f"{plan.population * (plan.generations + 1)} subnets scored."
     )
     train = ShortEpochs(data.search, plan.visit.batches)
-    best, supernet, epochs = evolve_space(
+    evolved = evolve_space(
         train, data.validation, context.budget,
         SpaceSearch(
             plan.space, plan.starts, plan.steps, plan.visit.epochs,
@@ -274,12 +288,21 @@ def _evolved(
     told = {"training": dataclasses.asdict(recipe), "seed": run.seed, "epoch": plan.visit.batches}
     assert run.data is not None
     found = TrainedSupernet(
-        supernet, best, run.data, data.labels, data.held_out, epochs, told, teacher=teacher
+        evolved.supernet,
+        evolved.space,
+        run.data,
+        data.labels,
+        data.held_out,
+        evolved.epochs,
+        told,
+        teacher=teacher,
     )
     left_out = plan.left_out
     if teacher is None:
         left_out = ("a convolutional teacher", *left_out)
-    return found, plan.population, plan.generations, left_out
+    taught = curve_of("the teacher", context.project / _TEACHER_STATE)
+    record = RunRecord(path=evolved.path, curves=(*taught, evolved.curve))
+    return found, plan.population, plan.generations, left_out, record
 
 
 def _scores(context: _Context, supernet: TrainedSupernet) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 import tf_keras
@@ -74,6 +76,7 @@ def run_and_print(
         report = run_task(
             data, budget, arguments.out, progress, arguments.seed,
             settings.smoke() if arguments.smoke else settings, teacher=teacher,
+            command=shlex.join(["python", *sys.argv]),
         )  # fmt: skip
     console.print(report.table())
     written = ", ".join(sorted(path.name for path in arguments.out.iterdir()))

@@ -18,6 +18,7 @@ from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.project_origin import validation_origin
 from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings
 from mcuformer_tflm.task.data import TaskData
+from mcuformer_tflm.task.page.record import RunRecord
 from mcuformer_tflm.task.report import Report
 from mcuformer_tflm.task.stages import (
     FinalTraining,
@@ -26,6 +27,7 @@ from mcuformer_tflm.task.stages import (
     evolve_space,
     measure_model,
     train_quantized,
+    training_curves,
     unfinished_run,
 )
 
@@ -107,6 +109,7 @@ def run_task(
     settings: TaskSettings,
     *,
     teacher: tf_keras.Model | None = None,
+    command: str | None = None,
 ) -> Report:
     """Searches, trains, converts and measures one model.
 
@@ -117,13 +120,15 @@ def run_task(
     Args:
         data: What it learns.
         budget: What the model may take, and how it is quantized.
-        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png`` and
-            ``sqnr.png``.
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png``,
+            ``front.png``, ``sqnr.png``, ``report.html``, and ``record.json``, which that is made
+            of.
         progress: Called with (what is being done, done, total).
         seed: Of all random choices; the data's batches have their own.
         settings: How much work to do.
         teacher: A network, images to logits, that the chosen subnet follows besides the labels, and
             the supernets' subnets where their recipe distils.
+        command: What repeats the run, to be told in ``report.html``.
 
     Returns:
         The report, which is also in ``report.json``.
@@ -141,12 +146,13 @@ def run_task(
     start = time.monotonic()
     tf_keras.utils.set_random_seed(seed)
     with unfinished_run(out, _origin(data, budget, seed, settings, teacher)) as project:
-        best, supernet, _ = evolve_space(
+        evolved = evolve_space(
             data.search, data.validation, budget, settings.space_search,
             project=project, progress=progress, seed=seed, teacher=teacher,
         )  # fmt: skip
+        supernet = evolved.supernet
         subnets = choose_subnet(
-            best, supernet, data.validation, budget,
+            evolved.space, supernet, data.validation, budget,
             population=settings.population, generations=settings.generations,
             project=project, progress=progress, seed=seed,
         )  # fmt: skip
@@ -160,9 +166,12 @@ def run_task(
         quantized = train_quantized(
             subnet, budget, training, project=project, progress=progress, teacher=teacher
         )
+        record = RunRecord(
+            command=command, path=evolved.path, curves=(evolved.curve, *training_curves(project))
+        )
         return measure_model(
             subnet, quantized, data, labels, budget, out=out, progress=progress, seed=seed,
-            seconds=lambda: time.monotonic() - start,
+            front=subnets.front(), record=record, seconds=lambda: time.monotonic() - start,
         )  # fmt: skip
 
 

@@ -7,8 +7,13 @@ import json
 
 from rich.table import Table
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
+
+REPORT_FILE = "report.json"
+MODEL_FILE = "model.tflite"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +71,31 @@ class Report:
     supernet: str | None = None
     minutes: float | None = None
     left_out: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: AnyPath) -> Report:
+        """Reads what ``write`` has written.
+
+        Raises:
+            ConfigError: If the file cannot be read, or a field is missing, unknown or of another
+                kind.
+        """
+        path = checked_path("path", path)
+        try:
+            fields = json.loads(read_text(path))
+            report = cls(**{**fields, "left_out": tuple(map(str, fields.get("left_out", ())))})
+            report._check()
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{path} is no report of a run ({error}).") from error
+        return report
+
+    def _check(self) -> None:
+        for field in dataclasses.fields(self):
+            kinds = str(field.type).split(" | ")
+            value = getattr(self, field.name)
+            known = {"str": str, "int": int, "float": (int, float), "None": type(None)}
+            if not any(isinstance(value, known.get(kind, tuple)) for kind in kinds):
+                raise ValueError(f"{field.name} is {value!r}")
 
     def write(self, path: AnyPath) -> None:
         """Writes the report as JSON.

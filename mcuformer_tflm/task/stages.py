@@ -9,23 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tf_keras
 
 from mcuformer_tflm.convert.converter import convert
+from mcuformer_tflm.firmware.source import operator_names
 from mcuformer_tflm.keras_models.folder_lock import locked
 from mcuformer_tflm.keras_models.subnet import Subnet
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.batches import Batches
+from mcuformer_tflm.keras_models.training.checkpoint import step_losses
 from mcuformer_tflm.keras_models.training.origin import Origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
 from mcuformer_tflm.keras_models.whole_file import remove_partials, whole_folder, write_whole
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
-from mcuformer_tflm.plan.cost import estimate_graph_cost
+from mcuformer_tflm.plan.cost import estimate_graph_cost, operators_instructions
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.quantize.report import SQNR_FILE, SQNR_IMAGES, quantization_report
-from mcuformer_tflm.runtime.accuracy import accuracies
+from mcuformer_tflm.runtime.accuracy import answers
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.instructions import is_counted
@@ -41,12 +44,22 @@ from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
 from mcuformer_tflm.task.arena import arena_to_spend
 from mcuformer_tflm.task.data import TaskData
-from mcuformer_tflm.task.report import Report
+from mcuformer_tflm.task.page.page import PAGE_FILE, page
+from mcuformer_tflm.task.page.record import (
+    RECORD_FILE,
+    Curve,
+    Operator,
+    RunRecord,
+    Scores,
+    SpacePath,
+    confusion_of,
+    pictures_of,
+    versions,
+)
+from mcuformer_tflm.task.report import MODEL_FILE, REPORT_FILE, Report
 from mcuformer_tflm.task.run_file import UNFINISHED
 from mcuformer_tflm.tflite.model_graph import ModelGraph
 
-MODEL_FILE = "model.tflite"
-REPORT_FILE = "report.json"
 PICTURE_FILE = "memory_map.png"
 FRONT_FILE = "front.png"
 _FINISHED = ".finished-run"
@@ -97,6 +110,25 @@ class FinalTraining:
     quantized_learning_rate: float
 
 
+@dataclasses.dataclass(frozen=True)
+class EvolvedSpace:
+    """What the evolution of a space ends with.
+
+    Attributes:
+        space: The best one of one supernet that holds a subnet that fits.
+        supernet: Its supernet.
+        epochs: For which that was trained.
+        path: The way there.
+        curve: Of the supernet's last visit and further training.
+    """
+
+    space: SearchSpace
+    supernet: Supernet
+    epochs: int
+    path: SpacePath
+    curve: Curve
+
+
 @contextmanager
 def unfinished_run(out: Path, origin: Origin) -> Iterator[Path]:
     """Yields the folder of what a run keeps until it is finished, which removes it.
@@ -135,10 +167,8 @@ def evolve_space(
     progress: Progress,
     seed: int,
     teacher: tf_keras.Model | None = None,
-) -> tuple[SearchSpace, Supernet, int]:
-    """Returns the best space of one supernet that holds a subnet that fits.
-
-    And its supernet, and the epochs that this has been trained for.
+) -> EvolvedSpace:
+    """Returns the best space of one supernet that holds a subnet that fits, and its supernet.
 
     Raises:
         BudgetError: If no subnet fits.
@@ -156,7 +186,8 @@ def evolve_space(
     supernet, epochs = tuner.load_supernet(best)
     if work.further_epochs:
         supernet = tuner.train_further(best, train, validation, work.further_epochs, progress)
-    return best, supernet, epochs + work.further_epochs
+    curve = Curve.of("the chosen supernet", tuner.step_losses(best))
+    return EvolvedSpace(best, supernet, epochs + work.further_epochs, SpacePath.of(spaces), curve)
 
 
 def choose_subnet(
@@ -201,6 +232,7 @@ def train_quantized(
     teacher: tf_keras.Model | None = None,
 ) -> Subnet:
     """Trains a subnet in float, in place, and returns its quantized copy."""
+    float_state, quantized_state = _checkpoints(project)
     if training.epochs:
         train_subnet(
             subnet,
@@ -209,7 +241,7 @@ def train_quantized(
             recipe=training.recipe,
             progress=lambda done, total: progress("train the chosen subnet", done, total),
             teacher=teacher,
-            checkpoint=project / "trained.npz",
+            checkpoint=float_state,
         )
     return quantize(
         subnet,
@@ -219,8 +251,27 @@ def train_quantized(
         config=budget.quantization,
         recipe=dataclasses.replace(training.recipe, learning_rate=training.quantized_learning_rate),
         teacher=teacher,
-        checkpoint=project / "quantized.npz",
+        checkpoint=quantized_state,
     )
+
+
+def curve_of(name: str, checkpoint: Path) -> tuple[Curve, ...]:
+    """Returns the learning curve that a checkpoint tells; none where there was no training."""
+    losses = step_losses(checkpoint) if checkpoint.exists() else ()
+    return (Curve.of(name, losses),) if losses else ()
+
+
+def training_curves(project: Path) -> tuple[Curve, ...]:
+    """Returns those of ``train_quantized``."""
+    float_state, quantized_state = _checkpoints(project)
+    return (
+        *curve_of("the chosen network in float", float_state),
+        *curve_of("the same with rounding", quantized_state),
+    )
+
+
+def _checkpoints(project: Path) -> tuple[Path, Path]:
+    return project / "trained.npz", project / "quantized.npz"
 
 
 def measure_model(
@@ -233,6 +284,7 @@ def measure_model(
     out: Path,
     progress: Progress,
     front: Front | None = None,
+    record: RunRecord | None = None,
     **told: Any,
 ) -> Report:
     """Converts a quantized subnet, runs it in TFLM on the test images, and writes all results.
@@ -245,16 +297,18 @@ def measure_model(
         task: Holds the test images.
         labels: One name a class.
         budget: What the model may take.
-        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png`` and
-            ``sqnr.png``.
+        out: Folder of the results: ``model.tflite``, ``report.json``, ``memory_map.png``,
+            ``sqnr.png``, ``report.html``, and ``record.json``, which that is made of.
         progress: Called with (what is being done, done, total).
+        record: What the page shows of the way there: command, curves, path.
         front: Of the subnets that were scored; drawn to ``front.png`` where it is given.
         **told: Fields of the report that are no figures of the model; ``seconds`` is a function.
     """
     arena = arena_to_spend(budget, quantized.architecture)
     model = convert(quantized, labels, arena_budget=arena)
     interpreter = MicroInterpreter(model)
-    found = accuracies(subnet, interpreter, *task.test, progress)
+    images, classes = task.test
+    found = answers(subnet, interpreter, images, progress)
     use, plan = interpreter.arena_use, interpreter.plan
     with whole_folder(out) as results:
         write_whole(results / MODEL_FILE, model)
@@ -267,7 +321,7 @@ def measure_model(
         report = Report(
             board=budget.name,
             architecture=quantized.architecture.to_json(),
-            **found,
+            **found.accuracies(classes),
             arena_bytes=cortex_m_arena_bytes(interpreter.graph, plan),
             arena_bytes_host=use.smallest_arena,
             head_bytes=use.head,
@@ -281,7 +335,36 @@ def measure_model(
             **_estimates(interpreter.graph, budget),
         )
         report.write(results / REPORT_FILE)
+        whole = dataclasses.replace(
+            record or RunRecord(),
+            labels=labels,
+            versions=versions(),
+            scores=None if front is None else Scores.of(front),
+            layers=sqnr.layers,
+            operators=_operators(interpreter.graph, budget),
+            confusion=confusion_of(classes, found.int8_choice, len(labels)),
+            pictures=pictures_of(images, classes, _real(found.int8_logits, interpreter.graph)),
+        )
+        whole.write(results / RECORD_FILE)
+        write_whole(results / PAGE_FILE, page(report, whole, plan))
     return report
+
+
+def _operators(graph: ModelGraph, budget: Budget) -> tuple[Operator, ...]:
+    board = budget.board
+    if board is None or not is_counted(board.core):
+        return ()
+    counts = operators_instructions(graph, board.core)
+    return tuple(
+        Operator(name, round(count))
+        for name, count in zip(operator_names(graph), counts, strict=True)
+        if count is not None
+    )
+
+
+def _real(logits: np.ndarray, graph: ModelGraph) -> np.ndarray:
+    output = graph.tensors[graph.outputs[0]]
+    return (logits.astype(np.float64) - output.zero_point) * output.scale
 
 
 def _estimates(graph: ModelGraph, budget: Budget) -> dict[str, Any]:

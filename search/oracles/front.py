@@ -24,12 +24,12 @@ from mcuformer_tflm.search.oracles.non_dominated import crowded_order, dominated
 
 # The objective that every search has; of the others less is better.
 OBJECTIVE = "accuracy"
-_LABELS = {
+OBJECTIVE_LABELS = {
     "memory_bytes": "arena, bytes",
     "flash_bytes": "flash, bytes",
     "milliseconds": "milliseconds (estimate)",
 }
-OBJECTIVES = (OBJECTIVE, *_LABELS)
+OBJECTIVES = (OBJECTIVE, *OBJECTIVE_LABELS)
 _OTHERS, _OF_FRONT, _BUDGET = "#b8b8b8", "#4c78a8", "#e45756"
 # A limit further off than this would flatten a picture.
 _NEAR = 3
@@ -161,27 +161,22 @@ class Front(Sequence[ScoredSubnet]):
         save_picture(figure, path)
 
     def _draw_one(self, axes: Any, objective: str) -> None:
-        points = [(getattr(s, objective), s.accuracy) for s in self.scored]
-        axes.plot(*zip(*points, strict=True), ".", color=_OTHERS, ms=4, label="scored")
-        points = [(getattr(s, objective), s.accuracy) for s in self]
-        axes.plot(*zip(*points, strict=True), "o", color=_OF_FRONT, ms=5, label="front")
-        alone = Front(self.scored, (OBJECTIVE, objective), fit=self._fit)
-        steps = [(getattr(s, objective), s.accuracy) for s in reversed(alone)]
-        axes.step(
-            *zip(*steps, strict=True), where="post", color="black", lw=1, label="front of these two"
+        chosen = set(map(int, self._members))
+        draw_costs(
+            axes,
+            [getattr(subnet, objective) for subnet in self.scored],
+            [subnet.accuracy for subnet in self.scored],
+            [index in chosen for index in range(len(self.scored))],
+            label=OBJECTIVE_LABELS[objective],
+            limit=self.limit(objective),
         )
-        limit = self._limit(objective)
-        greatest = max(getattr(s, objective) for s in self.scored)
-        near = limit is not None and limit < _NEAR * greatest
-        # Where it is far off an empty line still explains the colour.
-        axes.axvline(limit if near else np.nan, color=_BUDGET, label="budget")
-        axes.set_xlabel(
-            _LABELS[objective]
-            + (f"\nbudget {limit:,}" + ("" if near else ", far off") if limit is not None else "")
-        )
-        axes.grid(alpha=0.3)
 
-    def _limit(self, objective: str) -> float | None:
+    def limit(self, objective: str) -> float | None:
+        """Returns the budget's limit of an objective other than accuracy; None where it has none.
+
+        Args:
+            objective: One of ``OBJECTIVES``.
+        """
         budget = self._fit.budget
         limits = {
             "memory_bytes": budget.sram if self._fit.memory == "arena" else budget.arena,
@@ -189,6 +184,45 @@ class Front(Sequence[ScoredSubnet]):
             "milliseconds": budget.milliseconds,
         }
         return limits[objective]
+
+
+def draw_costs(
+    axes: Any,
+    costs: Sequence[float],
+    accuracies: Sequence[float],
+    on_front: Sequence[bool],
+    *,
+    label: str,
+    limit: float | None = None,
+) -> None:
+    """Draws accuracy against one cost.
+
+    Args:
+        axes: Of matplotlib.
+        costs: Of each subnet.
+        accuracies: Of each, 0 to 1.
+        on_front: Whether no other beats it, in whatever objectives there are.
+        label: Of the cost.
+        limit: The budget's.
+    """
+    points = list(zip(costs, accuracies, strict=True))
+    axes.plot(*zip(*points, strict=True), ".", color=_OTHERS, ms=4, label="scored")
+    best = [point for point, chosen in zip(points, on_front, strict=True) if chosen]
+    axes.plot(*zip(*best, strict=True), "o", color=_OF_FRONT, ms=5, label="front")
+    steps: list[tuple[float, float]] = []
+    for cost, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not steps or accuracy > steps[-1][1]:
+            steps.append((cost, accuracy))
+    axes.step(
+        *zip(*steps, strict=True), where="post", color="black", lw=1, label="front of these two"
+    )
+    near = limit is not None and limit < _NEAR * max(costs)
+    # Where it is far off an empty line still explains the colour.
+    axes.axvline(limit if near else np.nan, color=_BUDGET, label="budget")
+    axes.set_xlabel(
+        label + (f"\nbudget {limit:,}" + ("" if near else ", far off") if limit is not None else "")
+    )
+    axes.grid(alpha=0.3)
 
 
 def objective_costs(scored: Sequence[ScoredSubnet], objectives: Sequence[str]) -> np.ndarray:

@@ -22,7 +22,11 @@ from mcuformer_tflm.keras_models.exceptions import CheckpointError
 from mcuformer_tflm.keras_models.supernet import Supernet
 from mcuformer_tflm.keras_models.training.attention_start import initialise_attention
 from mcuformer_tflm.keras_models.training.batches import Batches, as_batches
-from mcuformer_tflm.keras_models.training.checkpoint import load_weights, save_weights
+from mcuformer_tflm.keras_models.training.checkpoint import (
+    load_weights,
+    save_weights,
+    step_losses,
+)
 from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
@@ -273,7 +277,7 @@ class SupernetTuner(SearchTuner):
             CheckpointError: If it was begun on other data or for other epochs.
         """
         searched = self._checkpoint(space)
-        path = searched.with_name(f"chosen-{searched.name}")
+        path = _chosen(searched)
         supernet = Supernet(space.largest(), self.recipe.precision)
         start = load_weights(supernet, searched)
         if not path.exists():
@@ -287,6 +291,16 @@ class SupernetTuner(SearchTuner):
                 save_weights(trainer.supernet, _averaged(path), epochs=start + epochs)
             load_weights(trainer.supernet, _averaged(path))
         return trainer.supernet
+
+    def step_losses(self, space: SearchSpace) -> list[float]:
+        """Returns the loss of each step of a supernet's last visit, and of ``train_further``.
+
+        Args:
+            space: Of one supernet.
+        """
+        searched = self._checkpoint(space)
+        paths = (searched, _chosen(searched))
+        return [loss for path in paths if path.exists() for loss in step_losses(path)]
 
     def load_model(self, trial: Trial) -> Supernet:
         """Returns the supernet of a trial; ``get_best_models`` calls this."""
@@ -413,6 +427,10 @@ class SupernetTuner(SearchTuner):
         stem = "" if space.stem == ("patch",) else f"-{space.stem[0]}"
         name = f"patch{space.patch_size[0]}-rank{space.rank_ratio[0]}{stem}.npz"
         return Path(self.project_dir) / "supernets" / name
+
+
+def _chosen(checkpoint: Path) -> Path:
+    return checkpoint.with_name(f"chosen-{checkpoint.name}")
 
 
 def _told(space: SearchSpace) -> str:

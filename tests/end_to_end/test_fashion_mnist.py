@@ -81,7 +81,8 @@ def test_file_alone_gives_the_reported_accuracy_again(finished, fashion_mnist):
 def test_results_are_complete_and_nothing_else_is_left(finished):
     out, report, seen = finished
     assert sorted(path.name for path in out.iterdir()) == [
-        "memory_map.png", "model.tflite", "report.json", "sqnr.png",
+        "front.png", "memory_map.png", "model.tflite", "record.json", "report.html",
+        "report.json", "sqnr.png",
     ]  # fmt: skip
     written = json.loads((out / "report.json").read_text())
     for key in ("board", "float_top1", "int8_top1", "agreement", "arena_bytes",

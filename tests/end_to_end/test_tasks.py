@@ -30,7 +30,8 @@ def check(out, printed, image_shape, name=None):
     assert f"{report['int8_top1']:.2%}" in printed
     assert f"{report['arena_bytes']:,}" in printed
     assert sorted(path.name for path in out.iterdir()) == [
-        "memory_map.png", "model.tflite", "report.json", "sqnr.png",
+        "front.png", "memory_map.png", "model.tflite", "record.json", "report.html",
+        "report.json", "sqnr.png",
     ]  # fmt: skip
     if name is not None:
         data = datasets.load(name)

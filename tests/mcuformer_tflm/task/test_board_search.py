@@ -26,7 +26,8 @@ SPACE = SearchSpace(
     embed_dim=(8, 12), depth=1, num_heads=(1, 2, 4), mlp_ratio=(1.0, 2.0, 3.0), head_dim=4,
 )  # fmt: skip
 RESULTS = [
-    "front.png", "memory_map.png", "model.tflite", "report.json", "run.toml", "sqnr.png",
+    "front.png", "memory_map.png", "model.tflite", "record.json", "report.html", "report.json",
+    "run.toml", "sqnr.png",
     "supernet.npz",
 ]  # fmt: skip
 

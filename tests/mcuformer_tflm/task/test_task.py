@@ -22,6 +22,7 @@ from mcuformer_tflm.search.tuners.scoring import ScoreSettings
 from mcuformer_tflm.task import stages
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.flow import TaskSettings, run_task
+from mcuformer_tflm.task.page.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("op_by_op")
 SPACE = SearchSpace(
@@ -134,6 +135,9 @@ def test_unfinished_run_goes_on_to_the_model_of_a_whole_one(tmp_path):
     models = [(tmp_path / part / "model.tflite").read_bytes() for part in ("whole", "cut")]
     assert models[0] == models[1]
     assert dataclasses.replace(whole, seconds=0) == dataclasses.replace(cut, seconds=0)
+    records = [RunRecord.read(tmp_path / part / "record.json") for part in ("whole", "cut")]
+    assert records[0] == records[1], "curves and path too, of which a part was before the kill"
+    assert [curve.steps for curve in records[0].curves] == [4, 4, 4]
     assert json.loads((tmp_path / "cut" / "report.json").read_text())["seed"] == 0
     told = estimate_cost(Architecture.from_json(whole.architecture), "stm32f746")
     assert whole.instructions_estimated == pytest.approx(told.instructions, rel=0.1)

@@ -1,0 +1,1 @@
+"""A run's report as one page of HTML: what is kept for it, its figures, and the page itself."""
