@@ -61,11 +61,12 @@ def inline_svg(figure: Figure, name: str) -> str:
     _allow_texts(figure)
     for legend in figure.findobj(Legend):
         legend.set_frame_on(False)
-    for part in (figure, *figure.axes):
-        part.patch.set_visible(False)
+    for background in (figure.patch, *(axes.patch for axes in figure.axes)):
+        background.set_visible(False)
     written = io.BytesIO()
-    options = {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
-    with matplotlib.rc_context(options):
+    with matplotlib.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": name, "text.parse_math": False}
+    ):
         figure.savefig(written, format="svg", metadata={"Date": None})
     # What matplotlib has just written; no entity is declared in it.
     root = ElementTree.fromstring(written.getvalue())  # noqa: S314

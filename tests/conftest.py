@@ -34,6 +34,7 @@ SLOW = (
     "keras_models/quantization/test_quantizers.py",
     "keras_models/layers/test_integer_layers.py",
     "keras_models/test_images.py",
+    "keras_models/test_keras_habits.py",
     "keras_models/test_saved_model.py",
     "keras_models/test_supernet.py",
     "keras_models/training",

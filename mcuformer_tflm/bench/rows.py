@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich import box
 from rich.table import Table
-
-from mcuformer_tflm.keras_models.whole_file import write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +33,12 @@ class Row:
     note: str | None = None
 
 
-def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """Writes rows as a JSON list; fields without a value are left out.
-
-    Raises:
-        ConfigError: If the file cannot be written.
-    """
-    entries = [
+def row_fields(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Returns rows as JSON has them; fields without a value are left out."""
+    return [
         {key: value for key, value in dataclasses.asdict(row).items() if value is not None}
         for row in rows
     ]
-    write_whole(path, json.dumps(entries, indent=1) + "\n")
 
 
 def table(rows: Iterable[Row], title: str) -> Table:

@@ -12,15 +12,18 @@ import typer
 from typer.core import TyperGroup
 
 from mcuformer_tflm.cli.bench import bench
+from mcuformer_tflm.cli.convert import convert
 from mcuformer_tflm.cli.demo import demo
 from mcuformer_tflm.cli.doctor import doctor
 from mcuformer_tflm.cli.emulate import emulate
 from mcuformer_tflm.cli.firmware import firmware
 from mcuformer_tflm.cli.plan import plan
 from mcuformer_tflm.cli.profile import profile
+from mcuformer_tflm.cli.quantize import quantize
 from mcuformer_tflm.cli.quiet_tensorflow import quieten_tensorflow
 from mcuformer_tflm.cli.report import report
 from mcuformer_tflm.cli.search import search
+from mcuformer_tflm.cli.train import train
 from mcuformer_tflm.cli.verify import verify
 from mcuformer_tflm.cli.zoo import zoo
 from mcuformer_tflm.keras_models.exceptions import McuformerError
@@ -61,7 +64,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (demo, search, plan, verify, firmware, emulate, profile, report, bench, doctor):
+for command in (
+    demo, search, train, quantize, convert, plan, verify, firmware, emulate, profile, report, bench,
+    doctor,
+):  # fmt: skip
     app.command()(command)
 app.add_typer(zoo, name="zoo")
 

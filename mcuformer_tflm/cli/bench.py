@@ -8,17 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from mcuformer_tflm.bench import PICTURED, SUITES
-from mcuformer_tflm.cli.outputs import check_picture, check_writable
+from mcuformer_tflm.cli.options import JsonFile
+from mcuformer_tflm.cli.outputs import Figures, check_picture, check_writable
 from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.task.terminal import print_error, results
+from mcuformer_tflm.task.terminal import print_error
 
 
 def bench(
     suite: Annotated[str, typer.Argument(help=f"One of {', '.join(SUITES)}.")],
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the rows to this file too.")
-    ] = None,
+    json_file: JsonFile = None,
     picture: Annotated[
         Path | None, typer.Option(help=f"Draw to this .png or .svg; {' and '.join(PICTURED)} do.")
     ] = None,
@@ -67,11 +66,12 @@ def bench(
         )
     if alone is not None and suite != "specialise":
         raise ConfigError(f"--alone is of specialise; {suite} compares with no such models.")
-    for path in (json_file, picture, None if directory is None else directory / "kept"):
+    figures = Figures(json_file)
+    for path in (picture, None if directory is None else directory / "kept"):
         if path is not None:
             check_writable(path.parent)
     import_tensorflow_quietly()
-    from mcuformer_tflm.bench.rows import table, write_rows
+    from mcuformer_tflm.bench.rows import row_fields, table
     from mcuformer_tflm.search.progress import progress_bars
 
     module = importlib.import_module(f"mcuformer_tflm.bench.{suite}")
@@ -82,11 +82,9 @@ def bench(
     }
     with progress_bars() as progress:
         rows = module.run(progress, **of_suite.get(suite, {}))
-    console = results()
+    console = figures.console
     console.print(table(rows, f"mcuformer bench {suite}"))
-    if json_file is not None:
-        write_rows(rows, json_file)
-        console.print(f"Written to {json_file}", soft_wrap=True)
+    figures.tell(row_fields(rows))
     if picture is not None:
         if hasattr(module, "draw"):
             module.draw(rows, picture)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,15 @@ import typer
 from mcuformer_tflm.cli.options import (
     Board,
     DataFolder,
+    JsonFile,
     Milliseconds,
     ResidualBits,
     ResultsFolder,
+    Seed,
     WeightBits,
 )
-from mcuformer_tflm.cli.outputs import check_writable
+from mcuformer_tflm.cli.outputs import Figures, check_writable
 from mcuformer_tflm.cli.search import search_and_print
-from mcuformer_tflm.task.terminal import results
 
 _SUPERNET = "fashion_mnist"
 # Together ten, with what it takes to start.
@@ -27,15 +29,14 @@ _FROM_NOTHING, _SPECIALISED = 4.0, 5.0
 def demo(
     board: Board = "stm32f746",
     out: ResultsFolder = Path("build/demo"),
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random choices.")
-    ] = 0,
+    seed: Seed = 0,
     sram_kib: Annotated[
         int | None, typer.Option(min=1, help="Limit the arena to fewer KiB than the board has.")
     ] = None,
     milliseconds: Milliseconds = None,
     weight_bits: WeightBits = 8,
     residual_bits: ResidualBits = 8,
+    json_file: JsonFile = None,
     data_folder: DataFolder = None,
 ) -> None:
     """Search, train, quantize, convert and run a model on Fashion-MNIST, in ten minutes.
@@ -59,14 +60,17 @@ def demo(
     )
     nothing.budget()  # told before any data is read
     check_writable(out)
-    console = results()
+    figures = Figures(json_file)
+    console = figures.console
     # Of two parts the second is gone on with where that was interrupted.
     if not shipped or not (out / UNFINISHED).exists():
         console.print(f"A short evolution of a space, from nothing, in {minutes:g} minutes:")
-        search_and_print(nothing, out / "from-nothing" if shipped else out, data_folder)
+        folder = out / "from-nothing" if shipped else out
+        report = search_and_print(nothing, folder, data_folder, console)
     if shipped:
         console.print("The supernet of the zoo, which was trained for longer, under the budget:")
         run = SearchRun.of_fields(
             {"supernet": _SUPERNET, "board": board, "minutes": _SPECIALISED, **limits}
         )
-        search_and_print(run, out, data_folder)
+        report = search_and_print(run, out, data_folder, console)
+    figures.tell(dataclasses.asdict(report))

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from mcuformer_tflm.task.terminal import results
+from mcuformer_tflm.cli.outputs import STANDARD_OUTPUT, Figures
+from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 _SIGNS = {"there": "yes", "missing": "no", "wrong": "another"}
 
 
 def doctor(
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the findings as JSON instead.")
+        bool, typer.Option("--json", help="Tell the findings as JSON, on standard output.")
     ] = False,
+    json_file: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="With --json: write them here instead.")
+    ] = STANDARD_OUTPUT,
 ) -> None:
     """Tell what is installed, what does not work without what is missing, and what mends it.
 
@@ -27,9 +31,12 @@ def doctor(
     """
     from mcuformer_tflm.task.machine_check import check_machine
 
+    if not as_json and json_file != STANDARD_OUTPUT:
+        raise ConfigError(f"{json_file} is given without --json; doctor takes nothing else.")
+    figures = Figures(json_file if as_json else None)
     findings = check_machine()
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
+        figures.tell([dataclasses.asdict(finding) for finding in findings])
     else:
         table = Table(title="This machine")
         table.add_column("what", no_wrap=True)
@@ -43,7 +50,7 @@ def doctor(
                 finding.found,
                 finding.needed_by or "everything",
             )
-        console = results()
+        console = figures.console
         console.print(table)
         lacking = [finding for finding in findings if finding.state != "there"]
         for finding in lacking:

@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from mcuformer_tflm.cli.options import Board, Data, DataFolder, Model
-from mcuformer_tflm.cli.outputs import check_writable
+from mcuformer_tflm.cli.options import Board, Data, DataFolder, JsonFile, Model
+from mcuformer_tflm.cli.outputs import Figures, check_writable
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.keras_models.whole_file import write_whole
-from mcuformer_tflm.task.terminal import results
 
 
 def emulate(
@@ -27,6 +26,7 @@ def emulate(
             "profile`. An emulator has no cycles: its clock goes by instructions."
         ),
     ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Run a model's firmware on an emulated Cortex-M and compare it with TFLM, byte for byte.
 
@@ -40,13 +40,14 @@ def emulate(
     from mcuformer_tflm.firmware.emulation import emulate_firmware
     from mcuformer_tflm.search.board import get_board
 
+    figures = Figures(json_file)
     target = get_board(board)
     if profile is not None:
         check_writable(profile.parent)
     pictures = quantize_images(load(data, data_folder).test_images[:limit])
     found = emulate_firmware(model, target, pictures, profile=profile is not None)
     image, run, total = found.image, found.run, len(found.expected)
-    results().print(
+    figures.console.print(
         f"{target.name} emulated ({ARM_BOARDS[target.core].name}, {target.core}): {found.equal} of "
         f"{total} images give TFLM's bytes. Code {image.code_bytes:,}, constants "
         f"{image.constant_bytes:,}, arena of the firmware {image.arena_bytes:,}, stack of the "
@@ -55,6 +56,18 @@ def emulate(
     )
     if profile is not None:
         write_whole(profile, run.log)
-        results().print(f"Cycles, counted by QEMU, written to {profile}", soft_wrap=True)
+        figures.console.print(f"Cycles, counted by QEMU, written to {profile}", soft_wrap=True)
+    figures.tell(
+        {
+            "board": target.name,
+            "core": target.core,
+            "images": total,
+            "equal": found.equal,
+            "code_bytes": image.code_bytes,
+            "constant_bytes": image.constant_bytes,
+            "arena_bytes": image.arena_bytes,
+            "stack_bytes": run.stack_bytes,
+        }
+    )
     if found.equal != total:
         raise EmulatorError("The firmware's answers differ from TFLM's; please report the model.")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mcuformer_tflm.cli.options import Board, Model
-from mcuformer_tflm.cli.outputs import writing
-from mcuformer_tflm.task.terminal import results
+from mcuformer_tflm.cli.options import Board, JsonFile, Model
+from mcuformer_tflm.cli.outputs import Figures, writing
 
 if TYPE_CHECKING:
     from mcuformer_tflm.firmware.fit import Placement
@@ -33,6 +32,7 @@ def firmware(
             "of yours, whatever its board (arduino is PlatformIO's too)."
         ),
     ] = "project",
+    json_file: JsonFile = None,
 ) -> None:
     """Write a model as a self-contained C++ project for a board, without an interpreter.
 
@@ -44,18 +44,20 @@ def firmware(
     from mcuformer_tflm.search.board import get_board
     from mcuformer_tflm.tflite.model_graph import read_graph
 
+    figures = Figures(json_file)
     if form != "project":
         with writing(out):
             arena = export_library(model, out, form=form)
-        results().print(
+        figures.console.print(
             f"Library written to {out}, with an arena of {arena:,} bytes: see {out / 'README.md'}.",
             soft_wrap=True,
         )
+        figures.tell({"form": form, "library": str(out), "arena_bytes": arena})
         return
     target = get_board(board)
     with writing(out):
         placement = export_firmware(model, target, out)
-    console = results()
+    console = figures.console
     console.print(
         f"Firmware for {target.name} written to {out}: an arena of {placement.arena_bytes:,} "
         f"bytes, {placement.internal_bytes:,} bytes of constants in internal flash, "
@@ -69,6 +71,16 @@ def firmware(
         commands.append(["st-flash", "write", build / "firmware.bin", address])
     for command in commands:
         console.print(f"  {shlex.join(map(str, command))}", soft_wrap=True)
+    figures.tell(
+        {
+            "board": target.name,
+            "project": str(out),
+            "arena_bytes": placement.arena_bytes,
+            "internal_bytes": placement.internal_bytes,
+            "external_bytes": placement.external_bytes,
+            "commands": [list(map(str, command)) for command in commands],
+        }
+    )
     if target.flash_address != _ST_FLASH:
         console.print(f"{build / 'firmware.bin'} belongs at {address}.", soft_wrap=True)
     if placement.external_bytes:

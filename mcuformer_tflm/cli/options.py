@@ -21,6 +21,13 @@ def _models() -> list[str]:
     return [*model_names(), *supernet_names()]
 
 
+def zoo_networks() -> list[str]:
+    """Returns the names of the zoo's networks, for a shell to complete."""
+    from mcuformer_tflm.zoo.catalogue import model_names
+
+    return list(model_names())
+
+
 def _supernets() -> list[str]:
     from mcuformer_tflm.zoo.supernets import supernet_names
 
@@ -65,6 +72,23 @@ Data = Annotated[str, _DATA]
 OwnData = Annotated[str | None, _DATA]
 DataFolder = Annotated[
     Path | None, typer.Option(help="Folder of its files, if not the Debian package's.")
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", help="Write the figures to this file too; - is standard output, for machines."
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random choices.")]
+GivenSeed = Annotated[
+    int | None, typer.Option("--seed", help="Seed of all random choices; by default 0.")
+]
+BatchSize = Annotated[int | None, typer.Option(help="Images a step; by default 128.")]
+Steps = Annotated[
+    Path, typer.Argument(metavar="NETWORK", help="A folder of `mcuformer train`, or a .keras file.")
+]
+StepsOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the results; by default the network's own.")
 ]
 ResultsFolder = Annotated[Path, typer.Option(help="Folder of the results.")]
 Work = Annotated[

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.whole_file import write_whole
+from mcuformer_tflm.task.terminal import results
+
+# In the place of a file's name.
+STANDARD_OUTPUT = Path("-")
 
 
 @contextmanager
@@ -45,3 +54,42 @@ def check_picture(path: Path | None) -> None:
     """
     if path is not None and path.suffix not in (".png", ".svg"):
         raise ConfigError(f"--picture is {path}; the name must end in .png or .svg.")
+
+
+class Figures:
+    """What a command tells people, and what it tells machines by ``--json``.
+
+    Args:
+        json_file: Where figures go besides; ``-`` is standard output, and what people read then
+            goes to standard error. None for nowhere.
+
+    Attributes:
+        console: For people.
+
+    Raises:
+        ConfigError: If the file's folder cannot be written to.
+        OSError: If that cannot be made.
+    """
+
+    def __init__(self, json_file: Path | None) -> None:
+        """Refuses a place that cannot be written before the work."""
+        self._file = json_file
+        self._to_output = json_file == STANDARD_OUTPUT
+        self.console: Console = results(aside=self._to_output)
+        if json_file is not None and not self._to_output:
+            check_writable(json_file.parent)
+
+    def tell(self, figures: Any) -> None:
+        """Writes figures as JSON, where that was asked for.
+
+        Raises:
+            ConfigError: If the file cannot be written.
+        """
+        if self._file is None:
+            return
+        text = json.dumps(figures, indent=1) + "\n"
+        if self._to_output:
+            print(text, end="")
+            return
+        write_whole(self._file, text)
+        self.console.print(f"Written to {self._file}", soft_wrap=True)

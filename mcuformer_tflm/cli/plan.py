@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mcuformer_tflm.cli.options import Board, Model
-from mcuformer_tflm.cli.outputs import check_picture
-from mcuformer_tflm.task.terminal import results
+from mcuformer_tflm.cli.options import Board, JsonFile, Model
+from mcuformer_tflm.cli.outputs import Figures, check_picture
+
+if TYPE_CHECKING:
+    from mcuformer_tflm.plan.memory_plan import PlannedBuffer
 
 
 def plan(
@@ -18,6 +20,7 @@ def plan(
     picture: Annotated[
         Path | None, typer.Option(help="Draw the memory map to this .png or .svg.")
     ] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Show where each buffer of a model lies in the arena, what it costs, and whether it fits.
 
@@ -32,11 +35,12 @@ def plan(
     from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
     from mcuformer_tflm.search.board import get_board
 
+    figures = Figures(json_file)
     target = get_board(board)
     check_picture(picture)
     graph = read_our_graph(model)
     memory_map = read_plan(graph)
-    console = results()
+    console = figures.console
     console.print(f"{model}: {memory_map.head_bytes:,} bytes of head in the arena", soft_wrap=True)
     console.print(buffer_table(memory_map, graph))
     console.print(describe_schedule(graph))
@@ -55,8 +59,25 @@ def plan(
     if picture is not None:
         draw_plan(memory_map, picture, title=str(model), budget=target.arena_budget)
         console.print(f"Memory map drawn to {picture}", soft_wrap=True)
+    figures.tell(
+        {
+            "board": target.name,
+            "head_bytes": memory_map.head_bytes,
+            "head_lower_bound_bytes": memory_map.lower_bound,
+            "arena_bytes": arena,
+            "sram_bytes": target.sram,
+            "instructions_estimated": estimate and estimate.instructions,
+            "milliseconds_estimated": estimate and estimate.milliseconds,
+            "buffers": [_told(buffer) for buffer in memory_map.buffers],
+        }
+    )
     # Told last, since an error ends the command: the operators that need most, a larger board.
     tail = arena - memory_map.head_bytes
     on_board = plan_memory(graph, target, reserve=tail)
     regions = "its first region" if on_board.num_regions == 1 else "a plan over its regions"
     console.print(f"It fits {target.name} ({target.sram:,} bytes of SRAM) in {regions}.")
+
+
+def _told(buffer: PlannedBuffer) -> dict[str, Any]:
+    fields = ("name", "region", "offset", "size", "first_operator", "last_operator")
+    return {field: getattr(buffer, field) for field in fields}

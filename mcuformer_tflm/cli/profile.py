@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcuformer_tflm.cli.options import Board
-from mcuformer_tflm.cli.outputs import check_picture, check_writable
+from mcuformer_tflm.cli.options import Board, JsonFile
+from mcuformer_tflm.cli.outputs import Figures, check_picture, check_writable
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.whole_file import write_whole
-from mcuformer_tflm.task.terminal import results
 
 
 def profile(
@@ -28,9 +25,7 @@ def profile(
         ),
     ] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw to this .png or .svg.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file too.")
-    ] = None,
+    json_file: JsonFile = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -52,7 +47,8 @@ def profile(
     from mcuformer_tflm.firmware.profile.table import profile_table
 
     check_picture(picture)
-    for path in (picture, json_file, calibrate):
+    figures = Figures(json_file)
+    for path in (picture, calibrate):
         if path is not None:
             check_writable(path.parent)
     if calibrate is not None:
@@ -61,7 +57,7 @@ def profile(
     shown = None if pictures is None else first_picture(pictures, model)
     found = compare(read, model, board, shown)
     total, core = found.total, found.internal
-    console = results()
+    console = figures.console
     console.print(profile_table(found))
     span = f"{min(found.totals):,} to {max(found.totals):,}"
     console.print(
@@ -83,9 +79,7 @@ def profile(
             f"MB a second of {total.external_bytes:,} bytes from external flash.",
             soft_wrap=True,
         )
-    if json_file is not None:
-        write_whole(json_file, json.dumps(found.figures(), indent=1) + "\n")
-        console.print(f"Written to {json_file}", soft_wrap=True)
+    figures.tell(found.figures())
     if picture is not None:
         draw_profile(found, picture, title=model.name)
         console.print(f"Drawn to {picture}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,10 @@ import typer
 
 from mcuformer_tflm.cli.options import (
     AnyBoard,
+    BatchSize,
     DataFolder,
+    GivenSeed,
+    JsonFile,
     Milliseconds,
     OwnData,
     ResidualBits,
@@ -17,11 +21,12 @@ from mcuformer_tflm.cli.options import (
     Supernet,
     WeightBits,
 )
-from mcuformer_tflm.cli.outputs import check_writable
+from mcuformer_tflm.cli.outputs import Figures, check_writable
 from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
-from mcuformer_tflm.task.terminal import results
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mcuformer_tflm.task.report import Report
     from mcuformer_tflm.task.run_file import SearchRun
 
@@ -41,16 +46,12 @@ def search(
         float | None,
         typer.Option(help="Plan the work into so many; by default 30, with a supernet 5."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all random choices; by default 0.")] = (
-        None
-    ),
-    batch_size: Annotated[int | None, typer.Option(help="Images a step; by default 128.")] = None,
+    seed: GivenSeed = None,
+    batch_size: BatchSize = None,
     weight_bits: WeightBits = None,
     residual_bits: ResidualBits = None,
     out: ResultsFolder = Path("build/search"),
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the report to this file too.")
-    ] = None,
+    json_file: JsonFile = None,
     data_folder: DataFolder = None,
 ) -> None:
     """Find, train and measure a network for your data and your board. Goes on if interrupted.
@@ -67,15 +68,14 @@ def search(
     run = SearchRun.of_fields(given) if run_file is None else SearchRun.read(run_file, **given)
     run.budget()  # told before any data is read
     check_writable(out)
-    if json_file is not None:
-        check_writable(json_file.parent)
-    report = search_and_print(run, out, data_folder)
-    if json_file is not None:
-        report.write(json_file)
-        results().print(f"Written to {json_file}", soft_wrap=True)
+    figures = Figures(json_file)
+    report = search_and_print(run, out, data_folder, figures.console)
+    figures.tell(dataclasses.asdict(report))
 
 
-def search_and_print(run: SearchRun, out: Path, data_folder: Path | None) -> Report:
+def search_and_print(
+    run: SearchRun, out: Path, data_folder: Path | None, console: Console
+) -> Report:
     """Runs a search with progress bars and prints its report."""
     import_tensorflow_quietly()
     from mcuformer_tflm.search.progress import progress_bars
@@ -84,7 +84,6 @@ def search_and_print(run: SearchRun, out: Path, data_folder: Path | None) -> Rep
 
     found = None if run.supernet is None else trained_supernet(run.supernet)
     data = search_data(run, supernet=found, data_folder=data_folder)
-    console = results()
     what = run.supernet or run.data
     console.print(f"{what} for {run.budget()}, {run.minutes:g} minutes, seed {run.seed}")
     with progress_bars() as progress:

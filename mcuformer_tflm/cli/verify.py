@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from mcuformer_tflm.cli.options import Data, DataFolder, Model
+from mcuformer_tflm.cli.options import Data, DataFolder, JsonFile, Model
+from mcuformer_tflm.cli.outputs import Figures
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.task.terminal import results
 
 
 def verify(
@@ -16,6 +16,7 @@ def verify(
     data: Data = "fashion-mnist",
     data_folder: DataFolder = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many test images.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Run a model over a test set in TFLM and print its accuracy, from the file alone.
 
@@ -26,6 +27,7 @@ def verify(
     from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
     from mcuformer_tflm.search.progress import progress_bars
 
+    figures = Figures(json_file)
     loaded = load(data, data_folder)
     interpreter = MicroInterpreter(model)
     named = [name for name, labels in interpreter.output_labels.items() if labels == loaded.labels]
@@ -42,4 +44,6 @@ def verify(
         )
     logits = outputs[named[0]]
     hits = int((logits.argmax(-1) == classes).sum())
-    results().print(f"int8 accuracy in TFLM: {hits / len(classes):.2%} ({hits} of {len(classes)})")
+    share = hits / len(classes)
+    figures.console.print(f"int8 accuracy in TFLM: {share:.2%} ({hits} of {len(classes)})")
+    figures.tell({"int8_top1": share, "hits": hits, "images": len(classes), "data": data})

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _COLOURS = {"tensor": "#4c78a8", "overwrites its input": "#f58518", "scratch": "#b8b8b8"}
 _BUDGET, _BOUND = "#e45756", "#54a24b"
 _LABEL_SHARE = 0.12
-# Buffers that live shorter than this share of the run are labelled sideways.
-_UPRIGHT_SHARE = 0.08
+# Width of a letter, in inches.
+_LETTER = 0.052
 # A budget further above the plan than this would flatten the picture.
 _NEAR = 3
 # Inches, in which a legend of five in a line would be cut off.
@@ -63,7 +63,7 @@ def plan_figure(
     handles: list[Any] = [Patch(color=colour, label=kind) for kind, colour in _COLOURS.items()]
     for region in range(plan.num_regions):
         axes = figure.add_subplot(plan.num_regions, 1, region + 1)
-        _draw_region(axes, plan, region)
+        _draw_region(axes, plan, region, (0.85 * width, 0.75 * height))
         top = size_of_region = plan.region_bytes(region)
         if region == 0 and plan.num_regions == 1:
             label = f"lower bound, {plan.lower_bound:,}"
@@ -87,7 +87,8 @@ def plan_figure(
     return figure
 
 
-def _draw_region(axes: Any, plan: MemoryPlan, region: int) -> None:
+def _draw_region(axes: Any, plan: MemoryPlan, region: int, inches: tuple[float, float]) -> None:
+    # Inches that the axes have, about.
     from matplotlib.patches import Rectangle
 
     last = max(buffer.last_operator for buffer in plan.buffers)
@@ -104,12 +105,18 @@ def _draw_region(axes: Any, plan: MemoryPlan, region: int) -> None:
                 Rectangle((start, buffer.offset), 0.25, buffer.size, facecolor="none",
                           edgecolor="white", hatch="////", linewidth=0)
             )  # fmt: skip
+        across = width / last * inches[0]
+        upwards = buffer.size / plan.region_bytes(region) * inches[1]
         if buffer.size > _LABEL_SHARE * plan.region_bytes(region):
-            axes.text(
-                start + width / 2, buffer.offset + buffer.size / 2, buffer.name,
-                ha="center", va="center", fontsize=6, color="white", clip_on=True,
-                rotation=0 if width > _UPRIGHT_SHARE * last else 90,
-            )  # fmt: skip
+            length = _LETTER * len(buffer.name)
+            upright = length <= across
+            # What is written over its neighbours cannot be read.
+            if upright or (length <= upwards and across > 2 * _LETTER):
+                axes.text(
+                    start + width / 2, buffer.offset + buffer.size / 2, buffer.name,
+                    ha="center", va="center", fontsize=6, color="white", clip_on=True,
+                    rotation=0 if upright else 90,
+                )  # fmt: skip
 
 
 def _colour(buffer: PlannedBuffer) -> str:

@@ -18,8 +18,6 @@ from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training.batches import Batches
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
-from mcuformer_tflm.keras_models.training.trainers import train_subnet
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
@@ -49,26 +47,27 @@ from mcuformer_tflm.task.report import Report
 from mcuformer_tflm.task.run_file import RUN_FILE, SearchRun
 from mcuformer_tflm.task.speed import network_speed, score_speed, supernet_speed
 from mcuformer_tflm.task.stages import (
+    FOLLOWING,
+    TEACHING,
     FinalTraining,
     SpaceSearch,
     choose_subnet,
-    curve_of,
     evolve_space,
+    fresh_teacher,
     measure_model,
+    taught,
+    teacher_curve,
     train_quantized,
+    train_teacher,
     training_curves,
     unfinished_run,
 )
 
 SUPERNET_FILE = "supernet.npz"
-_TEACHER_STATE = "teacher.npz"
 # Of a network that was trained for minutes, and of one that was for hours.
 _QUANTIZED_LEARNING_RATE, _FINE_QUANTIZED_LEARNING_RATE = 3e-4, 1e-4
 # A subnet of a trained supernet is nearly there: a little further, following the largest.
-_FOLLOWING: dict[str, Any] = {"distillation_weight": 0.7, "distillation_temperature": 2.0}
-_FINE_TUNING = TrainingRecipe(learning_rate=1e-3, **_FOLLOWING)
-# As the zoo's teachers are trained.
-_TEACHING = TrainingRecipe(learning_rate=3e-3, warmup_share=0.15, weight_decay=0.05, beta_2=0.999)
+_FINE_TUNING = TrainingRecipe(learning_rate=1e-3, **FOLLOWING)
 
 
 def search_data(
@@ -213,33 +212,17 @@ def _teacher(context: _Context) -> tf_keras.Model | None:
     """Returns a convolutional network that has learnt from the training images, if time allows."""
     if not wants_teacher(context.minutes):
         return None
-    data, run = context.data, context.run
-    height, width, channels = data.image_shape
-
-    def fresh() -> tf_keras.Model:
-        tf_keras.utils.set_random_seed(run.seed)
-        return convolutional_teacher((height, width), channels, len(data.labels))
+    data, seed = context.data, context.run.seed
 
     def planned() -> Work:
-        speed = network_speed(fresh(), data.search, _TEACHING)
+        speed = network_speed(fresh_teacher(data, seed), data.search, TEACHING)
         return plan_teacher(speed, context.minutes, epoch=len(data.search))
 
     work = _kept(context.project / "teacher.json", planned, lambda fields: Work(**fields))
-    teacher = fresh()
-    train_subnet(
-        teacher,
-        ShortEpochs(data.search, work.batches),
-        work.epochs,
-        recipe=_TEACHING,
-        progress=lambda done, total: context.progress("train a teacher", done, total),
-        checkpoint=context.project / _TEACHER_STATE,
-    )
-    return teacher
-
-
-def _taught(recipe: TrainingRecipe) -> TrainingRecipe:
-    """Returns a recipe that follows the teacher, unless it says how already."""
-    return recipe if recipe.distillation_weight else dataclasses.replace(recipe, **_FOLLOWING)
+    return train_teacher(
+        data, ShortEpochs(data.search, work.batches), work.epochs,
+        project=context.project, progress=context.progress, seed=seed,
+    )  # fmt: skip
 
 
 def _augmentation(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +239,7 @@ def _evolved(
     run, data = context.run, context.data
     recipe = context.recipe
     if teacher is not None:
-        recipe = _taught(recipe)
+        recipe = taught(recipe)
     elif recipe.sandwich_random is None:
         # While the space evolves there is no teacher yet.
         recipe = dataclasses.replace(recipe, distillation_weight=0.0)
@@ -300,8 +283,7 @@ def _evolved(
     left_out = plan.left_out
     if teacher is None:
         left_out = ("a convolutional teacher", *left_out)
-    taught = curve_of("the teacher", context.project / _TEACHER_STATE)
-    record = RunRecord(path=evolved.path, curves=(*taught, evolved.curve))
+    record = RunRecord(path=evolved.path, curves=(*teacher_curve(context.project), evolved.curve))
     return found, plan.population, plan.generations, left_out, record
 
 
@@ -330,7 +312,7 @@ def _trained(
 ) -> tuple[Subnet, Subnet, tuple[str, ...]]:
     """Returns the chosen subnet, trained in float and quantized, and what was left out."""
     data, whole = context.data, supernet.supernet
-    recipe = context.recipe if teacher is None else _taught(context.recipe)
+    recipe = context.recipe if teacher is None else taught(context.recipe)
     recipe = dataclasses.replace(recipe, precision="float32")  # that of a network of its own
     if recipe.distillation_weight and teacher is None:
         teacher = whole.extract(whole.largest)

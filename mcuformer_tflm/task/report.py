@@ -14,6 +14,9 @@ from mcuformer_tflm.keras_models.whole_file import write_whole
 
 REPORT_FILE = "report.json"
 MODEL_FILE = "model.tflite"
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "None": type(None),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +96,7 @@ class Report:
         for field in dataclasses.fields(self):
             kinds = str(field.type).split(" | ")
             value = getattr(self, field.name)
-            known = {"str": str, "int": int, "float": (int, float), "None": type(None)}
-            if not any(isinstance(value, known.get(kind, tuple)) for kind in kinds):
+            if not any(isinstance(value, _KINDS.get(kind, tuple)) for kind in kinds):
                 raise ValueError(f"{field.name} is {value!r}")
 
     def write(self, path: AnyPath) -> None:

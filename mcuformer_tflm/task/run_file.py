@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from typing import Any
 
 import tomlkit
@@ -20,16 +19,21 @@ from mcuformer_tflm.keras_models.checked_values import (
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.untrusted_files import read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.space import SearchSpace
+from mcuformer_tflm.task.toml_tables import (
+    known_fields,
+    read_run_file,
+    recipe_of,
+    table_of,
+    those_given,
+)
 
 RUN_FILE = "run.toml"
 # Of a folder of results: what an interrupted run keeps.
 UNFINISHED = "unfinished-run"
 _KIB = 1024
-_NOTHING = "none"  # TOML has no null
 _MINUTES, _MINUTES_WITH_SUPERNET = 30.0, 5.0
 
 
@@ -123,12 +127,9 @@ class SearchRun:
                 file and field.
         """
         path = checked_path("path", path)
+        fields = read_run_file(path)
         try:
-            fields = tomllib.loads(read_text(path))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigError(f"{path} is no run file that can be read: {error}.") from error
-        try:
-            return cls.of_fields({**fields, **_those_given(given)})
+            return cls.of_fields({**fields, **those_given(given)})
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
 
@@ -139,10 +140,10 @@ class SearchRun:
         Raises:
             ConfigError: If one is unknown or wrong.
         """
-        fields = _known("", cls, _those_given(fields))
+        fields = known_fields(cls, those_given(fields))
         for table, kind, make in (
             ("space", SearchSpace, SearchSpace.from_dict),
-            ("training", TrainingRecipe, _recipe),
+            ("training", TrainingRecipe, recipe_of),
         ):
             if isinstance(fields.get(table), dict):
                 try:
@@ -182,11 +183,8 @@ class SearchRun:
         if self.space is not None:
             fields["space"] = self.space.to_dict()
         if self.training is not None:
-            fields["training"] = {
-                name: _NOTHING if value is None else value
-                for name, value in dataclasses.asdict(self.training).items()
-            }
-        return json.loads(json.dumps(_those_given(fields)))
+            fields["training"] = table_of(dataclasses.asdict(self.training))
+        return json.loads(json.dumps(those_given(fields)))
 
     def write(self, path: AnyPath) -> None:
         """Writes the run as a file that ``read`` reads.
@@ -195,23 +193,3 @@ class SearchRun:
             ConfigError: If it cannot be written.
         """
         write_whole(path, tomlkit.dumps(self.to_dict()))
-
-
-def _those_given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _recipe(fields: dict[str, Any]) -> TrainingRecipe:
-    known = _known("", TrainingRecipe, fields)
-    given: dict[str, Any] = {
-        name: None if value == _NOTHING else value for name, value in known.items()
-    }
-    return TrainingRecipe(**given)
-
-
-def _known(table: str, kind: type, fields: dict[str, Any]) -> dict[str, Any]:
-    names = [field.name for field in dataclasses.fields(kind)]
-    for name in fields:
-        if name not in names:
-            raise ConfigError(f"{table}{name} is no field; known are {', '.join(names)}.")
-    return dict(fields)

@@ -21,6 +21,7 @@ from mcuformer_tflm.keras_models.training.batches import Batches
 from mcuformer_tflm.keras_models.training.checkpoint import step_losses
 from mcuformer_tflm.keras_models.training.origin import Origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
+from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
 from mcuformer_tflm.keras_models.training.trainers import train_subnet
 from mcuformer_tflm.keras_models.whole_file import remove_partials, whole_folder, write_whole
 from mcuformer_tflm.plan.cortex_m import cortex_m_arena_bytes
@@ -63,6 +64,10 @@ from mcuformer_tflm.tflite.model_graph import ModelGraph
 PICTURE_FILE = "memory_map.png"
 FRONT_FILE = "front.png"
 _FINISHED = ".finished-run"
+_TEACHER_STATE = "teacher.npz"
+# How networks follow a teacher, and how that is trained: as the zoo's are.
+FOLLOWING: dict[str, Any] = {"distillation_weight": 0.7, "distillation_temperature": 2.0}
+TEACHING = TrainingRecipe(learning_rate=3e-3, warmup_share=0.15, weight_decay=0.05, beta_2=0.999)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,6 +227,34 @@ def choose_subnet(
     return subnets
 
 
+def fresh_teacher(data: TaskData, seed: int) -> tf_keras.Model:
+    """Returns a convolutional network of a task's images and classes, with fresh weights."""
+    tf_keras.utils.set_random_seed(seed)
+    height, width, channels = data.image_shape
+    return convolutional_teacher((height, width), channels, len(data.labels))
+
+
+def train_teacher(
+    data: TaskData, batches: Batches, epochs: int, *, project: Path, progress: Progress, seed: int
+) -> tf_keras.Model:
+    """Returns ``fresh_teacher`` after so many epochs of batches."""
+    teacher = fresh_teacher(data, seed)
+    train_subnet(
+        teacher,
+        batches,
+        epochs,
+        recipe=TEACHING,
+        progress=lambda done, total: progress("train a teacher", done, total),
+        checkpoint=project / _TEACHER_STATE,
+    )
+    return teacher
+
+
+def taught(recipe: TrainingRecipe) -> TrainingRecipe:
+    """Returns a recipe that follows the teacher, unless it says how already."""
+    return recipe if recipe.distillation_weight else dataclasses.replace(recipe, **FOLLOWING)
+
+
 def train_quantized(
     subnet: Subnet,
     budget: Budget,
@@ -259,6 +292,11 @@ def curve_of(name: str, checkpoint: Path) -> tuple[Curve, ...]:
     """Returns the learning curve that a checkpoint tells; none where there was no training."""
     losses = step_losses(checkpoint) if checkpoint.exists() else ()
     return (Curve.of(name, losses),) if losses else ()
+
+
+def teacher_curve(project: Path) -> tuple[Curve, ...]:
+    """Returns that of ``train_teacher``; none where there was no teacher."""
+    return curve_of("the teacher", project / _TEACHER_STATE)
 
 
 def training_curves(project: Path) -> tuple[Curve, ...]:

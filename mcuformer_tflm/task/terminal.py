@@ -25,15 +25,20 @@ class _Plain(Console):
         return super().render_str(allowed(text, "terminal"), **options)
 
 
-def results() -> Console:
+def results(*, aside: bool = False) -> Console:
     """Returns the console of what a command finds out.
 
     A terminal, or COLUMNS, sets its width; a pipe or file gets whole lines.
+
+    Args:
+        aside: Writes to standard error, where standard output is a machine's.
     """
-    whole = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    stream = sys.stderr if aside else sys.stdout
+    whole = not stream.isatty() and "COLUMNS" not in os.environ
     return _Plain(
-        markup=False, emoji=False, highlight=False, width=_PIPE_COLUMNS if whole else None
-    )
+        markup=False, emoji=False, highlight=False, stderr=aside,
+        width=_PIPE_COLUMNS if whole else None,
+    )  # fmt: skip
 
 
 def print_error(message: str) -> None:

@@ -57,7 +57,8 @@ def evolution_figure(
     for visit in history:
         best_scores[place(visit)] = max(visit.score, best_scores.get(place(visit), visit.score))
     discs = axes.scatter(
-        *zip(*visits, strict=True), s=[120 * count for count in visits.values()],
+        [pair[0] for pair in visits], [pair[1] for pair in visits],
+        s=[120 * count for count in visits.values()],
         c=[best_scores[pair] for pair in visits], cmap="viridis", zorder=2,
     )  # fmt: skip
     bar = figure.colorbar(discs, label="best score S = A + eta R")

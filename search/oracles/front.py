@@ -220,7 +220,8 @@ def draw_costs(
     # Where it is far off an empty line still explains the colour.
     axes.axvline(limit if near else np.nan, color=_BUDGET, label="budget")
     axes.set_xlabel(
-        label + (f"\nbudget {limit:,}" + ("" if near else ", far off") if limit is not None else "")
+        label
+        + (f"\nbudget {limit:,.10g}" + ("" if near else ", far off") if limit is not None else "")
     )
     axes.grid(alpha=0.3)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
 import tf_keras
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.search.tuners.hparams import write_hparams
 
 LOGS = ("loss", "val_accuracy")
 _HOOKS = (
@@ -47,6 +49,7 @@ class TrialCallbacks:
         model: The supernet.
         optimizer: Trains it.
         trial_id: Names the folder that a TensorBoard callback gets in its own.
+        values: The trial's hyperparameters, which are written there for TensorBoard's HParams.
         epochs: At which training ends.
         steps: Batches an epoch.
     """
@@ -58,6 +61,7 @@ class TrialCallbacks:
         optimizer: tf_keras.optimizers.Optimizer,
         *,
         trial_id: str,
+        values: Mapping[str, Any],
         epochs: int,
         steps: int,
     ) -> None:
@@ -71,6 +75,9 @@ class TrialCallbacks:
         for callback in self._callbacks:
             if _is(callback, "TensorBoard"):
                 callback.log_dir = os.path.join(callback.log_dir, trial_id)
+                writer = tf.summary.create_file_writer(callback.log_dir)
+                write_hparams(writer, values, trial_id)
+                writer.close()
             if getattr(callback, "mode", None) == "auto":
                 # Keras 3 would ask the metrics of a compiled model.
                 callback.mode = "max" if callback.monitor.endswith("accuracy") else "min"

@@ -33,6 +33,7 @@ from mcuformer_tflm.search.oracles.resumable_oracle import (
     write_changed,
 )
 from mcuformer_tflm.search.progress import Report, progress_bars, tell
+from mcuformer_tflm.search.tuners.hparams import write_hparams
 from mcuformer_tflm.search.tuners.patient_worker import PatientStub
 
 _VERBOSE = (0, 1, 2, "auto", False, True)
@@ -234,6 +235,14 @@ class SearchTuner(BaseTuner):
             folder = os.path.join(self.project_dir, "logs", name)
             self._summaries[name] = tf.summary.create_file_writer(folder)
         return self._summaries[name]
+
+    def trial_summaries(self, trial: Trial) -> tf.summary.SummaryWriter:
+        """Returns ``summaries`` of a trial, with its values for TensorBoard's HParams."""
+        known = trial.trial_id in self._summaries
+        writer = self.summaries(trial.trial_id)
+        if not known:
+            write_hparams(writer, trial.hyperparameters.values, trial.trial_id)
+        return writer
 
     def _tell(self, report: Report, done: bool = False) -> None:
         ended = len(self.local_oracle.end_order)

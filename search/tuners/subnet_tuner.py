@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -21,6 +22,7 @@ from mcuformer_tflm.search.oracles.hyperparameters import architecture_from_valu
 from mcuformer_tflm.search.oracles.subnet_oracle import OBJECTIVE, SubnetOracle
 from mcuformer_tflm.search.progress import Report
 from mcuformer_tflm.search.tuners.fit_arguments import Validation, checked_validation
+from mcuformer_tflm.search.tuners.hparams import write_hparams
 from mcuformer_tflm.search.tuners.project_origin import keep_project_origin, validation_origin
 from mcuformer_tflm.search.tuners.scoring import quantized_accuracy
 from mcuformer_tflm.search.tuners.search_tuner import SearchTuner
@@ -136,7 +138,18 @@ class SubnetTuner(SearchTuner):
         with self.summaries("subnets").as_default():
             for name, value in results.items():
                 tf.summary.scalar(name, value, step=int(trial.trial_id))
+        self._log_trial(trial, results)
         return results
+
+    def _log_trial(self, trial: Trial, results: dict[str, float]) -> None:
+        # HParams want a folder for each trial; one is open at a time, of hundreds.
+        folder = Path(self.project_dir) / "logs" / "subnets" / trial.trial_id
+        writer = tf.summary.create_file_writer(str(folder))
+        write_hparams(writer, trial.hyperparameters.values, trial.trial_id)
+        with writer.as_default():
+            for name, value in results.items():
+                tf.summary.scalar(name, value, step=0)
+        writer.close()
 
     def load_model(self, trial: Trial) -> Subnet:
         """Returns the subnet of a trial as a model of its own."""

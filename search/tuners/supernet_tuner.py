@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -213,12 +213,12 @@ class SupernetTuner(SearchTuner):
         target = values["epochs"]
         begun = target - self.local_oracle.epochs_of(values)
         source = source_from_values(values, self.space)
-        with self.summaries(trial.trial_id).as_default():
+        with self.trial_summaries(trial).as_default():
             trainer = self._train(
                 space, self._checkpoint(space), begun, target, train,
                 validation_data, callbacks, report, source=source,
                 origin=None if source is None else {"source": _told(source)},
-                trial_id=trial.trial_id,
+                trial_id=trial.trial_id, values=values,
             )  # fmt: skip
             seed = [self.seed, *self.space.place(space), target]
             averaged = self.recipe.ema_decay is not None
@@ -355,6 +355,7 @@ class SupernetTuner(SearchTuner):
         source: SearchSpace | None = None,
         origin: Origin | None = None,
         trial_id: str = "",
+        values: Mapping[str, Any] | None = None,
     ) -> SupernetTrainer:
         """Trains from ``start`` epochs to ``target``, or on from wherever between it was.
 
@@ -383,8 +384,8 @@ class SupernetTuner(SearchTuner):
             trainer.restore(path, origin)
         trainer.epoch = there
         hooks = TrialCallbacks(
-            callbacks, supernet, trainer.optimizer, trial_id=trial_id, epochs=target,
-            steps=len(as_batches(train)),
+            callbacks, supernet, trainer.optimizer, trial_id=trial_id, values=values or {},
+            epochs=target, steps=len(as_batches(train)),
         )  # fmt: skip
         hooks.call("on_train_begin", {})
         logs: dict[str, float] = {}

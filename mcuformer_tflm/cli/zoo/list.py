@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 from rich.table import Table
 
-from mcuformer_tflm.task.terminal import results
+from mcuformer_tflm.cli.options import JsonFile
+from mcuformer_tflm.cli.outputs import Figures
 
 if TYPE_CHECKING:
     from mcuformer_tflm.zoo.card import ModelCard
     from mcuformer_tflm.zoo.supernet_card import SupernetCard
 
 
-def zoo_list() -> None:
+def zoo_list(json_file: JsonFile = None) -> None:
     """List the shipped models, and the networks to compare them with, as they were measured.
 
     Example: `mcuformer zoo list`
@@ -25,7 +27,8 @@ def zoo_list() -> None:
         "Models of the zoo": list(model_cards().values()),
         "Baselines": list(model_cards(BASELINES).values()),
     }
-    console = results()
+    figures = Figures(json_file)
+    console = figures.console
     for title, cards in groups.items():
         if not cards:
             continue
@@ -50,6 +53,13 @@ def zoo_list() -> None:
     supernets = [supernet_card(name) for name in supernet_names()]
     if supernets:
         console.print(_supernet_table(supernets))
+    figures.tell(
+        {
+            "models": [card.to_dict() for card in groups["Models of the zoo"]],
+            "baselines": [card.to_dict() for card in groups["Baselines"]],
+            "supernets": [dataclasses.asdict(card) for card in supernets],
+        }
+    )
 
 
 def _firmware_table(cards: list[ModelCard]) -> Table:

@@ -73,7 +73,7 @@ def search_drawings(record: RunRecord) -> Iterator[Drawing]:
         )  # fmt: skip
         axes.set_ylabel("accuracy on validation images")
         axes.locator_params(axis="x", nbins=5)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         figure.legend(loc="outside lower center", fontsize=8, ncols=3)
         name = names[objective]
         yield _drawing(

@@ -108,7 +108,7 @@ def _shares(report: Report) -> list[tuple[str, str, str, float]]:
              report.milliseconds_budget, "ms")
         )  # fmt: skip
     return [
-        (name, f"{used:,} {unit}", f"{limit:,} {unit}" if limit else "no limit",
+        (name, f"{used:,} {unit}", f"of {limit:,} {unit}" if limit else "no limit",
          used / limit if limit else 0.0)
         for name, used, limit, unit in rows
     ]  # fmt: skip

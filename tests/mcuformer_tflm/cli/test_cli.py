@@ -58,7 +58,20 @@ def model_file(model, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "emulate", "firmware", "plan", "profile", "search", "verify"]
+    "command",
+    [
+        "convert",
+        "demo",
+        "emulate",
+        "firmware",
+        "plan",
+        "profile",
+        "quantize",
+        "report",
+        "search",
+        "train",
+        "verify",
+    ],
 )
 def test_help_explains_with_an_example(command):
     status, out, _ = _run(command, "--help")
@@ -180,7 +193,7 @@ def _functions(commands, path=("mcuformer_tflm", "cli")):
 
 def test_each_command_stands_in_a_file_of_its_name():
     functions = dict(_functions(app))
-    assert len(functions) == 15
+    assert len(functions) == 19
     for path, function in functions.items():
         assert function.__module__ == ".".join(path)
 

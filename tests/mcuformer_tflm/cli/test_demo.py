@@ -4,6 +4,7 @@ import importlib
 from types import SimpleNamespace
 
 import pytest
+from run_record import REPORT
 from typer.testing import CliRunner
 
 from mcuformer_tflm.cli import app
@@ -20,7 +21,9 @@ def runs(monkeypatch, tmp_path):
         found = []
         monkeypatch.setattr(supernets, "supernet_names", lambda: shipped)
         monkeypatch.setattr(
-            DEMO, "search_and_print", lambda run, out, folder: found.append((run, out))
+            DEMO,
+            "search_and_print",
+            lambda run, out, folder, console: (found.append((run, out)), REPORT)[1],
         )
         words = ["demo", "--out", str(tmp_path), *arguments]
         assert CliRunner().invoke(app, words).exit_code == 0

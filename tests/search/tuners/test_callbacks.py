@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tf_keras
+from logged_hparams import hparams_of
 from op_by_op import op_by_op
 from tiny_search import SPACE, data, space_tuner
 
@@ -182,12 +183,16 @@ def supernet():
     return Supernet(SPACE.at(4, 0.5).largest())
 
 
+VALUES = {"patch_size": 4, "rank_ratio": 0.5, "stem": "conv"}
+
+
 def play(callback, supernet):
     """Calls a callback as two epochs of two batches would."""
     optimizer = SupernetTrainer(supernet).optimizer
     hooks = TrialCallbacks(
-        checked_callbacks([callback]), supernet, optimizer, trial_id="0", epochs=2, steps=2
-    )
+        checked_callbacks([callback]), supernet, optimizer, trial_id="0", values=VALUES, epochs=2,
+        steps=2,
+    )  # fmt: skip
     hooks.call("on_train_begin", {})
     for epoch in range(2):
         hooks.call("on_epoch_begin", epoch, {})
@@ -222,6 +227,7 @@ def test_tensorboard_progress_bars_and_functions_are_called(kind, supernet, tmp_
     assert told == [(0, ["loss", "val_accuracy"]), (1, ["loss", "val_accuracy"])]
     assert "Epoch 2/2" in capsys.readouterr().out
     assert list((tmp_path / "0").rglob("events.*"))
+    assert hparams_of(tmp_path) == {"0": VALUES}
 
 
 RATES = {

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 import tf_keras
 import tiny_search
+from logged_hparams import hparams_of
 from op_by_op import op_by_op
 from tiny_search import BUDGET, SPACE, data, search_spaces, space_tuner
 
@@ -121,6 +122,35 @@ def test_tensorboard_logs_hold_loss_and_score(finished):
     assert {"loss", "val_accuracy", "score", "accuracy", "median_margin"} <= tags
 
 
+def test_hparams_of_a_trial_lie_beside_its_scalars(finished):
+    folder, tuner, _ = finished
+    (trial,) = tuner.oracle.trials.values()
+    logged = hparams_of(folder / "spaces" / "logs")
+    assert logged == {trial.trial_id: trial.hyperparameters.values}
+
+
+def test_search_space_summary_names_every_factor(finished, capsys):
+    tuner = finished[1]
+    tuner.search_space_summary()
+    printed = capsys.readouterr().out
+    assert "Search space summary" in printed
+    for factor in ("patch_size (Choice)", "rank_ratio (Choice)", "epochs (Int)"):
+        assert factor in printed
+    for value in (*SPACE.patch_size, *SPACE.rank_ratio):
+        assert str(value) in printed
+
+
+def test_a_project_is_reloaded_by_another_tuner_and_by_hand(finished):
+    folder, tuner, _ = finished
+    other = space_tuner(folder, starts=1, steps=1, epochs=2)
+    other.reload()
+    assert other.oracle.history == tuner.oracle.history
+    best = [t.get_best_hyperparameters()[0].values for t in (tuner, other)]
+    assert best[0] == best[1]
+    weights = [t.get_best_models()[0].get_weights() for t in (tuner, other)]
+    assert all(map(np.array_equal, *weights))
+
+
 def test_progress_tells_accuracy_budget_and_end(finished):
     _, _, told = finished
     assert any("accuracy" in info for label, _, _, info in told if label.startswith("train"))
@@ -171,7 +201,7 @@ def test_supernet_is_trained_under_a_given_strategy(tmp_path):
     assert len(tuner.oracle.history) == 1
 
 
-def test_subnet_tuner_returns_models_of_the_best_subnets(finished, tmp_path):
+def test_subnet_tuner_returns_models_of_the_best_subnets(finished, tmp_path, capsys):
     _, tuner, _ = finished
     best = tuner.oracle.best_space()
     supernet, _ = tuner.load_supernet(best)
@@ -187,6 +217,15 @@ def test_subnet_tuner_returns_models_of_the_best_subnets(finished, tmp_path):
     hits = np.argmax(model.predict(images, verbose=0), -1) == classes
     assert hits.mean() == pytest.approx(subnets.oracle.get_best_trials()[0].score)
     assert model.architecture == subnets.oracle.best_architecture()
+    logged = hparams_of(tmp_path / "search" / "logs")
+    assert logged == {
+        trial.trial_id: trial.hyperparameters.values for trial in subnets.oracle.trials.values()
+    }
+    subnets.search_space_summary()
+    subnets.results_summary(1)
+    printed = capsys.readouterr().out
+    assert "embed_dim (Choice)" in printed
+    assert f"Score: {max(subnets.oracle.scores.values())}" in printed
     with pytest.raises(ConfigError, match=r"another search: weights.*overwrite=True"):
         make(Supernet(best.largest()))
 
