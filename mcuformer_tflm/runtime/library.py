@@ -71,9 +71,15 @@ def _load() -> ctypes.CDLL:
             f"tflite-micro {version} does not load ({error}). Reinstall it: "
             f"`pip install --force-reinstall tflite-micro=={SUPPORTED_TFLM}`."
         ) from error
-    # Its symbols must be global for our library, whoever has imported it first and how.
-    ctypes.CDLL(_runtime.__file__, mode=ctypes.RTLD_GLOBAL)
-    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    try:
+        # Its symbols must be global for our library, whoever has imported it first and how.
+        ctypes.CDLL(_runtime.__file__, mode=ctypes.RTLD_GLOBAL)
+        library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        raise RuntimeVersionError(
+            f"The shared library {path} does not load ({error}). Run `make setup` in the checkout, "
+            "or reinstall the package with pip."
+        ) from error
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

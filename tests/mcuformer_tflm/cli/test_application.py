@@ -20,6 +20,7 @@ def _run(*arguments, **variables):
     ("words", "expected"),
     [
         ("mcuformer do", {"doctor"}),
+        ("mcuformer train fashion_mnist_6", {"fashion_mnist_64k"}),
         ("mcuformer plan --board stm32h", {"stm32h743"}),
         ("mcuformer zoo card fashion_mnist_1", {"fashion_mnist_16k", "fashion_mnist_128k"}),
     ],

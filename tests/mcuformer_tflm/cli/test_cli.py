@@ -452,6 +452,29 @@ def test_bench_prints_and_writes_the_rows_of_its_suite(suite, monkeypatch, tmp_p
 
 
 @pytest.mark.parametrize(
+    ("words", "figure"),
+    [
+        (["plan", "MODEL"], "arena_bytes"),
+        (["verify", "MODEL", "--limit", "5"], "int8_top1"),
+        (["firmware", "MODEL", "--out", "FOLDER"], "internal_bytes"),
+        (["zoo", "list"], "models"),
+    ],
+)
+def test_machines_are_told_figures_and_people_the_rest(words, figure, model_file, tmp_path):
+    words = [word.replace("MODEL", str(model_file)) for word in words]
+    words = [word.replace("FOLDER", str(tmp_path / "out")) for word in words]
+    status, out, err = _run(*words, "--json", "-")
+    assert status == 0, err
+    told = json.loads(out)
+    assert told[figure]
+    assert err
+    status, plain, _ = _run(*words, "--json", tmp_path / "made" / "told.json")
+    assert status == 0
+    assert json.loads((tmp_path / "made" / "told.json").read_text()) == told
+    assert f"Written to {tmp_path / 'made' / 'told.json'}" in plain
+
+
+@pytest.mark.parametrize(
     ("command", "recipe", "other"),
     [("train", "baselines/fixed_vit_16k", "baseline"), ("baseline", "fashion_mnist_16k", "train")],
 )

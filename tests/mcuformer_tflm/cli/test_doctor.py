@@ -30,6 +30,13 @@ def test_every_requirement_of_the_package_is_looked_for():
     assert not {"pytest", "ruff"} & names, "what only developers need"
 
 
+def test_findings_go_to_a_file_where_one_is_named(tmp_path):
+    assert _doctor("--json", str(tmp_path / "found.json"))[0] == 0
+    assert json.loads((tmp_path / "found.json").read_text()) == json.loads(_doctor("--json")[1])
+    code, _ = _doctor(str(tmp_path / "found.json"))
+    assert code == 1, "without --json it would be lost"
+
+
 @pytest.mark.parametrize("tool", tools.DEBIAN_PACKAGES)
 def test_a_missing_tool_is_told_with_the_command_that_installs_it(monkeypatch, tmp_path, tool):
     monkeypatch.setattr(

@@ -227,6 +227,14 @@ def test_other_version_of_tflm_is_refused_with_the_remedy(monkeypatch):
         library._load.__wrapped__()
 
 
+def test_library_that_does_not_load_is_blamed_itself_and_no_model(monkeypatch, tmp_path):
+    path = tmp_path / "broken.so"
+    path.write_bytes(b"no library")
+    monkeypatch.setenv("MCUFORMER_LIBRARY", str(path))
+    with pytest.raises(RuntimeVersionError, match=r"broken\.so does not load .*make setup"):
+        library._load.__wrapped__()
+
+
 def test_unbuilt_library_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(library, "_FILE", "absent.so")
     with pytest.raises(RuntimeVersionError, match="make setup"):
