@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mcuformer_tflm.cli.quiet_tensorflow import import_tensorflow_quietly
 from mcuformer_tflm.task.terminal import results
 
 
@@ -17,6 +18,7 @@ def report(
 
     Example: `mcuformer report build/demo`
     """
+    import_tensorflow_quietly()
     from mcuformer_tflm.task.page.page import write_page
 
     results().print(f"Written to {write_page(run_folder)}", soft_wrap=True)

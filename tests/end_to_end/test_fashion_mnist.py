@@ -84,6 +84,10 @@ def test_results_are_complete_and_nothing_else_is_left(finished):
         "front.png", "memory_map.png", "model.tflite", "record.json", "report.html",
         "report.json", "sqnr.png",
     ]  # fmt: skip
+    shown = (out / "report.html").read_text()
+    for part in ("evolution", "front-arena", "curve-2", "memory", "instructions", "sqnr",
+                 "confusion", "pictures"):  # fmt: skip
+        assert f'id="{part}"' in shown
     written = json.loads((out / "report.json").read_text())
     for key in ("board", "float_top1", "int8_top1", "agreement", "arena_bytes",
                 "arena_bytes_host", "flash_bytes", "eq5_bytes", "seconds", "seed"):  # fmt: skip

@@ -15,9 +15,10 @@ from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.runtime.micro_interpreter import MicroInterpreter
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.trained_supernet import TrainedSupernet
-from mcuformer_tflm.task import board_search
+from mcuformer_tflm.task import board_search, stages
 from mcuformer_tflm.task.board_search import run_search, search_data, training_of
 from mcuformer_tflm.task.minutes import Speed, mean_macs
+from mcuformer_tflm.task.page.record import RunRecord
 from mcuformer_tflm.task.run_file import SearchRun
 
 pytestmark = pytest.mark.usefixtures("op_by_op")
@@ -57,6 +58,8 @@ def slow_machine():
         return 70.0 if clock._path.with_name("plan.json").exists() else 10.0
 
     monkeypatch.setattr(board_search.Clock, "seconds", seconds)
+    # Which takes a second to draw, and has tests of its own.
+    monkeypatch.setattr(stages, "page", lambda *_: "")
     yield monkeypatch
     monkeypatch.undo()
 
@@ -92,6 +95,26 @@ def test_search_of_own_data_ends_with_a_measured_model_and_all_its_files(finishe
     assert interpreter.labels == ("dark", "grey", "light")
     assert SPACE.contains(Architecture.from_json(report.architecture))
     assert report.left_out[0] == "a convolutional teacher"
+
+
+def test_what_it_keeps_for_its_page_is_the_way_to_the_model(finished):
+    out, report = finished
+    record = RunRecord.read(out / "record.json")
+    assert {len(visit.point) for visit in record.path.visits} == {2}
+    assert record.path.space.rank_ratio == SPACE.rank_ratio
+    assert [curve.name for curve in record.curves][:2] == [
+        "the chosen supernet", "the chosen network in float",
+    ]  # fmt: skip
+    assert all(curve.steps == len(curve.losses) > 1 for curve in record.curves)
+    chosen = record.scores.chosen
+    assert record.scores.accuracy[chosen] == max(record.scores.accuracy)
+    assert record.scores.costs["flash_bytes"][chosen] == pytest.approx(report.flash_bytes, rel=0.1)
+    total = sum(operator.instructions for operator in record.operators)
+    assert total == pytest.approx(report.instructions_estimated, rel=0.1)
+    right = sum(record.confusion[index][index] for index in range(3))
+    assert right / report.test_images == pytest.approx(report.int8_top1)
+    assert len(record.pictures) == 20
+    assert record.command == f"mcuformer search {out}/run.toml --out {out}"
 
 
 def test_its_run_file_is_the_same_run_with_all_that_was_derived(finished, archive):

@@ -6,11 +6,15 @@ import json
 
 import pytest
 from run_record import REPORT, VISITS, full_record, run_folder
+from typer.testing import CliRunner
 
+from mcuformer_tflm.cli import app
 from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.task.page.page import page, write_page
 from mcuformer_tflm.task.page.record import RunRecord
 from mcuformer_tflm.task.report import Report
+from mcuformer_tflm.tflite.model_graph import read_graph
 
 FIGURES = [
     "evolution", "front-arena", "front-flash", "front-time", "curve-0", "memory", "instructions",
@@ -26,6 +30,7 @@ class Read(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
+        self.source = text
         self.tags, self.attributes, self.texts = [], [], []
         self.feed(text)
 
@@ -82,17 +87,19 @@ def test_what_a_run_has_not_is_left_out_of_its_page(tmp_path):
     assert "again" in bare.values("id")
     headings = [text for text in bare.texts if text in ("Search", "Training", "Model", "Mistakes")]
     assert not headings
-    no_search = dataclasses.replace(full_record(), path=None, scores=None, operators=())
+    no_search = dataclasses.replace(full_record(), path=None, scores=None, operators=(), layers=())
     part = Read(page(REPORT, no_search))
     shown = [name for name in part.values("id") if name in FIGURES]
-    assert shown == ["curve-0", "sqnr", "confusion"]
+    assert shown == ["curve-0", "confusion"]
 
 
-def test_names_of_others_are_shown_and_command_nothing():
+def test_names_of_others_are_shown_and_command_nothing(folder, whole):
+    plan = read_plan(read_graph(folder / "model.tflite"))
     record = full_record(HOSTILE, command=HOSTILE[1] + "\u202e")
-    text = page(dataclasses.replace(REPORT, data=HOSTILE[1], architecture=HOSTILE[0]), record)
-    read, plain = Read(text), Read(page(REPORT, full_record()))
-    assert read.tags == plain.tags, "no tag comes of a name"
+    report = dataclasses.replace(REPORT, data=HOSTILE[1], architecture=HOSTILE[0])
+    text = page(report, record, plan)
+    read = Read(text)
+    assert read.tags == whole.tags, "no tag comes of a name"
     assert not [name for _, name, _ in read.attributes if name.startswith("on")]
     assert "\u202e" not in text
     shown = " ".join(read.texts)
@@ -104,9 +111,7 @@ def test_many_classes_have_their_commonest_mistakes_and_no_matrix():
     counts = [[0] * 60 for _ in range(60)]
     counts[3][5], counts[4][4] = 7, 9
     labels = tuple(f"class {index}" for index in range(60))
-    record = dataclasses.replace(
-        full_record(), labels=labels, confusion=tuple(map(tuple, counts)), pictures=()
-    )
+    record = dataclasses.replace(RunRecord(labels), confusion=tuple(map(tuple, counts)))
     read = Read(page(REPORT, record))
     assert "confusion" not in read.values("id")
     assert {"7", "class 3", "class 5"} <= set(read.texts)
@@ -149,6 +154,13 @@ def test_a_path_over_pairs_that_its_space_has_not_is_refused(tmp_path, point):
     with pytest.raises(ConfigError, match="is no pair of its space"):
         RunRecord.read(folder / "record.json")
     assert len(VISITS) == len(full_record().path.visits)
+
+
+def test_the_command_writes_the_page_anew(folder, whole):
+    (folder / "report.html").unlink()
+    result = CliRunner().invoke(app, ["report", str(folder)])
+    assert (result.exit_code, result.stdout) == (0, f"Written to {folder / 'report.html'}\n")
+    assert (folder / "report.html").read_text() == whole.source
 
 
 def test_a_folder_without_a_report_is_told_what_leaves_one(tmp_path):
