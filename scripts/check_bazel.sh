@@ -39,4 +39,4 @@ bazel --batch --output_user_root="$work/bazel" build \
   --override_repository=rules_java="$rules/java" --override_repository=rules_proto="$rules/proto" \
   //:application >"$work/log" 2>&1 || { grep -v linux-sandbox "$work/log" | tail -n 20 >&2; exit 1; }
 [[ $(bazel-bin/application) == 32768 ]] || { echo "The application gave another number." >&2; exit 1; }
-echo "Built with $(bazel --batch --output_user_root="$work/bazel" version 2>/dev/null | grep 'Build label'), kernels as the one dependency."
+echo "Built with $(bazel --version), kernels as the one dependency."
