@@ -7,7 +7,7 @@ PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
-.PHONY: help setup demo firmware test test-fast browser sizes sanitize fuzz bench audit lint format wheel clean
+.PHONY: help setup demo firmware test test-fast browser sizes sanitize fuzz bench audit lint format site wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make audit   known faults of the packages in requirements.lock"
 	@echo "make lint    ruff, mypy, import-linter, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
+	@echo "make site    the documents and the API's reference as a site, into build/site"
 	@echo "make wheel   sdist and manylinux wheel into dist/, used in an empty environment"
 
 setup: $(VENV)/.ready
@@ -147,6 +148,9 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	clang-format -i $(CPP_SOURCES)
+
+site: $(VENV)/.packages
+	scripts/build_site.sh
 
 wheel: $(VENV)/.packages
 	scripts/build_wheel.sh dist

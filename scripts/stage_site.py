@@ -1,0 +1,49 @@
+"""Puts the pages of the site into a folder: the documents as they lie, and the API's reference.
+
+Links between documents hold as they are, since the folder has the repository's shape. A page of the
+reference tells the names of one face, from where each is defined (``mkdocs.yml`` does the rest).
+"""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md")
+PICTURES = ("docs/**/*.png", "docs/**/*.svg")
+FACES = ("", "search", "keras_models", "data", "plan", "zoo", "task")
+
+
+def names_of(face: Path) -> dict[str, str]:
+    """Returns where each name of a face is defined, as its ``__init__`` tells type checkers."""
+    homes: dict[str, str] = {}
+    for node in ast.walk(ast.parse(face.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.count(".") > 1:
+            homes |= {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return dict(sorted(homes.items()))
+
+
+def main(out: Path) -> None:
+    """Writes all pages into a folder, which is emptied first."""
+    shutil.rmtree(out, ignore_errors=True)
+    for pattern in (*PAGES, *PICTURES):
+        for page in ROOT.glob(pattern):
+            target = out / page.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(page, target)
+    for room in FACES:
+        package = ".".join(filter(None, ("mcuformer_tflm", room)))
+        homes = names_of(ROOT / "mcuformer_tflm" / room / "__init__.py")
+        lines = [f"# `{package}`", ""]
+        for home in homes.values():
+            lines += [f"::: {home}", ""]
+        page = out / "reference" / f"{room or 'mcuformer_tflm'}.md"
+        page.parent.mkdir(exist_ok=True)
+        page.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
