@@ -55,7 +55,7 @@ demo: setup
 
 # The demo's model as firmware: compared with TFLM on each emulated board, built for each real one,
 # that of BOARD=mine.toml too.
-FIRMWARE_BOARDS := stm32f427 stm32f746 stm32h743 $(filter %.toml,$(BOARD))
+FIRMWARE_BOARDS := stm32f427 stm32f746 stm32h743 stm32n657 corstone-300 $(filter %.toml,$(BOARD))
 firmware: setup $(OUT)/model.tflite
 	set -e; for board in $(FIRMWARE_BOARDS); do \
 	  $(VENV)/bin/mcuformer emulate $(OUT)/model.tflite --board $$board; \

@@ -25,6 +25,7 @@ from mcuformer_tflm.search.board_file import BOARD_FOLDER, SUFFIX, read_fields
 CORES = {
     "cortex-m33": ("fpv5-sp-d16",),
     "cortex-m4": ("fpv4-sp-d16",),
+    "cortex-m55": ("auto",),  # what -mcpu says: with Helium
     "cortex-m7": ("fpv5-sp-d16", "fpv5-d16"),
 }
 # Names of memory in every linker script.
@@ -78,7 +79,8 @@ class Board:
 
     Attributes:
         name: What users type.
-        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``. A search takes any other Cortex-M too.
+        core: ``cortex-m4``, ``cortex-m7``, ``cortex-m33`` or ``cortex-m55``. A search takes any
+            other Cortex-M too.
         sram_regions: Blocks of SRAM: the first holds the arena, the last stack and variables.
         flash: The microcontroller's own flash, in which the program lies.
         external_flash: Flash that the board adds, mapped into memory, or 0.

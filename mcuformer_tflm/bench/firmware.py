@@ -61,7 +61,7 @@ def run(progress: Report) -> list[Row]:
 
 def cases(images: np.ndarray) -> Iterator[Case]:
     """Yields the networks."""
-    boards = ("stm32f427", "stm32f746", "stm32h743")
+    boards = ("stm32f427", "stm32f746", "stm32n657", "stm32h743")
     random = "random weights"
     yield Case("one_block_vit", random_model(one_block_vit(), images), boards, random)
     if _DEMO.exists():
@@ -71,7 +71,7 @@ def cases(images: np.ndarray) -> Iterator[Case]:
         note = f"{random}, the largest of the demo's space: {_DEMO} does not exist"
         yield Case("demo", random_model(largest, images), boards, note)
     for name in model_names():
-        yield Case(f"zoo/{name}", model_path(name).read_bytes(), boards[:2], "shipped")
+        yield Case(f"zoo/{name}", model_path(name).read_bytes(), boards[:3], "shipped")
     # Its weights need external flash, which no microcontroller has: they are read once every four
     # tokens, or rarely, in no more arena or in all that the board has.
     discovery, paper = "stm32f746-discovery", paper_architecture()
@@ -112,11 +112,13 @@ def measure(case: Case, board: str, images: np.ndarray) -> Iterator[Row]:
         "loaded by instructions from external flash, no cache",
     )  # fmt: skip
     yield row("stack_bytes", figures.stack_bytes, "bytes", "of one inference, mcuformer_run")
-    yield row(
-        "milliseconds_estimated", figures.milliseconds_estimated, "ms",
-        f"an estimate: {figures.cycles_per_instruction:.3f} cycles an instruction (llvm-mca, all "
-        f"code that ran on {figures.core}), {figures.megahertz} MHz, no wait for internal flash",
-    )  # fmt: skip
+    if figures.milliseconds_estimated is not None:
+        yield row(
+            "milliseconds_estimated", figures.milliseconds_estimated, "ms",
+            f"an estimate: {figures.cycles_per_instruction:.3f} cycles an instruction (llvm-mca, "
+            f"all code that ran on {figures.core}), {figures.megahertz} MHz, no wait for internal "
+            "flash",
+        )  # fmt: skip
     if figures.milliseconds_external_flash_estimated is not None:
         speed = get_board(board).external_bytes_per_second
         yield row(

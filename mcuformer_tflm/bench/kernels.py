@@ -23,11 +23,11 @@ from mcuformer_tflm.custom_ops.reference.conv_stem import (
 )
 from mcuformer_tflm.custom_ops.reference.dot import BLOCK_TOKENS, pack_weights, unit_constants
 from mcuformer_tflm.custom_ops.reference.softmax import softmax_table
-from mcuformer_tflm.emulator.cycle_model import estimated_cycles
+from mcuformer_tflm.emulator.cycle_model import CYCLE_MODELS, estimated_cycles
 from mcuformer_tflm.emulator.machine import Buffer, Machine, Struct, emulated_machine
 from mcuformer_tflm.search.progress import Report
 
-CORES = ("cortex-m4", "cortex-m7")
+CORES = ("cortex-m4", "cortex-m7", "cortex-m55")
 TOKENS = 225
 # Width and units of the paper's layers at embed_dim 192.
 LAYERS = ((192, 768), (768, 192), (192, 576))
@@ -96,7 +96,7 @@ def run(progress: Report) -> list[Row]:
             progress("kernels", i * len(cases_) + j, len(builds) * len(cases_))
             value = case.run(machine) / case.count
             rows.append(row(case.name, case.metric, round(value, 4), "instructions"))
-            if case.is_one_call and not portable:
+            if case.is_one_call and not portable and core in CYCLE_MODELS:
                 cycles = estimated_cycles(machine.executed(), core) / case.count
                 rows.append(
                     row(case.name, "cycles_per_mac_estimated", round(cycles, 4), "cycles",

@@ -38,8 +38,8 @@ Board = Annotated[
     str,
     typer.Option(
         autocompletion=_boards,
-        help="stm32f427, stm32f746, stm32f746-discovery, stm32h743, or a .toml that describes a "
-        "board.",
+        help="stm32f427, stm32f746, stm32f746-discovery, stm32h743, stm32n657, corstone-300, or a "
+        ".toml that describes a board.",
     ),
 ]
 AnyBoard = Annotated[

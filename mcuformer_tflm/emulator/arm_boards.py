@@ -22,27 +22,44 @@ class ArmBoard:
         flash: Memory in which images start.
         sram: Memory that is written.
         external: More memory, for what lies in external flash.
+        beside: Memory that no firmware has, in which a picture and logits lie where an inference
+            alone is counted. QEMU's machine need not have it.
     """
 
     name: str
     flash: SramRegion
     sram: SramRegion
     external: SramRegion
+    beside: SramRegion
+
+    @property
+    def starts_at_zero(self) -> bool:
+        """Whether it loads its first vectors from address 0, where no flash of it lies."""
+        return self.name == "mps3-an547"
 
 
-def _arm_board(name: str, flash: int, sram: int, external: int) -> ArmBoard:
+def _arm_board(
+    name: str, flash: int, sram: int, external: int, mebibytes: tuple[int, int, int] = (4, 4, 16),
+    beside: int = 0x70000000,
+) -> ArmBoard:  # fmt: skip
+    sizes = [size * _MIB for size in mebibytes]
     return ArmBoard(
         name,
-        SramRegion("flash", flash, 4 * _MIB),
-        SramRegion("sram", sram, 4 * _MIB),
-        SramRegion("external_flash", external, 16 * _MIB),
+        SramRegion("flash", flash, sizes[0]),
+        SramRegion("sram", sram, sizes[1]),
+        SramRegion("external_flash", external, sizes[2]),
+        SramRegion("beside", beside, 16 * _MIB),
     )
 
 
-# By core. The M33 starts in secure state, and only addresses with bit 28 are secure memory.
+# By core. The M33 and the M55 start in secure state, and only addresses with bit 28 are secure
+# memory; of the M55's machine this is all in its large one.
 ARM_BOARDS = {
     "cortex-m33": _arm_board("mps2-an505", 0x10000000, 0x38000000, 0x80000000),
     "cortex-m4": _arm_board("mps2-an386", 0x00000000, 0x20000000, 0x21000000),
+    "cortex-m55": _arm_board(
+        "mps3-an547", 0x70000000, 0x7C000000, 0x72000000, (32, 16, 128), beside=0x7D000000
+    ),
     "cortex-m7": _arm_board("mps2-an500", 0x00000000, 0x20000000, 0x60000000),
 }
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from mcuformer_tflm.emulator.tools import find_tool
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 
+# Cores of whose pipelines LLVM 14 has a model. Of Helium's instructions it has none.
+CYCLE_MODELS = ("cortex-m33", "cortex-m4", "cortex-m7")
 # Rounds of a block: enough for a figure that more would change by less than a hundredth.
 _ITERATIONS = 100
 _BRANCH = re.compile(r"(b(eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al|l)?|cbn?z)\s")
@@ -30,10 +32,10 @@ def estimated_cycles(executed: Mapping[bytes, int], core: str) -> float:
 
     Args:
         executed: How often each block ran, by its Thumb-2 code.
-        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
+        core: One of ``CYCLE_MODELS``.
 
     Raises:
-        EmulatorError: If llvm-mca refuses the code.
+        EmulatorError: If there is no model of the core, or llvm-mca refuses the code.
         ToolchainError: If llvm-mca or the cross compiler is not installed.
     """
     (cycles,) = estimated_cycles_by_part([executed], core)
@@ -49,12 +51,18 @@ def estimated_cycles_by_part(parts: Sequence[Mapping[bytes, int]], core: str) ->
 
     Args:
         parts: How often each block ran in it, by its Thumb-2 code.
-        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
+        core: One of ``CYCLE_MODELS``.
 
     Raises:
-        EmulatorError: If llvm-mca refuses the code.
+        EmulatorError: If there is no model of the core, or llvm-mca refuses the code.
         ToolchainError: If llvm-mca or the cross compiler is not installed.
     """
+    if core not in CYCLE_MODELS:
+        raise EmulatorError(
+            f"Cycles of a {core} cannot be estimated: llvm-mca has no model of its vector "
+            "instructions. Instructions are counted; cycles are told by a board (`mcuformer "
+            "profile`), whose cycles_per_instruction a calibrated file gives."
+        )
     blocks = list(dict.fromkeys(block for part in parts for block in part))
     tool = find_tool("llvm-mca")
     regions = (

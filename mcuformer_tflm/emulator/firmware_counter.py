@@ -1,25 +1,24 @@
-"""Instructions of one inference of a firmware image, operator by operator (Unicorn)."""
+"""Instructions of one inference of a firmware image, operator by operator."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
+from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS, ArmBoard
+from mcuformer_tflm.emulator.core import CallError, Core, Memory
 from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.machine import count_instructions
-from mcuformer_tflm.emulator.unicorn_core import core_model
+from mcuformer_tflm.emulator.qemu_core import QemuCore
+from mcuformer_tflm.emulator.unicorn_core import UNICORN_CORES, UnicornCore
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
 from mcuformer_tflm.keras_models.images import check_integer_dtype
 
-# In flash, behind every image that fits the machine; nothing runs there.
+# In flash, behind every image that fits Unicorn's machines; nothing runs there.
 _RETURN = 0x3FFF00
-# Beside all memory of a board: the picture and the logits.
-_BUFFERS, _BUFFER_SIZE = 0x70000000, 0x1000000
 _PAINT = b"\x5a"
 
 
@@ -64,7 +63,7 @@ def count_inference(
 
     Args:
         image: ELF file that was linked for the emulator.
-        core: ``cortex-m4``, ``cortex-m7`` or ``cortex-m33``.
+        core: One of ``ARM_BOARDS``.
         picture: int8 pixels.
         output_bytes: Bytes of logits.
         operators: Names of the operators' functions, in order.
@@ -76,97 +75,73 @@ def count_inference(
     """
     check_integer_dtype(picture)
     with emulator_extra():
-        import unicorn
         from elftools.elf.elffile import ELFFile
-        from unicorn import arm_const as registers
 
-    machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
-    machine.ctl_set_cpu_model(core_model(core))
     board = ARM_BOARDS[core]
-    readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-    machine.mem_map(board.flash.address, board.flash.size, readable)
-    machine.mem_map(board.external.address, board.external.size, readable)
-    machine.mem_map(board.sram.address, board.sram.size)
-    machine.mem_map(_BUFFERS, _BUFFER_SIZE)
-    outside = range(board.external.address, board.external.address + board.external.size)
-    reads_external = False
+    segments: list[tuple[int, bytes]] = []
     with image.open("rb") as file:
         elf = ELFFile(file)
         for segment in elf.iter_segments("PT_LOAD"):
             if segment["p_filesz"]:
-                machine.mem_write(segment["p_vaddr"], segment.data())
-                reads_external |= segment["p_vaddr"] in outside
+                segments.append((segment["p_vaddr"], segment.data()))
         symbols = {
             symbol.name: symbol["st_value"]
             for symbol in elf.get_section_by_name(".symtab").iter_symbols()
         }
-    starts = {symbols[_mangled(name)] & ~1: name for name in operators}
-    run = symbols["mcuformer_run_rows"] & ~1
-    counter = _Counter(machine, starts, run)
-    machine.hook_add(unicorn.UC_HOOK_BLOCK, counter.count)
-    if reads_external and loads:  # such a hook makes every load slower
-        machine.hook_add(
-            unicorn.UC_HOOK_MEM_READ, counter.load, begin=outside.start, end=outside.stop - 1
-        )
+    external = range(board.external.address, board.external.address + board.external.size)
+    outside = [(address, address + len(data)) for address, data in segments if address in external]
+    watch = None
+    if outside and loads:  # such a watch makes every load slower
+        watch = range(min(start for start, _ in outside), max(end for _, end in outside))
+    # What runs before the first operator is the first part, as what `mcuformer_run` calls is.
+    starts = [symbols[name] & ~1 for name in ("mcuformer_run_rows", *map(_mangled, operators))]
+    machine = _core(core, board, starts)
+    for address, data in segments:
+        machine.write(address, data)
     bottom, top = symbols["__stack_bottom"], symbols["__stack_top"]
-    machine.mem_write(bottom, _PAINT * (top - bottom))
+    machine.write(bottom, _PAINT * (top - bottom))
     pixels = picture.tobytes()
-    output = _BUFFERS + (len(pixels) + 63 & ~63)
-    machine.mem_write(_BUFFERS, pixels)
-    end = board.flash.address + _RETURN
-    for register, value in (("R0", _BUFFERS), ("R1", output), ("SP", top), ("LR", end | 1)):
-        machine.reg_write(getattr(registers, f"UC_ARM_REG_{register}"), value)
+    output = board.beside.address + (len(pixels) + 63 & ~63)
+    machine.write(board.beside.address, pixels)
     try:
-        machine.emu_start(symbols["mcuformer_run"] | 1, end)
-    except unicorn.UcError as error:
-        pc = machine.reg_read(registers.UC_ARM_REG_PC)
-        raise EmulatorError(f"{image.name} failed at 0x{pc:x} on {core}: {error}.") from None
-    if machine.reg_read(registers.UC_ARM_REG_R0) & 0xFF != 1:
+        registers = (board.beside.address, output, *[0] * 10)
+        ran = machine.call(symbols["mcuformer_run"] & ~1, registers, top, watch)
+    except CallError as error:
+        raise EmulatorError(f"{image.name} failed on {core} {error}.") from None
+    if ran.registers[0] & 0xFF != 1:
         raise EmulatorError(f"{image.name} refused to run on {core}.")
-    left = bytes(machine.mem_read(bottom, top - bottom))
-    ran = counter.executed()
+    left = machine.read(bottom, top - bottom)
+    executed = [
+        Counter({machine.read(*block): times for block, times in blocks.items()})
+        for blocks in ran.blocks
+    ]
+    instructions = [
+        sum(count_instructions(code) * times for code, times in blocks.items())
+        for blocks in executed
+    ]
+    # Operators run one after another; what follows the last counts as its own.
     return FirmwareCount(
-        counter.total,
-        {name: counter.by_start[start] for start, name in starts.items()},
+        sum(instructions),
+        dict(zip(operators, instructions[2:], strict=False)),
         len(left.lstrip(_PAINT)),
-        np.frombuffer(bytes(machine.mem_read(output, output_bytes)), np.int8).copy(),
-        sum(counter.loaded.values()),
-        {name: counter.loaded[start] for start, name in starts.items()},
-        sum(ran.values(), Counter()),
-        {name: ran[start] for start, name in starts.items()},
+        np.frombuffer(machine.read(output, output_bytes), np.int8).copy(),
+        sum(ran.loaded),
+        dict(zip(operators, ran.loaded[2:], strict=False)),
+        sum(executed, Counter()),
+        dict(zip(operators, executed[2:], strict=False)),
     )
 
 
-class _Counter:
-    def __init__(self, machine: Any, starts: dict[int, str], run: int) -> None:
-        self.total = 0
-        self.by_start = dict.fromkeys([*starts, run], 0)
-        self.loaded = dict(self.by_start)
-        self._machine, self._run, self._current = machine, run, run
-        self._sizes: dict[tuple[int, int], int] = {}
-        self._ran: Counter[tuple[int, int, int]] = Counter()
-
-    def count(self, machine: Any, address: int, size: int, _: Any) -> None:
-        instructions = self._sizes.get((address, size))
-        if instructions is None:
-            instructions = count_instructions(bytes(machine.mem_read(address, size)))
-            self._sizes[address, size] = instructions
-        # Operators run one after another; what follows the last counts as its own.
-        if address in self.by_start:
-            self._current = address
-        self.by_start[self._current] += instructions
-        self.total += instructions
-        self._ran[self._current, address, size] += 1
-
-    def executed(self) -> dict[int, Counter[bytes]]:
-        """Returns how often each block of code ran, by the start of the operator's function."""
-        result: dict[int, Counter[bytes]] = {start: Counter() for start in self.by_start}
-        for (start, address, size), count in self._ran.items():
-            result[start][bytes(self._machine.mem_read(address, size))] += count
-        return result
-
-    def load(self, machine: Any, access: int, address: int, size: int, value: int, _: Any) -> None:
-        self.loaded[self._current] += size
+def _core(core: str, board: ArmBoard, starts: list[int]) -> Core:
+    memories = [
+        Memory(board.flash.address, board.flash.size, writable=False),
+        Memory(board.external.address, board.external.size, writable=False),
+        Memory(board.sram.address, board.sram.size),
+        Memory(board.beside.address, board.beside.size),
+    ]
+    if core in UNICORN_CORES:
+        return UnicornCore(core, memories, board.flash.address + _RETURN, starts)
+    return QemuCore(core, memories, starts)
 
 
 def _mangled(name: str) -> str:

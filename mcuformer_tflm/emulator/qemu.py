@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
+from mcuformer_tflm.emulator.extra import emulator_extra
 from mcuformer_tflm.emulator.semihosting import SemihostingServer
 from mcuformer_tflm.emulator.tools import find_tool
 from mcuformer_tflm.keras_models.checked_values import checked_choice
@@ -66,24 +68,30 @@ def run_firmware(
         DataError: If the pictures are not int8.
     """
     check_integer_dtype(pictures)
-    machine = ARM_BOARDS[checked_choice("core", core, tuple(ARM_BOARDS))].name
+    board = ARM_BOARDS[checked_choice("core", core, tuple(ARM_BOARDS))]
+    machine = board.name
     qemu = find_tool("qemu-system-arm")
     semihosting = "enable=on,target=gdb" + "".join(
         f",arg={argument}" for argument in ["firmware", *arguments.split()]
     )
     ours, its = socket.socketpair()
+    vectors = os.memfd_create("vectors")
     command = [qemu, "-M", machine, "-display", "none", "-monitor", "none",
                "-serial", "none", "-semihosting-config", semihosting, "-S",
                "-chardev", f"socket,id=debugger,fd={its.fileno()}", "-gdb", "chardev:debugger",
                "-kernel", str(image.resolve())]  # fmt: skip
+    if board.starts_at_zero:
+        os.write(vectors, _first_vectors(image))
+        command += ["-device", f"loader,file=/proc/self/fd/{vectors},addr=0x0,force-raw=on"]
     if counting:
         command += ["-icount", "shift=6"]
     server = SemihostingServer(ours, pictures.tobytes(), time.monotonic() + timeout)
     with ours, its, subprocess.Popen(
-        command, pass_fds=[its.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        command, pass_fds=[its.fileno(), vectors], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         its.close()
+        os.close(vectors)
         try:
             server.serve()
             messages, _ = process.communicate(timeout=timeout)
@@ -103,3 +111,12 @@ def run_firmware(
     outputs = np.frombuffer(content[:whole], np.int8).reshape(-1, output_bytes)
     log = server.text.decode(errors="replace") + messages
     return FirmwareRun(outputs, log, process.returncode)
+
+
+def _first_vectors(image: Path) -> bytes:
+    with emulator_extra():
+        from elftools.elf.elffile import ELFFile
+
+    with image.open("rb") as file:
+        vectors: bytes = ELFFile(file).get_section_by_name(".vectors").data()
+        return vectors[:8]

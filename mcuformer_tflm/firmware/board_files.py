@@ -16,7 +16,9 @@ _KIB = 1024
 _SYSTEM_EXCEPTIONS = 16
 _INTERRUPTS = 240
 # Cores with caches of their own.
-_CACHES = ("cortex-m7",)
+_CACHES = ("cortex-m55", "cortex-m7")
+# What no macro of the compiler tells, or what it must: kernels/cortex_m/target.h.
+_DEFINITIONS = {"cortex-m55": " -DMCUFORMER_HELIUM", "cortex-m7": " -DMCUFORMER_CORTEX_M7"}
 _WRITTEN = "Written by `mcuformer firmware` for {}; written again, it is replaced."
 
 
@@ -131,8 +133,7 @@ def _place(address: int, size: int) -> str:
 
 def _cmake(board: Board, start_up: Path | None, why_not: str) -> str:
     fpu = board.fpu or CORES[board.core][0]
-    # What no macro of the compiler tells: kernels/cortex_m/target.h.
-    own_loops = " -DMCUFORMER_CORTEX_M7" if board.core == "cortex-m7" else ""
+    own_loops = _DEFINITIONS.get(board.core, "")
     source = "" if start_up is None else f" ${{CMAKE_CURRENT_LIST_DIR}}/{start_up.as_posix()}"
     return f"""\
 # {_WRITTEN.format(board.name)}

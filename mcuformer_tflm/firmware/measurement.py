@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mcuformer_tflm.emulator.arm_boards import emulated
-from mcuformer_tflm.emulator.cycle_model import estimated_cycles_by_part
+from mcuformer_tflm.emulator.cycle_model import CYCLE_MODELS, estimated_cycles_by_part
 from mcuformer_tflm.emulator.firmware_counter import FirmwareCount, count_inference
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.emulation import expected_bytes
@@ -37,10 +37,10 @@ class FirmwareFigures:
         arena_bytes: The firmware's arena: there is no interpreter, and nothing persistent in it.
         stack_bytes: The most stack in use in one inference, the application's not counted.
         cycles_per_instruction: The board's own, where it is calibrated; else of all code that ran,
-            llvm-mca's estimate.
-        cycles_by_operator: Of each operator's function by the same estimate.
+            llvm-mca's estimate. None where llvm-mca has no model of the core.
+        cycles_by_operator: Of each operator's function by the same estimate; else empty.
         megahertz: The board's clock.
-        milliseconds_estimated: The instructions at that clock, no wait for internal flash.
+        milliseconds_estimated: The instructions at that clock, no wait for internal flash; or None.
         external_bytes_read: Bytes that instructions loaded from external flash, counted.
         external_by_operator: Those of each operator's function, in order of execution.
         milliseconds_external_flash_estimated: To add to it: those bytes at the flash's speed,
@@ -55,10 +55,10 @@ class FirmwareFigures:
     constant_bytes: int
     arena_bytes: int
     stack_bytes: int
-    cycles_per_instruction: float
+    cycles_per_instruction: float | None
     cycles_by_operator: Mapping[str, float]
     megahertz: int
-    milliseconds_estimated: float
+    milliseconds_estimated: float | None
     external_bytes_read: int
     external_by_operator: Mapping[str, int]
     milliseconds_external_flash_estimated: float | None
@@ -109,22 +109,26 @@ def measure_firmware(model: bytes, board: Board | AnyPath, picture: np.ndarray) 
         constant_bytes=image.constant_bytes,
         arena_bytes=placement.arena_bytes,
         stack_bytes=count.stack_bytes,
-        cycles_per_instruction=cycles / count.instructions,
+        cycles_per_instruction=None if cycles is None else cycles / count.instructions,
         cycles_by_operator=by_operator,
         megahertz=target.megahertz,
-        milliseconds_estimated=round(cycles / target.megahertz / 1000, 2),
+        milliseconds_estimated=None
+        if cycles is None
+        else round(cycles / target.megahertz / 1000, 2),
         external_bytes_read=count.external_bytes_read,
         external_by_operator=count.external_by_operator,
         milliseconds_external_flash_estimated=None if wait is None else round(wait, 1),
     )
 
 
-def _estimate(count: FirmwareCount, board: Board) -> tuple[float, dict[str, float]]:
-    """Returns the cycles of the inference and of each operator's function."""
+def _estimate(count: FirmwareCount, board: Board) -> tuple[float | None, dict[str, float]]:
+    """Returns the cycles of the inference and of each operator's function, if they are known."""
     if board.cycles_per_instruction is not None:
         each = board.cycles_per_instruction
         by_operator = {name: each * number for name, number in count.by_operator.items()}
         return each * count.instructions, by_operator
+    if board.core not in CYCLE_MODELS:
+        return None, {}
     parts = [count.executed, *count.executed_by_operator.values()]
     total, *cycles = estimated_cycles_by_part(parts, board.core)
     return total, dict(zip(count.executed_by_operator, cycles, strict=True))

@@ -14,7 +14,7 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.board import Board
 
 # Cores with ARMv8-M's unit.
-ARMV8M = ("cortex-m33",)
+ARMV8M = ("cortex-m33", "cortex-m55")
 # As few as these cores have, if they have protection.
 _REGIONS = 8
 # On ARMv7-M a guard is a region, two where it begins at no multiple of its bytes: before and after

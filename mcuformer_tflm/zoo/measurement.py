@@ -61,6 +61,7 @@ def board_figures(model: bytes, board: str, data: ImageData) -> BoardFigures:
     images = data.test_images[:_EMULATED_IMAGES]
     pictures = quantize_images(images)
     measured = measure_firmware(model, board, pictures[:1])
+    assert measured.milliseconds_estimated is not None, "of each core in BOARDS there is a model"
     found = emulate_firmware(model, board, pictures)
     return BoardFigures(
         core=measured.core,

@@ -116,7 +116,12 @@ class Fit:
     def smallest_board(self, architecture: Architecture) -> Board | None:
         """Returns the known board of least SRAM, then flash, that holds a network in time."""
         limit, quantization = self.budget.milliseconds, self.budget.quantization
-        boards = [board for board in all_boards() if limit is None or board.megahertz is not None]
+        # Of the others no time is known.
+        boards = [
+            board
+            for board in all_boards()
+            if limit is None or (board.megahertz is not None and is_counted(board.core))
+        ]
         return min(
             (
                 board

@@ -17,6 +17,7 @@ _CODE_BYTES = {
     "cortex-m0plus": 124 * 1024,
     "cortex-m33": 92 * 1024,
     "cortex-m4": 92 * 1024,
+    "cortex-m55": 104 * 1024,
     "cortex-m7": 92 * 1024,
 }
 

@@ -144,8 +144,8 @@ def test_a_wrong_file_is_told_with_its_field_and_what_is_allowed(file, old, new,
 
 
 def test_a_floating_point_unit_is_that_of_a_core_which_firmware_is_built_for():
-    with pytest.raises(ConfigError, match=r"core is 'cortex-m55'; allowed are 'cortex-m33'"):
-        Board("mine", "cortex-m55", (SramRegion("a", 0, 1),), 1, fpu="fpv5-d16")
+    with pytest.raises(ConfigError, match=r"core is 'cortex-m85'; allowed are 'cortex-m33'"):
+        Board("mine", "cortex-m85", (SramRegion("a", 0, 1),), 1, fpu="fpv5-d16")
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,10 @@ inline uint16x8_t PairOffsets(int row_step, int unit_step) {
 
 // MultiplyByQuantizedMultiplier of each lane, shift < 0.
 inline int32x4_t RescaledDown(int32x4_t sums, int32_t multiplier, int32_t shift) {
-  const int32x4_t high = vqrdmulhq_n_s32(sums, multiplier);
-  // Ties away from zero: one less below it.
-  return vrshlq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), shift);
+  int32x4_t high = vqrdmulhq_n_s32(sums, multiplier);
+  // Ties away from zero: one less below it, the high half of twice the lane.
+  __asm__("vqdmlah.s32 %q0, %q0, %1" : "+w"(high) : "r"(1));
+  return vrshlq_n_s32(high, shift);
 }
 
 // The same for any shift.

@@ -34,7 +34,8 @@ class OperatorProfile:
         code: Its custom code.
         instructions: Counted on the emulator.
         external_bytes: Loaded from external flash, counted too.
-        cycles_estimated: Of those instructions and bytes.
+        cycles_estimated: Of those instructions and bytes; of a core without a model of its
+            pipelines (the M55) one an instruction.
         cycles: Measured, the mean over all inferences.
     """
 
@@ -189,7 +190,10 @@ def compare(
             code=operator.code,
             instructions=figures.by_operator[function],
             external_bytes=figures.external_by_operator[function],
-            cycles_estimated=figures.cycles_by_operator[function]
+            # Without a model of the core: one an instruction.
+            cycles_estimated=figures.cycles_by_operator.get(
+                function, float(figures.by_operator[function])
+            )
             + figures.external_by_operator[function] * per_byte,
             cycles=float(cycles),
         )

@@ -50,9 +50,10 @@ def memory_map(script):
 def test_the_linker_script_has_the_boards_memories(name):
     board = get_board(name)
     places, aliases = memory_map(board_files(board, None)["board.ld"])
-    assert places.pop("FLASH") == (0x08000000, board.flash)
+    assert places.pop("FLASH") == (board.flash_address, board.flash)
     if board.external_flash:
-        assert places.pop("EXTERNAL_FLASH") == (0x90000000, board.external_flash)
+        external = (board.external_flash_address, board.external_flash)
+        assert places.pop("EXTERNAL_FLASH") == external
     else:
         assert aliases["EXTERNAL_FLASH"] == "FLASH"
     assert places == {r.name.upper(): (r.address, r.size) for r in board.sram_regions}
@@ -106,7 +107,7 @@ def test_the_arenas_guards_get_the_regions_that_memories_leave(core):
     three = [(0x20000000, 256), (0x20040000, 64), (0x10000000, 64)]
     assert "ARENA_ALIGNMENT = 32;" in board_files(mine(*three[:2], core=core), None)["board.ld"]
     full = board_files(mine(*three, core=core), None)["board.ld"]
-    assert f"ARENA_ALIGNMENT = {32 if core == 'cortex-m33' else 256};" in full
+    assert f"ARENA_ALIGNMENT = {32 if core in ('cortex-m33', 'cortex-m55') else 256};" in full
     assert "SECTIONS { .arena_1 (NOLOAD) : { *(.bss.mcuformer.arena_1) } > RAM1 }" in full
     more = [(0x30000000 + (i << 20), 64) for i in range(3)]
     with pytest.raises(ConfigError, match=r"mine needs (9|11) regions of memory protection"):
@@ -116,7 +117,7 @@ def test_the_arenas_guards_get_the_regions_that_memories_leave(core):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"core": "cortex-m55"}, "core is 'cortex-m55'; allowed are 'cortex-m33', 'cortex-m4'"),
+        ({"core": "cortex-m85"}, "core is 'cortex-m85'; allowed are 'cortex-m33', 'cortex-m4'"),
         ({"flash_address": 0x08004200}, "flash at 0x08004200; the vectors of 240 interrupts"),
         ({"sram_regions": (SramRegion("odd", 0x20000000, 999),)}, "odd of 999 bytes at 0x20000000"),
         ({"sram_regions": (SramRegion("odd", 0x20000010, 1024),)}, "odd of 1,024 bytes at 0x200"),
@@ -136,6 +137,7 @@ def test_a_board_that_no_firmware_can_have_is_refused(change, told, model, tmp_p
         ("cortex-m7", None, "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16", "ON", "armv7m"),
         ("cortex-m7", "fpv5-d16", "-mcpu=cortex-m7 -mfpu=fpv5-d16", "ON", "armv7m"),
         ("cortex-m33", None, "-mcpu=cortex-m33 -mfpu=fpv5-sp-d16", "OFF", "armv8m"),
+        ("cortex-m55", None, "-mcpu=cortex-m55 -mfpu=auto", "ON", "armv8m"),
     ],
 )
 def test_the_build_has_the_cores_flags_caches_and_protection(core, fpu, flags, caches, protection):
@@ -143,6 +145,8 @@ def test_the_build_has_the_cores_flags_caches_and_protection(core, fpu, flags, c
     assert f"set(MCUFORMER_CPU {flags} -mfloat-abi=hard -mthumb" in told
     # GCC has no macro that tells an M7 (kernels/cortex_m/target.h).
     assert (" -DMCUFORMER_CORTEX_M7)" in told) == (core == "cortex-m7")
+    # A compiler that knows no Helium is refused.
+    assert (" -DMCUFORMER_HELIUM)" in told) == (core == "cortex-m55")
     assert f"set(MCUFORMER_CACHES {caches})\n" in told
     assert f"set(MCUFORMER_PROTECTION {protection})\n" in told
     assert (SUPPORT_FOLDER / f"board/protection_{protection}.cc").is_file()

@@ -223,9 +223,10 @@ def test_an_arena_too_small_for_tflms_own_objects_is_refused_by_the_compiler(app
     assert "MCUFORMER_ARENA_BYTES is too small" in capfd.readouterr().err
 
 
-def test_the_application_compiles_for_a_core_and_is_told_its_board_and_arena(model, project):
+@pytest.mark.parametrize("core", ["cortex-m7", "cortex-m55"])
+def test_the_application_compiles_for_a_core_and_is_told_its_board_and_arena(model, project, core):
     result = subprocess.run(
-        [find_tool(COMPILER), *core_flags("cortex-m7"), *COMPILE_FLAGS, "-std=c++20",
+        [find_tool(COMPILER), *core_flags(core), *COMPILE_FLAGS, "-std=c++20",
          "-fsyntax-only", "-DMCUFORMER_ARENA_BYTES=4096", f"-I{project}",
          f"-I{project / 'project'}", f"-I{CUSTOM_OPS}", f"-I{HELPERS}",
          str(EXAMPLE / "model_tflm.cc")],
@@ -260,6 +261,8 @@ def test_the_application_is_configured_by_the_boards_files(model, project, tmp_p
     assert {"model_tflm.cc", "protection_armv7m.cc", "stm32f746.cc", "attention.cc"} <= set(
         compiled
     )
+    kernels = {path.name for path in (CUSTOM_OPS / "kernels").rglob("*.[cS]*")}
+    assert kernels <= set(compiled), "whatever the core, which leaves out what is another's"
     for command in compiled.values():
         assert "-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard -mthumb" in command
     links = (tmp_path / "build/CMakeFiles/firmware.dir/link.txt").read_text()

@@ -276,7 +276,7 @@ def test_a_budget_below_the_bound_names_the_operators_and_the_smallest_board():
     assert "split-test has 192 + 64 bytes" in message
     assert "Test (t1): 416 = t0 320 + t1 64 + t1/scratch 32" in message
     assert "smallest known board that holds it is stm32f427" in message
-    huge = graph_of([10**6, 16], [([0], 1, {})])
+    huge = graph_of([10**7, 16], [([0], 1, {})])
     with pytest.raises(BudgetError, match="No known board holds it"):
         plan_memory(huge, _SPLIT)
 

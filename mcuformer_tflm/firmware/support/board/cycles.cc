@@ -3,9 +3,10 @@
 // Reference Manual, DWT programmers' model). ARMv8-M has them at the same addresses.
 //
 // QEMU has no DWT. There the counter of its board stands in (Arm's application notes AN385 and
-// AN505: COUNTER of the FPGA's registers, 25 MHz by QEMU's source, 20 for the M33), which knows
+// AN505, AN547: COUNTER of the FPGA's registers, 25 MHz by QEMU's source, 20 for the M33, 32 for the
+// M55), which knows
 // nothing of a core's cycles: it follows the host's time, or with `-icount shift=6` the
-// instructions, 1.6 each, 1.28 on the M33.
+// instructions, 1.6 each, 1.28 on the M33 and 2.05 on the M55.
 #include "board/cycles.h"
 
 #include "board_shape.h"
@@ -17,7 +18,9 @@ volatile uint32_t& Register(uintptr_t address) {
 }
 
 #ifdef MCUFORMER_EMULATED
-#if __ARM_ARCH >= 8
+#ifdef __ARM_FEATURE_MVE
+constexpr uintptr_t kCounter = 0x59302018;  // the secure address
+#elif __ARM_ARCH >= 8
 constexpr uintptr_t kCounter = 0x50302018;  // the secure address
 #else
 constexpr uintptr_t kCounter = 0x40028018;

@@ -74,7 +74,7 @@ constexpr uintptr_t kFaultHandlers = 0xE000ED24;
 constexpr uintptr_t kCoprocessorAccess = 0xE000ED88;
 
 void EnableFloatingPoint() {
-#ifdef __ARM_FP
+#if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
   Register(kCoprocessorAccess) = Register(kCoprocessorAccess) | 0xFU << 20;
   asm volatile("dsb\n isb" ::: "memory");
 #endif
@@ -89,7 +89,7 @@ void EnableCaches() {
   asm volatile("dsb" ::: "memory");
   const uint32_t size = Register(kCacheSize);
   const uint32_t sets = (size >> 13) & 0x7FFF, ways = (size >> 3) & 0x3FF;
-  // Four ways of lines of 32 bytes, as in every Cortex-M7.
+  // Four ways of lines of 32 bytes, as in every Cortex-M7 and M55.
   for (uint32_t set = 0; set <= sets; ++set) {
     for (uint32_t way = 0; way <= ways; ++way) {
       Register(kInvalidateSetWay) = set << 5 | way << 30;
@@ -97,6 +97,10 @@ void EnableCaches() {
   }
   asm volatile("dsb" ::: "memory");
   Register(kConfiguration) = Register(kConfiguration) | 1U << 17 | 1U << 16;
+#ifdef __ARM_FEATURE_MVE
+  // Of ARMv8.1-M: what it knows of loops and branches.
+  Register(kConfiguration) = Register(kConfiguration) | 1U << 19;
+#endif
   asm volatile("dsb\n isb" ::: "memory");
 #endif
 }
