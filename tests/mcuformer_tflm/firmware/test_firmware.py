@@ -216,8 +216,12 @@ def test_firmware_refuses_to_run_on_an_empty_external_flash(paper_model, build, 
 
 @pytest.mark.parametrize(
     ("board", "core"),
-    [("stm32f427", "cortex-m4"), ("stm32f746", "cortex-m7"), (ARMV8M, "cortex-m33"),
-     ("stm32n657", "cortex-m55")],
+    [
+        ("stm32f427", "cortex-m4"),
+        ("stm32f746", "cortex-m7"),
+        (ARMV8M, "cortex-m33"),
+        ("stm32n657", "cortex-m55"),
+    ],
 )
 def test_counted_inference_repeats_and_sums_over_operators(
     model, interpreter, build, fashion_mnist, board, core
