@@ -26,6 +26,7 @@ from mcuformer_tflm.emulator.qemu import run_firmware
 from mcuformer_tflm.emulator.toolchain import COMPILER, core_flags, find_tool
 from mcuformer_tflm.firmware.build import build_project
 from mcuformer_tflm.firmware.emulation import emulate_firmware
+from mcuformer_tflm.firmware.measurement import measure_firmware
 from mcuformer_tflm.firmware.profile.calibration import check_calibration, write_calibration
 from mcuformer_tflm.firmware.profile.comparison import OperatorProfile, Profile, compare
 from mcuformer_tflm.firmware.profile.log import read_profile_log
@@ -122,6 +123,17 @@ def test_a_cortex_m33_is_profiled_too(model, pictures, log_text, read):
     instructions = log.cycles[0] / (20 * 0.064)
     of_m7 = read(log_text).cycles[0] / CYCLES_PER_INSTRUCTION
     np.testing.assert_allclose(instructions, of_m7, rtol=0.15)
+
+
+def test_a_cortex_m55_is_profiled_too(model, pictures, read):
+    emulation = emulate_firmware(model, "stm32n657", pictures[:1], profile=True)
+    log = read(emulation.run.log)
+    assert (log.program.core, log.program.megahertz) == ("cortex-m55", 800)
+    figures = measure_firmware(model, "stm32n657", pictures[:1])
+    counted = np.array(list(figures.by_operator.values()))
+    np.testing.assert_allclose(log.cycles[0] / (20 * 0.064), counted, rtol=0.15)
+    # No model of its pipelines, and so no milliseconds.
+    assert (figures.milliseconds_estimated, figures.cycles_by_operator) == (None, {})
 
 
 def test_the_command_says_that_no_core_has_counted(command):

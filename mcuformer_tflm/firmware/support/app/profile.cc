@@ -52,6 +52,8 @@ const char* Core() {
       return "cortex-m7";
     case 0xD21:
       return "cortex-m33";
+    case 0xD22:
+      return "cortex-m55";
     default:
       return "unknown";
   }

@@ -3,9 +3,9 @@
 // Reference Manual, DWT programmers' model). ARMv8-M has them at the same addresses.
 //
 // QEMU has no DWT. There the counter of its board stands in (Arm's application notes AN385, AN505
-// and AN547: COUNTER of the FPGA's registers, 25 MHz by QEMU's source, 20 for the M33, 32 for the
-// M55), which knows nothing of a core's cycles: it follows the host's time, or with `-icount
-// shift=6` the instructions, 1.6 each, 1.28 on the M33 and 2.05 on the M55.
+// and AN547: COUNTER of the FPGA's registers, 25 MHz by QEMU's source, 20 for the M33 and the M55),
+// which knows nothing of a core's cycles: it follows the host's time, or with `-icount shift=6` the
+// instructions, 1.6 each, 1.28 on the M33 and the M55.
 #include "board/cycles.h"
 
 #include "board_shape.h"
