@@ -39,6 +39,9 @@ class _Input:
     rank: int | None = None
     least: int = 1
     optional: bool = False
+    dtypes: tuple[str, ...] = _DTYPES
+    # The last dimension, where it is the same for all.
+    width: int | None = None
     # Whether it is there if, and only if, the input before it is.
     paired: bool = False
 
@@ -59,11 +62,14 @@ def _activations(name: str = "input", least: int = 1, optional: bool = False) ->
 
 
 def _layer(name: str, optional: bool = False) -> tuple[_Input, _Input]:
-    constants = _Input(f"{name} constants", rank=2, optional=optional, paired=True)
-    return _Input(f"{name} weights", optional=optional), constants
+    # int32[units, 3]: a bias, a multiplier and a shift (UnitConstants, packed_layer.h).
+    constants = _Input(
+        f"{name} constants", rank=2, optional=optional, dtypes=("int32",), width=3, paired=True
+    )
+    return _Input(f"{name} weights", optional=optional, dtypes=("int8",)), constants
 
 
-_NORM = (_Input("gamma"), _Input("beta", paired=True))
+_NORM = (_Input("gamma", dtypes=("int16",)), _Input("beta", dtypes=("int32",), paired=True))
 _STEM = (
     _Input("image", constant=False, rank=4),
     *_layer("stem"),
@@ -188,9 +194,15 @@ def _check_input(code: str, part: _Input, tensor: _Tensor | None) -> None:
         wanted = "a constant" if part.constant else "no constant"
         raise ModelError(f"{code} needs {wanted} as its {part.name}.")
     rank = len(tensor.shape)
-    if rank < part.least or part.rank not in (None, rank) or tensor.dtype not in _DTYPES:
+    if (
+        tensor.dtype not in part.dtypes
+        or rank < part.least
+        or part.rank not in (None, rank)
+        or part.width not in (None, *tensor.shape[-1:])
+    ):
         wanted = f"{part.rank}" if part.rank is not None else f"{part.least} or more"
+        last = "" if part.width is None else f", the last of {part.width}"
         raise ModelError(
             f"{code} has {tensor.dtype}{list(tensor.shape)} as its {part.name}; it takes "
-            f"{', '.join(_DTYPES)} of {wanted} dimensions."
+            f"{', '.join(part.dtypes)} of {wanted} dimensions{last}."
         )

@@ -84,9 +84,23 @@ def test_given_heads_equal_the_twin_however_blocks_are_padded_and_whatever_scrat
     check_given(np.random.default_rng(0), sizes.tokens, sizes.heads, sizes.head_dim)
 
 
+@pytest.mark.parametrize("score", [0.25, 0.125, 0.0625])
+def test_logits_are_told_apart_up_to_the_ends_of_16_bits(score):
+    # Queries and keys of one direction, whose products reach the greatest of 8 values.
+    sizes = np.array([-128, -127, -100, -90, -80, -70, -64, -60, 1], np.int8)
+    qkv = int8(np.random.default_rng(0), 1, 9, 3 * 8)
+    qkv[0, :, :16] = sizes[:, None]
+    check_given_tokens(qkv, 1, 8, 3, score)
+
+
 def check_given(rng, tokens, heads, head_dim, zero_point=3, score=0.004):
-    """Asserts that TFLM and the emulated cores give what the twin does."""
     qkv = int8(rng, 1, tokens, 3 * heads * head_dim)
+    check_given_tokens(qkv, heads, head_dim, zero_point, score)
+
+
+def check_given_tokens(qkv, heads, head_dim, zero_point, score):
+    """Asserts that TFLM and the emulated cores give what the twin does."""
+    tokens = qkv.shape[1]
     options = _options(heads, head_dim, zero_point, score, 0.8 / PROBABILITY_ONE)
     table = exp_table(0.05)
     shape = (1, tokens, heads * head_dim)

@@ -28,6 +28,19 @@ def test_every_option_written_is_read(options):
     assert _read(content, "absent!") is None
 
 
+@given(st.one_of(st.integers(2**31, 2**63 - 1), st.integers(-(2**63), -(2**31) - 1)))
+def test_an_option_beyond_32_bits_is_no_option(value):
+    assert _read(bytes(flexbuffers.Dumps({"shift": value})), "shift") is None
+
+
+@given(st.integers(2**31, 2**64 - 1))
+def test_an_option_without_sign_that_needs_the_32nd_bit_is_no_option(value):
+    builder = flexbuffers.Builder()
+    with builder.Map():
+        builder.UInt("shift", value)
+    assert _read(bytes(builder.Finish()), "shift") is None
+
+
 @given(st.binary(max_size=64))
 def test_garbage_is_no_option(content):
     assert _read(content, "multiplier") is None

@@ -77,6 +77,16 @@ def test_an_mlp_of_which_one_operator_has_no_arithmetic_or_others_read_a_part_is
     assert groups(mlp(**options)) == ["stem", "before", *rest.split(","), "mean"]
 
 
+@pytest.mark.usefixtures("narrow")
+def test_what_another_layer_reads_too_is_held():
+    network = mlp()
+    for name in ("norm", "fc1", "gelu"):
+        also = FullyConnected(2, name="also")(network.get_layer(name).output)
+        found = groups(tf_keras.Model(network.input, [network.output, also]))
+        assert [group for group in found if " " in group] == []
+        assert {"norm", "fc1", "gelu", "fc2", "also"} <= set(found)
+
+
 def test_matrices_of_different_widths_of_weights_are_operators_of_their_own(narrow):
     narrow.add("fc2")
     assert groups(mlp()) == ["stem", "before", "norm", "fc1", "gelu", "fc2", "mean"]

@@ -21,9 +21,11 @@ from mcuformer_tflm.convert.metadata import (
 from mcuformer_tflm.firmware.source import write_source
 from mcuformer_tflm.keras_models.exceptions import DataError, McuformerError, ModelError
 from mcuformer_tflm.plan import write_plan
+from mcuformer_tflm.plan.cost import estimate_graph_cost
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime.input_source import input_source
 from mcuformer_tflm.runtime.micro_interpreter import read_our_graph
+from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.tflite.schema import schema
@@ -84,6 +86,14 @@ def _option(code, name, value):
     return edit
 
 
+def _without(code, position):
+    def edit(content):
+        operator = _of(content, code)
+        operator.inputs = np.delete(operator.inputs, position)
+
+    return edit
+
+
 def _architecture(text):
     return lambda content: add_metadata(content, ARCHITECTURE_NAME, text)
 
@@ -104,6 +114,8 @@ def _architecture(text):
         (_option(b"McuformerConvStem", "channels_2", -4), "channels_2=-4"),
         (_option(b"McuformerMlp", "hidden_zero_point", "x"), "no number of 32 bits"),
         (_option(b"McuformerMlp", "hidden_zero_point", 2**40), "no number of 32 bits"),
+        (_without(b"McuformerConvStem", 1), r"as its stem weights; it takes int8"),
+        (_without(b"McuformerConvStem", 2), r"as its stem constants; it takes int32 of 2 .* of 3"),
         (_architecture(b"{}"), "McuformerArchitecture is damaged"),
         (_architecture(b'{"mlp_ratio": [' + b"9" * 400 + b"]}"), "McuformerArchitecture is damag"),
         (_architecture(b"[" * 100_000), "McuformerArchitecture is damaged"),
@@ -133,6 +145,7 @@ def test_an_operator_without_one_of_its_parts_ends_in_an_error_of_ours_or_a_mode
         try:
             graph = read_our_graph(model)
             write_source(model, graph, read_plan(graph), set())
+            estimate_graph_cost(graph, get_board("stm32f746"))
         except McuformerError:
             refused += 1
 
@@ -142,6 +155,9 @@ def test_an_operator_without_one_of_its_parts_ends_in_an_error_of_ours_or_a_mode
             operator.inputs = np.array([*inputs[:position], -1, *inputs[position + 1 :]])
             read()
             operator.inputs = np.array(inputs[:position])
+            read()
+            # Left out, those behind it move up.
+            operator.inputs = np.array([*inputs[:position], *inputs[position + 1 :]])
             read()
         operator.inputs = np.array([*inputs, inputs[0]])
         read()
