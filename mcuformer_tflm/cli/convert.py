@@ -57,10 +57,11 @@ def convert(
     quantized = load_step(path)
     quantized.check_quantized()
     names = None if labels is None else read_labels(labels)
-    board = board or (run.board if run else None) or _BOARD
+    if board is None:
+        board = (run.board if run else None) or _BOARD
     config = getattr(quantized, "quantization", None)
     budget = Budget.of_board(board, **({"quantization": config} if config else {}))
-    source = data or (run.data if run and labels is None else None)
+    source = run.data if data is None and run and labels is None else data
     if source is not None and names is not None:
         raise ConfigError("Give --labels or --data: data have names of their own.")
     if source is None and names is None and isinstance(quantized, Subnet):

@@ -19,7 +19,7 @@ def doctor(
     as_json: Annotated[
         bool, typer.Option("--json", help="Tell the findings as JSON, on standard output.")
     ] = False,
-    json_file: Annotated[
+    written_to: Annotated[
         Path, typer.Argument(metavar="[FILE]", help="With --json: write them here instead.")
     ] = STANDARD_OUTPUT,
 ) -> None:
@@ -31,9 +31,9 @@ def doctor(
     """
     from mcuformer_tflm.task.machine_check import check_machine
 
-    if not as_json and json_file != STANDARD_OUTPUT:
-        raise ConfigError(f"{json_file} is given without --json; doctor takes nothing else.")
-    figures = Figures(json_file if as_json else None)
+    if not as_json and written_to != STANDARD_OUTPUT:
+        raise ConfigError(f"{written_to} is given without --json; doctor takes nothing else.")
+    figures = Figures(written_to if as_json else None)
     findings = check_machine()
     if as_json:
         figures.tell([dataclasses.asdict(finding) for finding in findings])

@@ -67,7 +67,7 @@ class Figures:
         console: For people.
 
     Raises:
-        ConfigError: If the file's folder cannot be written to.
+        ConfigError: If it is a folder, or the file's folder cannot be written to.
         OSError: If that cannot be made.
     """
 
@@ -76,6 +76,8 @@ class Figures:
         self._file = json_file
         self._to_output = json_file == STANDARD_OUTPUT
         self.console: Console = results(aside=self._to_output)
+        if json_file is not None and json_file.is_dir():
+            raise ConfigError(f"--json is {json_file}, a folder; give a file's name.")
         if json_file is not None and not self._to_output:
             check_writable(json_file.parent)
 

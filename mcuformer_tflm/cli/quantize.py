@@ -60,8 +60,9 @@ def quantize(
 
     path = step_before(network, NETWORK_FILE, "train")
     folder, run = path.parent, run_of(path.parent)
-    config = QuantizationConfig(weight_bits=weight_bits or 8, residual_bits=residual_bits or 8)
-    name = data or (run.data if run else None)
+    widths = {"weight_bits": weight_bits, "residual_bits": residual_bits}
+    config = QuantizationConfig(**{name: bits for name, bits in widths.items() if bits is not None})
+    name = run.data if data is None and run else data
     if name is None:
         raise ConfigError(f"{folder} does not tell the data of {path.name}; name them by --data.")
     loaded = load_step(path)

@@ -231,12 +231,13 @@ def measure_network(
     )  # fmt: skip
 
 
-def copy_steps(source: Path, out: Path) -> None:
+def copy_steps(source: AnyPath, out: AnyPath) -> None:
     """Copies what the steps before have left to another folder of results.
 
     Raises:
         OSError: If it cannot be copied.
     """
+    source, out = checked_path("source", source), checked_path("out", out)
     out.mkdir(parents=True, exist_ok=True)
     for name in (NETWORK_FILE, QUANTIZED_FILE, TRAIN_FILE, RECORD_FILE):
         if (source / name).is_file() and not (out / name).exists():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.untrusted_files import read_text
@@ -15,12 +15,13 @@ from mcuformer_tflm.keras_models.untrusted_files import read_text
 _NOTHING = "none"  # TOML has no null
 
 
-def read_run_file(path: Path) -> dict[str, Any]:
+def read_run_file(path: AnyPath) -> dict[str, Any]:
     """Returns a run file's fields, tables as dictionaries.
 
     Raises:
         ConfigError: If the file is missing or no TOML.
     """
+    path = checked_path("path", path)
     try:
         return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:

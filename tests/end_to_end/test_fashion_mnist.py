@@ -40,7 +40,7 @@ def task_data(data):
         test_classes=data.test_classes[:TESTED],
     )
     task = image_task(few, 64, RECIPE, held_out=300)
-    short = ShortEpochs(task.train, 31)
+    short = ShortEpochs(task.search, 31)
     return dataclasses.replace(task, search=short, quantized=short)
 
 

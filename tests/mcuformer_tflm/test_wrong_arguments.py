@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import typer
+from run_record import run_folder
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
@@ -23,14 +24,19 @@ from mcuformer_tflm import normalise
 from mcuformer_tflm.bench import SUITES
 from mcuformer_tflm.bench.models import random_vit
 from mcuformer_tflm.cli import app
+from mcuformer_tflm.cli.networks import load_step
 from mcuformer_tflm.data.speech_features import MFCC_49X10
 from mcuformer_tflm.firmware.source import checksum, operator_names
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError, McuformerError
 from mcuformer_tflm.keras_models.pretrained import vit
 from mcuformer_tflm.keras_models.pretrained.vit import IMAGENET_MEAN, IMAGENET_STD
-from mcuformer_tflm.keras_models.subnet import Subnet
+from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
+from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training import low_rank
+from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.referee import referee
+from mcuformer_tflm.task.page.record import RunRecord
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo.catalogue import model_path
 
@@ -54,6 +60,7 @@ GOOD = {
     "seed": "1", "sram_kib": "300", "weight_bits": "4", "residual_bits": "16", "minutes": "1",
     "picture": "out/picture.svg", "json_file": "out/rows.json", "log": "uart.log",
     "calibrate": "out/mine.toml", "arena_kib": "64", "flash_kib": "256", "batch_size": "64",
+    "run_folder": "run", "epochs": "1", "teacher_epochs": "1", "start": "structured",
 }  # fmt: skip
 
 
@@ -65,6 +72,10 @@ def places(tmp_path_factory):
     (folder / "short.tflite").write_bytes(model[: len(model) // 2])
     (folder / "random.bin").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "a folder").mkdir()
+    run_folder(folder / "run", RunRecord())
+    (folder / "steps").mkdir()
+    for command in ("quantize", "convert"):
+        (folder / NETWORK[command]).touch()
     (folder / "uart.log").write_text("\n".join(_profile_log(model)))
     return folder
 
@@ -86,6 +97,32 @@ def _profile_log(model):
 def _checked(text):
     line = f"mcuformer profile: {text}"
     return f"{line} *{functools.reduce(operator.xor, line.encode())}"
+
+
+# What the commands for own networks start from; files' networks are made, not loaded.
+NETWORK = {
+    "train": "fashion_mnist_16k",
+    "quantize": "steps/float.keras",
+    "convert": "steps/quantized.keras",
+}
+
+
+@functools.cache
+def _networks():
+    network = build_subnet(
+        Architecture(
+            image_size=28, channels=1, num_classes=10, patch_size=14, rank_ratio=None, head_dim=4,
+            embed_dim=8, num_heads=(1,), mlp_ratio=(1.0,),
+        )
+    )  # fmt: skip
+    images = np.random.default_rng(0).integers(0, 256, (32, 28, 28, 1), np.uint8)
+    config = QuantizationConfig(integer_operators=False)
+    quantized = quantize(network, images, epochs=0, config=config)
+    return {"float.keras": network, "quantized.keras": quantized}
+
+
+def _load_step(path):
+    return _networks().get(path.name) or load_step(path)
 
 
 WRONG = {
@@ -110,12 +147,17 @@ def without_work(places, tmp_path, monkeypatch, fashion_mnist):
     for work in (
         "task.board_search.run_search", "zoo.making.make_model",
         "zoo.supernet_making.make_supernet",
+        "task.network_steps.train_network", "task.network_steps.quantize_network",
+        "task.network_steps.measure_network",
         "firmware.emulation.build_project",
         "firmware.profile.comparison.measure_firmware",
         *(f"bench.{suite}.run" for suite in SUITES),
     ):  # fmt: skip
         module, function = work.rsplit(".", 1)
         monkeypatch.setattr(importlib.import_module(f"mcuformer_tflm.{module}"), function, stop)
+    for command in ("quantize", "convert"):
+        module = importlib.import_module(f"mcuformer_tflm.cli.{command}")
+        monkeypatch.setattr(module, "load_step", _load_step)
     loading = importlib.import_module("mcuformer_tflm.data.load")
     read, few, batch = loading.fashion_mnist, slice(20), slice(300)
     data = dataclasses.replace(
@@ -138,6 +180,8 @@ def _arguments(command, path, wrong, value):
             good = str(RECIPES / "baselines" / "depthwise_cnn_16k.toml")
         if path == ("zoo", "supernet") and parameter.name == "recipe":
             good = str(RECIPES / "supernets" / "fashion_mnist.toml")
+        if parameter.name == "network":
+            good = NETWORK[path[0]]
         if path == ("bench",) and parameter.name == "picture":
             good = None  # the suite draws none
         if parameter.name == wrong:
@@ -177,7 +221,7 @@ def test_command_with_a_wrong_argument_says_so_in_one_paragraph(path, without_wo
             name = parameter.name
             if status == 0 or _REACHED in err:
                 # A place to write to may have any name, and a limit any size.
-                places = ("out", "work", "json_file", "profile")
+                places = ("out", "work", "json_file", "as_json", "profile")
                 assert name in places or kind == "huge", (name, value, err)
 
 
