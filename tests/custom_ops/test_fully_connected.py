@@ -136,9 +136,23 @@ def test_staged_rows_of_every_number_of_steps_and_units_equal_the_twin(bits, ste
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("units", [21844, 21846])
+def test_rows_too_far_apart_for_offsets_of_16_bits_equal_the_twin(units):
+    rng = np.random.default_rng(0)
+    tokens, width = 3, 2
+    x = int8(rng, tokens, width)
+    weights, constants, packed = layer(rng, units, width)
+    wanted = fully_connected(x, weights, constants, 3)
+    found = run(
+        "cortex-m55", FULLY_CONNECTED, params(tokens, width, units, 3), layers(packed, 8), x,
+        scratch_of(tokens, width), Buffer(np.zeros_like(wanted)),
+    )  # fmt: skip
+    np.testing.assert_array_equal(found, wanted)
+
+
 # One step and more, an M7's loop for long rows, whose steps load ahead, and 4 bits; weights of an
 # odd and an even number of steps, staged for two blocks.
-@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7", "cortex-m55"])
 @pytest.mark.parametrize(
     ("bits", "width", "tokens"),
     [(8, 4, 4), (8, 40, 4), (8, 192, 4), (8, 228, 4), (4, 8, 4), (4, 40, 4), (8, 4, 8),
