@@ -39,7 +39,7 @@ constexpr int StepOf(int weight_bits) { return weight_bits == 4 ? kStepOfInt4 : 
 // weights that they meet have 4 bits, each eight values lie in the order of bits that are reversed:
 // x0, x4, x2, x6, of which low nibbles are the weights, x1, x5, x3, x7.
 constexpr size_t TokenBlockBytes(int width) {
-  return sizeof(int16_t) * kBlockTokens * RoundUp(width, kStepOfInt8);
+  return sizeof(int16_t) * kBlockTokens * RoundUp(width, kStepOfInt4);
 }
 
 #ifdef MCUFORMER_CORTEX_M_MVE
