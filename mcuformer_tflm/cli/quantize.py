@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -60,8 +61,11 @@ def quantize(
 
     path = step_before(network, NETWORK_FILE, "train")
     folder, run = path.parent, run_of(path.parent)
-    widths = {"weight_bits": weight_bits, "residual_bits": residual_bits}
-    config = QuantizationConfig(**{name: bits for name, bits in widths.items() if bits is not None})
+    config = QuantizationConfig()
+    if weight_bits is not None:
+        config = dataclasses.replace(config, weight_bits=weight_bits)
+    if residual_bits is not None:
+        config = dataclasses.replace(config, residual_bits=residual_bits)
     name = run.data if data is None and run else data
     if name is None:
         raise ConfigError(f"{folder} does not tell the data of {path.name}; name them by --data.")

@@ -30,7 +30,7 @@ struct HeliumPair {
   // Lane 2 * row + unit, saturated.
   int16x8_t Interleaved() const {
     int32x4_t both = first;  // in place, for which the intrinsics take a copy
-    __asm__("vqmovnb.s32 %q0, %q0\n\tvqmovnt.s32 %q0, %q1" : "+w"(both) : "w"(second));
+    __asm__("vqmovnb.s32 %q0, %q0\n\tvqmovnt.s32 %q0, %q1" : "+&w"(both) : "w"(second));
     return vreinterpretq_s16_s32(both);
   }
 };

@@ -88,7 +88,7 @@ class Workshop:
         """Brings the copy up to date and builds its operators."""
         self.root, self.copy, self._log = root, folder / "checkout", folder / "log"
         self._tools = folder / "tools"
-        self._is_built = False
+        self._is_built: bool = False
         for made in (self.copy, self._tools):
             made.mkdir(parents=True, exist_ok=True)
         self._synchronise()
