@@ -111,10 +111,11 @@ def count_inference(
     if ran.registers[0] & 0xFF != 1:
         raise EmulatorError(f"{image.name} refused to run on {core}.")
     left = machine.read(bottom, top - bottom)
-    executed = [
-        Counter({machine.read(*block): times for block, times in blocks.items()})
-        for blocks in ran.blocks
-    ]
+    executed: list[Counter[bytes]] = []
+    for blocks in ran.blocks:
+        executed.append(Counter())
+        for block, times in blocks.items():  # several may be of the same bytes
+            executed[-1][machine.read(*block)] += times
     instructions = [
         sum(count_instructions(code) * times for code, times in blocks.items())
         for blocks in executed

@@ -314,6 +314,7 @@ def test_no_assembly_of_a_program_asks_for_an_executable_stack(model, tmp_path):
     assert {source.name for source in sources} == {
         "constants.S",
         "dot.S",
+        "helium.S",
         "layer_norm.S",
         "model_data.S",
         "multiply.S",
