@@ -12,7 +12,6 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
     checked_choice,
-    checked_path,
     checked_seed,
     checked_type,
     checked_whole,
@@ -23,8 +22,8 @@ from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.task.toml_tables import (
     fields_of,
     known_fields,
-    read_run_file,
     recipe_of,
+    run_of_file,
     table_of,
     those_given,
 )
@@ -103,12 +102,7 @@ class NetworkRun:
             ConfigError: If the file is missing or no TOML, or a field is missing, unknown or
                 wrong; names file and field.
         """
-        path = checked_path("path", path)
-        fields = read_run_file(path)
-        try:
-            return cls.of_fields({**fields, **those_given(given)})
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+        return run_of_file(cls.of_fields, path, given)
 
     @classmethod
     def of_fields(cls, fields: dict[str, Any]) -> NetworkRun:

@@ -10,7 +10,6 @@ import tomlkit
 
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
-    checked_path,
     checked_real,
     checked_seed,
     checked_type,
@@ -24,8 +23,8 @@ from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.task.toml_tables import (
     known_fields,
-    read_run_file,
     recipe_of,
+    run_of_file,
     table_of,
     those_given,
 )
@@ -126,12 +125,7 @@ class SearchRun:
             ConfigError: If the file is missing or no TOML, or a field is unknown or wrong; names
                 file and field.
         """
-        path = checked_path("path", path)
-        fields = read_run_file(path)
-        try:
-            return cls.of_fields({**fields, **those_given(given)})
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+        return run_of_file(cls.of_fields, path, given)
 
     @classmethod
     def of_fields(cls, fields: dict[str, Any]) -> SearchRun:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.untrusted_files import read_text
+
+Run = TypeVar("Run")
 
 _NOTHING = "none"  # TOML has no null
 
@@ -26,6 +28,27 @@ def read_run_file(path: AnyPath) -> dict[str, Any]:
         return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is no run file that can be read: {error}.") from error
+
+
+def run_of_file(
+    make: Callable[[dict[str, Any]], Run], path: AnyPath, given: Mapping[str, Any]
+) -> Run:
+    """Returns the run of a run file.
+
+    Args:
+        make: Makes it of its fields, tables as dictionaries.
+        path: The file.
+        given: Fields that count instead of the file's, where they are not None.
+
+    Raises:
+        ConfigError: If the file is missing or no TOML, or a field is wrong; names the file.
+    """
+    path = checked_path("path", path)
+    fields = read_run_file(path)
+    try:
+        return make({**fields, **those_given(given)})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def those_given(fields: Mapping[str, Any]) -> dict[str, Any]:
