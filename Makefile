@@ -2,6 +2,7 @@
 BOARD ?= stm32f746
 OUT ?= build/demo
 SECONDS ?= 60
+SEED ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
@@ -19,7 +20,7 @@ help:
 	@echo "make browser  reports of runs in headless Chromium, with screenshots"
 	@echo "make sizes   predicted sizes of 200 random subnets against the converted models"
 	@echo "make sanitize  the operators' tests under ASan and UBSan"
-	@echo "make fuzz    the operators and every reader of files, by coverage   [SECONDS=$(SECONDS) each]"
+	@echo "make fuzz    the operators and every reader of files, by coverage   [SECONDS=$(SECONDS) each, SEED=N]"
 	@echo "make bench   every benchmark, into build/bench/*.json"
 	@echo "make audit   known faults of the packages in requirements.lock"
 	@echo "make lint    ruff, mypy, import-linter, clang-format"
@@ -108,10 +109,12 @@ sanitize: setup
 	    tests/mcuformer_tflm/bench/test_hostile_models_campaign.py
 
 # libFuzzer on each C++ target and Atheris, which is libFuzzer for Python, on each reader of files,
-# SECONDS each, a target a core. It goes on from what an earlier run has found; an input that fails
+# SECONDS each, a target a core. A SEED gives the same inputs in the same order; without one they are
+# new each time. It goes on from what an earlier run has found; an input that fails
 # is kept in build/fuzz. What is mended goes into a corpus, which `make test` replays.
 FUZZ := build/cmake-fuzz
-FUZZ_OPTIONS := -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=1
+FUZZ_OPTIONS := -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
+  $(if $(SEED),-seed=$(SEED))
 FUZZED := options operators planner
 FUZZED_READERS := board checkpoint idx log metadata model npz plan recipe wav
 fuzz: setup
@@ -127,7 +130,7 @@ fuzz: setup
 	  for reader in $(FUZZED_READERS); do echo "$(PYTHON) scripts/fuzz_reader.py $$reader \
 	      -artifact_prefix=build/fuzz/$$reader- build/fuzz/$$reader tests/fuzz/corpus/$$reader"; done; \
 	} | xargs -P $$(nproc) -I COMMAND sh -c \
-	  'COMMAND $(FUZZ_OPTIONS) > build/fuzz/$$$$.log 2>&1 || { tail -40 build/fuzz/$$$$.log; exit 1; }'
+	  '$(if $(SEED),PYTHONHASHSEED=$(SEED)) COMMAND $(FUZZ_OPTIONS) > build/fuzz/$$$$.log 2>&1 || { tail -40 build/fuzz/$$$$.log; exit 1; }'
 
 SUITES = $(shell $(PYTHON) -c "from mcuformer_tflm.bench import SUITES; print(*SUITES)")
 bench: setup

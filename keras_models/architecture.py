@@ -28,9 +28,8 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 Pooling = Literal["mean", "class_token"]
 Stem = Literal["patch", "conv"]
 MAX_CLASSES = fully_connected.MAX_WIDTH
-
 # Deeper is a slip of the pen, which would be built block by block.
-_MAX_DEPTH = 1000
+MAX_DEPTH = 1000
 
 # Side of a square, or height and width, in pixels.
 ImageSize = int | tuple[int, int]
@@ -301,7 +300,7 @@ def checked_factor(field: str, value: Any) -> int | float:
         return checked_real(field, value, high=1, open_below=True)
     if field == "mlp_ratio":
         return checked_real(field, value, open_below=True, open_above=True)
-    return checked_whole(field, value, most=_MAX_DEPTH if field == "depth" else math.inf)
+    return checked_whole(field, value, most=MAX_DEPTH if field == "depth" else math.inf)
 
 
 def image_shape(image_size: ImageSize, channels: int) -> tuple[int, int, int]:

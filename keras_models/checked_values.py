@@ -151,5 +151,10 @@ def entries(value: Any) -> tuple[Any, ...] | None:
 
 def shown(value: Any) -> str:
     """Returns a value as messages show it, however long it is."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits.
+        if not isinstance(value, int):
+            return f"a {type(value).__name__} with a number of thousands of digits"
+        text = f"a number of {value.bit_length():,} bits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -10,7 +10,18 @@ import numpy as np
 import tf_keras
 
 from mcuformer_tflm.convert.builtin import convert_builtin
-from mcuformer_tflm.keras_models.architecture import ImageSize, checked_image_size, image_shape
+from mcuformer_tflm.keras_models.architecture import (
+    MAX_DEPTH,
+    ImageSize,
+    checked_image_size,
+    image_shape,
+)
+from mcuformer_tflm.keras_models.checked_values import (
+    checked_choice,
+    checked_whole,
+    entries,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 # A mean over so many steps: short trainings would test with the statistics of fresh weights
@@ -50,14 +61,15 @@ class DepthwiseCnn:
             ConfigError: If a field is out of range.
         """
         object.__setattr__(self, "image_size", checked_image_size(self.image_size))
-        numbers = {"channels": self.channels, "num_classes": self.num_classes, "width": self.width}
-        for field, value in numbers.items():
-            if value < 1:
-                raise ConfigError(f"{field} is {value}; it must be at least 1.")
-        if not self.blocks or min(self.blocks) < 1:
-            raise ConfigError(f"blocks is {self.blocks}; each stage needs at least one block.")
-        if self.stem_stride not in (1, 2):
-            raise ConfigError(f"stem_stride is {self.stem_stride}; it must be 1 or 2.")
+        for field in ("channels", "num_classes", "width"):
+            object.__setattr__(self, field, checked_whole(field, getattr(self, field)))
+        blocks = entries(self.blocks)
+        if not blocks:
+            raise ConfigError(f"blocks is {shown(self.blocks)}; it must be blocks of each stage.")
+        blocks = tuple(checked_whole("blocks", stage) for stage in blocks)
+        object.__setattr__(self, "blocks", blocks)
+        checked_whole("the sum of blocks", sum(blocks), most=MAX_DEPTH)
+        checked_choice("stem_stride", self.stem_stride, (1, 2))
         if min(self.image_shape[:2]) < 2 ** (len(self.blocks) - 1) * self.stem_stride:
             raise ConfigError(
                 f"image_size is {self.image_size}; {len(self.blocks)} stages halve it to nothing."

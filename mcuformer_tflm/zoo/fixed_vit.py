@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.architecture import MAX_DEPTH, Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_whole
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.zoo.network import Network
 
@@ -25,7 +26,10 @@ def fixed_vit(
     Raises:
         ConfigError: If a number is out of range, or the heads do not divide ``embed_dim``.
     """
-    if num_heads < 1 or embed_dim % num_heads:
+    embed_dim = checked_whole("embed_dim", embed_dim)
+    depth = checked_whole("depth", depth, most=MAX_DEPTH)
+    num_heads = checked_whole("num_heads", num_heads)
+    if embed_dim % num_heads:
         raise ConfigError(f"num_heads is {num_heads}; it must divide embed_dim, {embed_dim}.")
     return Architecture(
         image_size=like.image_size,

@@ -8,8 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.architecture import MAX_DEPTH, Architecture
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_path,
+    checked_seed,
+    checked_whole,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.zoo.depthwise_cnn import DepthwiseCnn
 from mcuformer_tflm.zoo.fixed_vit import fixed_vit
@@ -148,9 +153,9 @@ class ZooRecipe:
             ConfigError: If a field is out of range.
         """
         check_name(self.name)
+        checked_seed(self.seed)
         for field in ("arena_kib", "teacher_width"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
+            checked_whole(field, getattr(self, field))
         if self.like is None and not isinstance(self.network, Architecture):
             raise ConfigError(
                 f"network is {self.network}; a model of the zoo is an Architecture. Make a "
@@ -183,13 +188,11 @@ class ZooRecipe:
 
 
 def _architecture(table: dict[str, Any]) -> Architecture:
-    depth = taken(table, "depth", int)
+    depth = checked_whole("depth", taken(table, "depth", int), most=MAX_DEPTH)
     for field in ("num_heads", "mlp_ratio"):
         # One number stands for all blocks.
         if isinstance(table.get(field), int | float):
             table[field] = (table[field],) * depth
-        elif field in table:
-            table[field] = tuple(table[field])
     table.setdefault("rank_ratio", None)
     known = tuple(field.name for field in dataclasses.fields(Architecture))
     refuse_rest("architecture.", {key: table[key] for key in table if key not in known}, known)
@@ -225,5 +228,4 @@ def _check_baseline(content: Mapping[str, Any]) -> None:
 def _baseline_network(kind: str, table: dict[str, Any], like: Network) -> Network:
     if kind == "vision_transformer":
         return fixed_vit(like, **table)
-    blocks = tuple(table.pop("blocks", ()))
-    return DepthwiseCnn(like.image_size, like.channels, like.num_classes, blocks=blocks, **table)
+    return DepthwiseCnn(like.image_size, like.channels, like.num_classes, **table)

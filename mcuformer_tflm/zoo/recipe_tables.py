@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mcuformer_tflm.keras_models.checked_values import checked_whole, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.untrusted_files import read_text
@@ -46,10 +47,8 @@ class Training:
             ConfigError: If a field is out of range.
         """
         for field in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, field), int) or getattr(self, field) < 1:
-                raise ConfigError(f"{field} is {getattr(self, field)}; it must be at least 1.")
-        if not isinstance(self.held_out, int) or self.held_out < 0:
-            raise ConfigError(f"held_out is {self.held_out}; it must be at least 0.")
+            checked_whole(field, getattr(self, field))
+        checked_whole("held_out", self.held_out, least=0)
 
     def shown(self, data: ImageData) -> tuple[np.ndarray, np.ndarray]:
         """Returns the images and classes that it sees.
@@ -104,7 +103,7 @@ def taken(table: dict[str, Any], field: str, kind: type) -> Any:
         raise ConfigError(f"{field} is missing; it must be given as a {kind.__name__}.")
     value = table.pop(field)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ConfigError(f"{field} is {value!r}; it must be a {kind.__name__}.")
+        raise ConfigError(f"{field} is {shown(value)}; it must be a {kind.__name__}.")
     return value
 
 

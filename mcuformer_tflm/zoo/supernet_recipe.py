@@ -6,7 +6,13 @@ import dataclasses
 import json
 from typing import Any
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_path,
+    checked_seed,
+    checked_whole,
+    shown,
+)
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.zoo.recipe_tables import (
@@ -76,8 +82,8 @@ class SupernetRecipe:
             ConfigError: If a field is out of range.
         """
         check_name(self.name)
-        if self.teacher_width < 1:
-            raise ConfigError(f"teacher_width is {self.teacher_width}; it must be at least 1.")
+        checked_seed(self.seed)
+        checked_whole("teacher_width", self.teacher_width)
         if len(self.space.pairs()) != 1:
             raise ConfigError(
                 f"space has {len(self.space.pairs())} supernets; give patch_size, rank_ratio and "
@@ -91,7 +97,7 @@ class SupernetRecipe:
         if self.teacher.held_out < self.training.held_out:
             raise ConfigError(
                 f"held_out of [teacher] is {self.teacher.held_out}; it must be that of [supernet], "
-                f"{self.training.held_out}, at least: what the teacher has seen it tells."
+                f"{shown(self.training.held_out)}, at least: what the teacher has seen it tells."
             )
 
     def to_dict(self) -> dict[str, Any]:

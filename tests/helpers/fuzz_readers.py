@@ -117,10 +117,11 @@ def read_metadata(content):
 
 
 def read_recipe(content):
-    """Recipes of the zoo's models, baselines and supernets."""
+    """Recipes of the zoo's models, supernets, and baselines, those that are like ``like.toml``."""
     from mcuformer_tflm.zoo.recipe import ZooRecipe
     from mcuformer_tflm.zoo.supernet_recipe import SupernetRecipe
 
+    _file((CORPUS / "recipe/fashion_mnist_16k.toml").read_bytes(), "like.toml")
     path = _file(content, "recipe.toml")
     for kind in (ZooRecipe, SupernetRecipe):
         with contextlib.suppress(ConfigError):

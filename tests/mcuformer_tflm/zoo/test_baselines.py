@@ -85,7 +85,16 @@ def test_multiply_accumulates_are_those_of_the_layers():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("width", 0), ("blocks", ()), ("blocks", (1, 0)), ("stem_stride", 3), ("image_size", 2)],
+    [
+        ("width", 0),
+        ("width", 1.5),
+        ("blocks", ()),
+        ("blocks", 3),
+        ("blocks", (1, 0)),
+        ("blocks", (1, 10**9)),
+        ("stem_stride", 3),
+        ("image_size", 2),
+    ],
 )
 def test_impossible_network_is_refused_by_its_field(field, value):
     with pytest.raises(ConfigError, match=field):
