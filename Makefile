@@ -44,6 +44,7 @@ $(VENV)/.python: $(VENV)/.packages pyproject.toml requirements.lock
 # The editable install built the operators once; this rebuilds what has changed since.
 OPERATOR_SOURCES := $(wildcard custom_ops/CMakeLists.txt custom_ops/kernels/* custom_ops/kernels/cortex_m/* custom_ops/tflm/*)
 $(VENV)/.ready: $(VENV)/.python $(OPERATOR_SOURCES)
+	@mkdir -p build
 	@$(VENV)/bin/cmake -S custom_ops -B build/cmake -G Ninja \
 	  -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(VENV)/bin/ninja \
 	  -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/build/lib > build/cmake.log 2>&1 \
