@@ -29,4 +29,14 @@ void ProbeRescaleDown(const int32_t* x, int size, int32_t multiplier, int32_t sh
   }
 }
 
+// results: int16[size], rescaled sums and residuals of another scale.
+void ProbeResidualAdd(const int32_t* rescaled, const int16_t* residuals, int size,
+                      int32_t residual_zero_point, int32_t multiplier, int32_t shift,
+                      int32_t zero_point, int16_t* results) {
+  const ResidualAdd add({residual_zero_point, {multiplier, shift}});
+  for (int i = 0; i < size; ++i) {
+    results[i] = static_cast<int16_t>(add.To<int16_t>(rescaled[i], residuals[i], zero_point));
+  }
+}
+
 }  // namespace mcuformer

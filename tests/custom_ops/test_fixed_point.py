@@ -1,4 +1,5 @@
 import functools
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,25 @@ def test_the_short_way_down_gives_the_same_for_every_sum(
 ):
     found = rescaled_by(build, "ProbeRescaleDown", sums, multiplier, shift, zero_point)
     np.testing.assert_array_equal(found, rescaled_by_twin(sums, multiplier, shift, zero_point))
+
+
+@builds
+def test_residuals_of_the_greatest_differences_join_sums_as_in_the_twin(build):
+    residuals = np.repeat(np.array([-(2**15), -1, 0, 2**15 - 1], np.int16), len(edges))
+    sums = np.tile(np.array(edges, np.int32), 4)
+    # Up to a shift of 13 a difference of 17 bits stays within 32; from 15 on it does not.
+    for shift, multiplier, residual_zero_point in itertools.product(
+        (-31, -1, 0, 13, 14, 15, 16, 31), (2**30, 2**31 - 1), (-(2**15), 0, 2**15 - 1)
+    ):
+        results = Buffer(np.zeros(sums.size, np.int16))
+        probe(build).call(
+            "mcuformer::ProbeResidualAdd", sums, residuals, sums.size, residual_zero_point,
+            multiplier, shift, 3, results,
+        )  # fmt: skip
+        differences = residuals.astype(np.int64) - residual_zero_point
+        joined = sums + multiply_by_quantized_multiplier(differences, multiplier, shift)
+        wanted = rounding_divide_by_pot(joined.clip(-(2**31), 2**31 - 1), 8) + 3
+        np.testing.assert_array_equal(results.data, wanted.clip(-(2**15), 2**15 - 1))
 
 
 @builds

@@ -1,3 +1,4 @@
+import contextlib
 import ctypes
 
 import numpy as np
@@ -144,6 +145,16 @@ def test_tokens_larger_than_their_pixels_are_refused_in_place():
     case = Case(np.random.default_rng(0), 8, 8, 1, 2, 9, 4)
     assert not tokens_may_overwrite(8, 8, 2, 1, 9)
     with pytest.raises(RuntimeError):
+        open_interpreter(case.model("in place"), 1 << 20)
+
+
+@pytest.mark.parametrize(("embed_dim", "opens"), [(12, True), (13, False)])
+def test_padding_above_an_image_is_no_room_for_tokens(embed_dim, opens):
+    # 5 rows in patches of 4: three rows of padding, one above, so that the first row of patches
+    # reads three rows of 4 pixels, and the second row all that is left.
+    case = Case(np.random.default_rng(0), 5, 4, 1, 4, embed_dim, 4)
+    assert tokens_may_overwrite(5, 4, 4, 1, embed_dim) == opens
+    with contextlib.nullcontext() if opens else pytest.raises(RuntimeError):
         open_interpreter(case.model("in place"), 1 << 20)
 
 

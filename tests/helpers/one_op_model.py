@@ -58,10 +58,16 @@ def run_model(model, activations):
 
 
 def run_in_used_arena(model, activations):
-    """Returns the output of a model in TFLM with our plan, in an arena that is not clean."""
+    """Returns the output of a model in TFLM with our plan, in an arena that is not clean.
+
+    Asserts that its operator asks for the scratch that the plan has.
+    """
     (arena,) = allocate(_ARENA)
     arena[:] = STALE
-    return _invoke(ArenaInterpreter(write_plan(model, plan_memory(model)), arena), activations)
+    plan = plan_memory(model)
+    interpreter = ArenaInterpreter(write_plan(model, plan), arena)
+    assert interpreter.head == plan.head_bytes
+    return _invoke(interpreter, activations)
 
 
 def _invoke(interpreter, activations):

@@ -15,6 +15,7 @@ from mcuformer_tflm import (
     QuantizationConfig,
     convert,
     get_board,
+    normalise,
     plan_memory,
     quantization_report,
     quantize,
@@ -105,6 +106,10 @@ def test_layers_twin_and_tflm_give_the_same_bytes_whatever_the_schedule(given):
     graph = read_graph(given.convert())
     wanted = np.concatenate([run_twin(graph, picture[None]) for picture in pictures])
     assert len(np.unique(wanted)) > 10, "an answer that depends on the picture"
+    logits = graph.tensors[graph.outputs[0]]
+    with op_by_op():
+        real = given.network(normalise(given.images)).numpy()
+    np.testing.assert_array_equal(np.rint(real / logits.scale + logits.zero_point), wanted)
     for schedule, image in (("streamed", "strips"), ("kept", "whole"), ("paper", "whole")):
         found = MicroInterpreter(given.convert(schedule, image)).run(pictures)
         np.testing.assert_array_equal(found, wanted, err_msg=schedule)

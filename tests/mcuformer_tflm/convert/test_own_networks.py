@@ -19,6 +19,7 @@ from mcuformer_tflm import (
     quantize_images,
 )
 from mcuformer_tflm.convert.metadata import rewrite_metadata
+from mcuformer_tflm.custom_ops.reference.patch_embed import MODES
 from mcuformer_tflm.firmware.emulation import emulate_firmware
 from mcuformer_tflm.firmware.project import export_firmware
 from mcuformer_tflm.keras_models import (
@@ -243,6 +244,20 @@ def test_trained_on_with_its_rounding_and_fed_in_strips_it_is_the_same_network()
         interpreter = MicroInterpreter(convert(trained, ["no", "yes"], image=way))
         (values,) = interpreter.run_outputs(PICTURES, dequantize=True).values()
         np.testing.assert_allclose(values, wanted, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("op_by_op")
+@pytest.mark.parametrize(("bits", "last"), [(8, "in place"), (16, "whole")])
+def test_the_last_stem_overwrites_the_image_where_its_tokens_have_room(bits, last):
+    image = tf_keras.Input((4, 6, 3))
+    # Patches of 12 bytes: room for 8 values of a byte, and not for 8 of two.
+    stems = [PatchEmbed(8, 2, name=name)(image) for name in ("first", "last")]
+    network = drawn(tf_keras.Model(image, LayerNorm(name="norm")(Add(name="sum")(stems))))
+    pictures = np.random.default_rng(0).integers(0, 256, (32, 4, 6, 3), dtype=np.uint8)
+    config = QuantizationConfig(residual_bits=bits)
+    graph = read_graph(convert(quantize(network, pictures, epochs=0, config=config)))
+    stems = [operator for operator in graph.operators if operator.code == "McuformerPatchEmbed"]
+    assert [MODES[stem.options["mode"]] for stem in stems] == ["whole", last]
 
 
 def test_branches_that_cancel_each_other_out_are_refused_by_their_sums_name():

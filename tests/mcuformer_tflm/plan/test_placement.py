@@ -264,6 +264,16 @@ def test_two_regions_hold_what_one_cannot_and_no_buffer_straddles():
     assert list(np.frombuffer(plan.to_metadata(), "<i4")[3:]) == [0, -1], "-1: not TFLM's region"
 
 
+def test_of_equal_plans_in_two_regions_the_one_is_taken_on_which_tflms_planner_needs_least():
+    # t0 lies in the second region alone. TFLM's planner has one region, and must put it above t1,
+    # its reader's output: at 16 where t1 lies below t2, at 32 where it lies above.
+    graph = graph_of([40, 4, 4], [([0], 1, {}), ([1], 2, {})])
+    regions = (SramRegion("a", 0x20000000, 112), SramRegion("b", 0x10000000, 176))
+    plan = plan_memory(graph, Board("two-regions", "cortex-m4", regions, 1 << 20))
+    assert [plan.region_bytes(region) for region in (0, 1)] == [32, 160]
+    assert plan.greedy_head_bytes == plan.lower_bound == 160 + 16
+
+
 def test_a_model_that_fits_one_region_uses_one():
     assert plan_memory(graph_of([16, 16], [([0], 1, {})]), _SPLIT).num_regions == 1
 

@@ -16,6 +16,7 @@ from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.greedy import greedy_offsets
 from mcuformer_tflm.plan.liveness import find_buffers
+from mcuformer_tflm.plan.memory_plan import RECORD_NAME
 from mcuformer_tflm.plan.operator_memory import operator_memory
 from mcuformer_tflm.plan.picture import draw_plan
 from mcuformer_tflm.plan.planner import read_plan, write_plan
@@ -25,7 +26,8 @@ from mcuformer_tflm.search.board import Board, SramRegion
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes, fits_regions, head_bytes
 from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
-from mcuformer_tflm.tflite.model_graph import read_graph
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
+from mcuformer_tflm.tflite.model_graph import ModelGraph, Operator, Tensor, read_graph
 
 BOTH_STEMS = dataclasses.replace(FASHION_MNIST_SPACE, patch_size=(4, 8), stem=("patch", "conv"))
 
@@ -114,6 +116,57 @@ def test_a_plan_is_written_into_intact_models_only(model):
 def _moved(plan, name, offset):
     buffers = [dataclasses.replace(b, offset=offset) if b.name == name else b for b in plan.buffers]
     return dataclasses.replace(plan, buffers=tuple(buffers))
+
+
+def test_a_plan_whose_buffers_would_overlap_is_not_read_from_a_model(model):
+    plan = plan_memory(model)
+    stream = next(b for b in plan.buffers if b.name == "patch_embed")
+    damaged = write_plan(model, _moved(plan, "block_0_attention", stream.offset))
+    with pytest.raises(PlanError, match="overlaps patch_embed"):
+        read_plan(read_graph(damaged))
+
+
+def _with_other_record(model, **changes):
+    # TFLM's form stays as it is; that of our planner has its first buffer changed.
+    first, *others = plan_memory(model).buffers
+    buffers = (dataclasses.replace(first, **changes), *others)
+    edited = unpack(model)
+    record = dataclasses.replace(plan_memory(model), buffers=buffers).to_record()
+    add_metadata(edited, RECORD_NAME, record)
+    return read_graph(pack(edited, read_files(model)))
+
+
+def test_plans_for_tflms_planner_and_ours_that_differ_are_not_read_from_a_model(model):
+    free = plan_memory(model).head_bytes
+    with pytest.raises(ModelError, match=r"two memory plans .* differ"):
+        read_plan(_with_other_record(model, offset=free))
+
+
+def test_the_plan_of_a_model_of_as_many_buffers_of_other_sizes_is_not_read(model):
+    size = plan_memory(model).buffers[0].size
+    with pytest.raises(ModelError, match="is for another model"):
+        read_plan(_with_other_record(model, size=size - 16))
+
+
+def _layers(code, *operators, tensors=4):
+    """Returns a graph of operators of our own code: (inputs, output) of tensors of one shape."""
+    shape = (1, 4, 8)
+    made = tuple(Tensor(f"t{i}", shape, 32, "int8", b"", 1.0, 0) for i in range(tensors))
+    found = tuple(Operator(code, inputs, (output,), {}) for inputs, output in operators)
+    return ModelGraph(made, found, (0, 1), (tensors - 1,), {})
+
+
+@pytest.mark.parametrize(("inputs", "overwritten"), [((0, 1), 1), ((0, 0), None)])
+def test_a_layer_overwrites_its_residual_unless_that_is_what_it_multiplies(inputs, overwritten):
+    graph = _layers("McuformerFullyConnected", (inputs, 2), tensors=3)
+    in_place = operator_memory(graph, graph.operators[0]).in_place
+    assert (None if in_place is None else in_place.tensor) == overwritten
+
+
+@pytest.mark.parametrize(("later", "overwritten"), [(0, 1), (1, 0)])
+def test_of_two_summands_the_one_that_nobody_reads_later_is_overwritten(later, overwritten):
+    graph = _layers("McuformerAdd", ((0, 1), 2), ((2, later), 3))
+    assert operator_memory(graph, graph.operators[0]).in_place.tensor == overwritten
 
 
 @pytest.mark.parametrize("delta", [16, -16, 1])

@@ -16,6 +16,7 @@ from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import ConfigError, ModelError
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan import write_plan
+from mcuformer_tflm.plan.cortex_m import arena_content
 from mcuformer_tflm.plan.memory_plan import METADATA_NAME, RECORD_NAME
 from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.runtime import library
@@ -353,6 +354,15 @@ def test_tflms_own_planner_runs_a_plan_of_two_regions_in_one(split, image, wante
     np.testing.assert_array_equal(_answer(stock, image), wanted)
 
 
+@pytest.mark.parametrize("planner", ["mcuformer", "tflm"])
+def test_the_head_of_a_plan_of_two_regions_is_known_for_either_planner(split, planner):
+    graph = read_graph(split)
+    plan = read_plan(graph)
+    assert plan.head_bytes < plan.greedy_head_bytes
+    content = arena_content(graph, plan, planner=planner)
+    assert MicroInterpreter(split, planner=planner).arena_use.head == content.head
+
+
 def test_micro_interpreter_opens_a_plan_of_two_regions(split, image, wanted):
     np.testing.assert_array_equal(MicroInterpreter(split).run(image), wanted)
 
@@ -385,17 +395,37 @@ def test_the_map_is_printed_buffer_by_buffer_and_operator_by_operator(model, cap
     )
 
 
-@settings(max_examples=60)
-@given(st.data())
-def test_metadata_of_a_damaged_model_is_found_or_not_without_a_stray_read(model, data):
+def _find_metadata():
     find = library.load().McuformerFindMetadata
     find.restype, find.argtypes = (
         ctypes.c_int64,
         [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p],
     )
-    size = len(plan_memory(model).to_record())
+    return find
+
+
+def test_metadata_is_found_by_its_whole_name(model):
+    find, size = _find_metadata(), len(plan_memory(model).to_record())
     assert find(model, len(model), RECORD_NAME.encode()) == size
-    assert find(model, len(model), b"Absent") == -1
+    for name in (b"Absent", RECORD_NAME[:-1].encode(), f"{RECORD_NAME}s".encode()):
+        assert find(model, len(model), name) == -1
+
+
+def test_a_field_that_a_table_is_too_short_for_is_absent(model):
+    # Metadata are the model's field 6, at 4 + 2 * 6 of the table of its fields.
+    (root,) = struct.unpack_from("<I", model)
+    fields = root - struct.unpack_from("<i", model, root)[0]
+    for size, found in ((18, True), (17, False), (16, False)):
+        shorter = bytearray(model)
+        struct.pack_into("<H", shorter, fields, size)
+        length = _find_metadata()(bytes(shorter), len(model), RECORD_NAME.encode())
+        assert (length >= 0) == found
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_metadata_of_a_damaged_model_is_found_or_not_without_a_stray_read(model, data):
+    find = _find_metadata()
     damaged = bytearray(model)
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.sampled_from([*range(64), *range(len(model) - 6000, len(model))]))

@@ -90,6 +90,17 @@ def test_quantized_network_gives_the_logits_of_the_int8_run(interpreter, quantiz
     np.testing.assert_array_equal(interpreter.run(quantize_images(images)), np.rint(logits))
 
 
+def test_epsilon_is_counted_in_the_units_of_what_is_normalised(interpreter):
+    graph = interpreter.graph
+    normalising = [operator for operator in graph.operators if "epsilon" in operator.options]
+    assert len(normalising) == 5  # attention and MLP of two blocks, and the last normalisation
+    for operator in normalising:
+        tokens = graph.tensors[operator.inputs[0]]
+        # The operator adds it to the variance of width times the integers.
+        real = 1e-6 * (tokens.shape[-1] / tokens.scale) ** 2
+        assert operator.options["epsilon"] == pytest.approx(real, abs=0.51)
+
+
 def test_progress_is_told_after_each_image(interpreter, images):
     seen = []
     interpreter.run(quantize_images(images[:3]), lambda done, total: seen.append((done, total)))
