@@ -38,6 +38,7 @@ from mcuformer_tflm.zoo.measurement import (
 from mcuformer_tflm.zoo.network import describe, load_network
 from mcuformer_tflm.zoo.recipe import ZooRecipe
 from mcuformer_tflm.zoo.training import (
+    float_stretch,
     train_cnn,
     train_float,
     train_quantized,
@@ -63,9 +64,10 @@ def make_model(
 ) -> ModelCard:
     """Trains, quantizes, converts and measures a model or a baseline, and writes its files.
 
-    A baseline's transformer goes the whole way of the zoo's. A CNN sees the same images for as
-    many epochs under the same options, but its second stretch is in float too, and TFLite's
-    post-training quantization follows: TF-MOT's training was tried and gave no more.
+    A baseline's transformer goes the whole way of the zoo's, from drawn weights
+    (``float_stretch``). A CNN sees the same images for as many epochs under the same options, but
+    its second stretch is in float too, and TFLite's post-training quantization follows: TF-MOT's
+    training was tried and gave no more.
 
     Args:
         recipe: What to make.
@@ -176,7 +178,7 @@ def _train_transformer(
     quantized = train_quantized(recipe, data, subnet, teacher, folder, progress)
     # Constants lie in the microcontroller's own flash: what arena is left is left free.
     model = convert(quantized, labels, arena_budget=recipe.arena_budget, block_tokens=BLOCK_TOKENS)
-    return _Trained(subnet, recipe.float_training.epochs, quantized, model)
+    return _Trained(subnet, float_stretch(recipe).epochs, quantized, model)
 
 
 def _train_cnn(
@@ -189,7 +191,7 @@ def _train_cnn(
 ) -> _Trained:
     assert isinstance(recipe.network, DepthwiseCnn)
     cnn = train_cnn(recipe, data, teacher, folder, progress)
-    epochs = recipe.float_training.epochs + recipe.quantized_training.epochs
+    epochs = float_stretch(recipe).epochs + recipe.quantized_training.epochs
     return _Trained(cnn, epochs, None, recipe.network.convert(cnn, _calibration(data)))
 
 

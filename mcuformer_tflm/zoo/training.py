@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import tf_keras
@@ -138,6 +139,21 @@ def untrained_subnet(recipe: ZooRecipe, data: ImageData) -> Subnet:
     return trained.supernet.extract(recipe.network)
 
 
+def float_stretch(recipe: ZooRecipe) -> Training:
+    """Returns the training in float: of a baseline, which starts from drawn weights, longer.
+
+    Where its model starts from a supernet's, a baseline gets the epochs of that besides.
+
+    Raises:
+        ConfigError: If there is no such supernet.
+    """
+    training = recipe.float_training
+    if recipe.like is None or recipe.like.supernet is None:
+        return training
+    before = trained_supernet(recipe.like.supernet).epochs
+    return dataclasses.replace(training, epochs=before + training.epochs)
+
+
 def train_float(
     recipe: ZooRecipe, data: ImageData, teacher: tf_keras.Model, folder: AnyPath, progress: Progress
 ) -> Subnet:
@@ -156,13 +172,14 @@ def train_float(
     """
     folder = checked_path("folder", folder)
     subnet = untrained_subnet(recipe, data)
+    training = float_stretch(recipe)
     others = ("name", "arena_kib", "quantized_training")
     fields = [field for field in recipe.to_dict() if field not in others]
     train_subnet(
         subnet,
-        _batches(recipe.float_training, recipe.seed, data),
-        recipe.float_training.epochs,
-        recipe=recipe.float_training.recipe,
+        _batches(training, recipe.seed, data),
+        training.epochs,
+        recipe=training.recipe,
         progress=lambda done, total: progress("train the network", done, total),
         teacher=teacher,
         checkpoint=folder / f"float-{recipe.fingerprint(*fields)}.npz",
@@ -222,7 +239,7 @@ def train_cnn(
     tf_keras.utils.set_random_seed(recipe.seed)
     model = recipe.network.build()
     fingerprint = fingerprint_of([recipe.like.to_dict(), describe(recipe.network)])
-    stretches = {"first": recipe.float_training, "last": recipe.quantized_training}
+    stretches = {"first": float_stretch(recipe), "last": recipe.quantized_training}
     for stretch, training in stretches.items():
         train_subnet(
             model,

@@ -29,7 +29,7 @@ from mcuformer_tflm.zoo.supernets import (
     supernet_names,
     trained_supernet,
 )
-from mcuformer_tflm.zoo.training import untrained_subnet
+from mcuformer_tflm.zoo.training import float_stretch, untrained_subnet
 
 RECIPES = sorted(Path("examples/zoo/supernets").glob("*.toml"))
 TINY = """
@@ -254,6 +254,17 @@ def test_a_zoo_recipe_starts_from_the_weights_of_its_supernet(made, stripes, tmp
         with pytest.raises(ConfigError, match=message):
             make_model(wrong, stripes, tmp_path, tmp_path / "work", lambda *_: None)
     assert not (tmp_path / "work" / "teachers").exists(), "refused before anything is trained"
+
+
+def test_a_baseline_has_the_epochs_of_the_supernet_from_which_its_model_starts():
+    recipe = ZooRecipe.read("examples/zoo/fashion_mnist_16k.toml")
+    found = dataclasses.replace(recipe, supernet="fashion_mnist")
+    assert float_stretch(found) == found.float_training
+    baseline = found.with_network("other", recipe.network)
+    behind = supernet_card("fashion_mnist").recipe["training"]["epochs"]
+    assert float_stretch(baseline).epochs == behind + found.float_training.epochs
+    plain = dataclasses.replace(found, supernet=None).with_network("other", recipe.network)
+    assert float_stretch(plain) == recipe.float_training
 
 
 def test_a_baseline_starts_from_no_supernet(tmp_path):
