@@ -8,7 +8,7 @@ PYTHON := $(VENV)/bin/python
 APT_PACKAGES := ccache dataset-fashion-mnist espeak-ng libusb-1.0-0 python3-venv g++ clang-format \
   gcc-arm-none-eabi libnewlib-arm-none-eabi libstdc++-arm-none-eabi-newlib llvm qemu-system-arm
 
-.PHONY: help setup demo firmware test test-fast browser sizes sanitize fuzz bench audit lint format site wheel clean
+.PHONY: help setup demo firmware test test-fast browser sizes sanitize fuzz bench audit lint format pages site wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make audit   known faults of the packages in requirements.lock"
 	@echo "make lint    ruff, mypy, import-linter, clang-format"
 	@echo "make format  rewrite sources as the formatters want them"
+	@echo "make pages   the documents' commands and the notebooks, as a reader follows them, into build/pages"
 	@echo "make site    the documents and the API's reference as a site, into build/site"
 	@echo "make wheel   sdist and manylinux wheel into dist/, used in an empty environment"
 
@@ -152,6 +153,10 @@ format: setup
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	clang-format -i $(CPP_SOURCES)
+
+# What cannot run here is left out, with the reason that its page gives.
+pages: setup
+	$(PYTHON) scripts/run_pages.py
 
 site: $(VENV)/.packages
 	scripts/build_site.sh

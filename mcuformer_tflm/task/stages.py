@@ -40,7 +40,7 @@ from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.search.space import SearchSpace
 from mcuformer_tflm.search.tuners.fit_arguments import Validation
-from mcuformer_tflm.search.tuners.project_origin import keep_origin
+from mcuformer_tflm.search.tuners.project_origin import ORIGIN_FILE, keep_origin
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import ScoreSettings, SupernetTuner
 from mcuformer_tflm.task.arena import arena_to_spend
@@ -149,10 +149,13 @@ def unfinished_run(out: Path, origin: Origin) -> Iterator[Path]:
     with locked(out):
         project = out / UNFINISHED
         remove_partials(project)  # of an origin that a kill left half written
+        kept = {path.name for path in project.iterdir()} if project.exists() else set()
+        if kept == {ORIGIN_FILE}:  # refused, for too few minutes say, before it kept anything
+            (project / ORIGIN_FILE).unlink()
         keep_origin(
             project,
             origin,
-            begun=project.exists() and any(project.iterdir()),
+            begun=bool(kept - {ORIGIN_FILE}),
             advice=f"Finish that run, remove {project} to start anew, or give another out.",
         )
         yield project

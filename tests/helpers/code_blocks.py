@@ -1,5 +1,6 @@
-"""Python code of documents and examples."""
+"""Python code of documents, examples and notebooks."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,9 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 EXAMPLES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "examples").rglob("*.py"))
+
+
+NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/notebooks/*.ipynb"))
 
 
 def read(name):
@@ -25,6 +29,13 @@ def python_blocks(document):
             r"^```py(?:thon)?\b[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE
         )
     ]
+
+
+def code_cells(notebook):
+    """Cells of Python of a notebook: neither text nor cells of another language."""
+    cells = json.loads(read(notebook))["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return [source for source in sources if not source.startswith("%%")]
 
 
 def prose(document):

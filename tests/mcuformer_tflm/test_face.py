@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 import tf_keras
-from code_blocks import DOCUMENTS, EXAMPLES, ROOT, prose, python_blocks, read
+from code_blocks import (
+    DOCUMENTS,
+    EXAMPLES,
+    NOTEBOOKS,
+    ROOT,
+    code_cells,
+    prose,
+    python_blocks,
+    read,
+)
 from safetensors.numpy import save_file
 
 import mcuformer_tflm
@@ -28,8 +37,9 @@ ROOMS = [
 FACES = ["mcuformer_tflm", *(f"mcuformer_tflm.{room}" for room in ROOMS)]
 # Documents for contributors may look behind the faces: these, and no more.
 BEHIND = {
-    ("docs/adding-an-operator.md", "mcuformer_tflm.custom_ops.reference.gelu"),
-    ("docs/adding-an-operator.md", "mcuformer_tflm.emulator.machine"),
+    (document, module)
+    for document in ("docs/adding-an-operator.md", "examples/notebooks/custom_operator.ipynb")
+    for module in ("mcuformer_tflm.custom_ops.reference.gelu", "mcuformer_tflm.emulator.machine")
 }
 FOR_CONTRIBUTORS = {"CONTRIBUTING.md", "docs/adding-an-operator.md", "docs/architecture.md"}
 # Names in the documents that are also those of functions, but not meant as such.
@@ -89,9 +99,12 @@ def beyond_the_faces(tree):
     }
 
 
-@pytest.mark.parametrize("name", [*WITH_CODE, *EXAMPLES])
+@pytest.mark.parametrize("name", [*WITH_CODE, *EXAMPLES, *NOTEBOOKS])
 def test_documents_and_examples_import_from_the_faces_alone(name):
-    blocks = python_blocks(name) if name in DOCUMENTS else [read(name)]
+    if name in NOTEBOOKS:
+        blocks = ["\n".join(code_cells(name))]
+    else:
+        blocks = python_blocks(name) if name in DOCUMENTS else [read(name)]
     found = {use for block in blocks for use in beyond_the_faces(ast.parse(block, name))}
     assert {module for module, _ in found} == {module for where, module in BEHIND if where == name}
     for module, value in found:

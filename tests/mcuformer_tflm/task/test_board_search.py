@@ -226,6 +226,10 @@ def test_too_few_minutes_are_refused_before_anything_is_trained(finished, archiv
         with pytest.raises(ConfigError, match=r"minutes is 0.1; an epoch of \d batches"):
             run_search(run, search_data(run, supernet=found), tmp_path / field, quiet,
                        supernet=found)  # fmt: skip
+    # More of them are not another run, since nothing of that one was kept.
+    with pytest.raises(ConfigError, match=r"minutes is 0.2; an epoch of \d batches"):
+        run_search(dataclasses.replace(run, minutes=0.2), search_data(run, supernet=found),
+                   tmp_path / field, quiet, supernet=found)  # fmt: skip
 
 
 def test_budget_that_no_subnet_meets_tells_each_limit_that_the_nearest_breaks(archive, tmp_path):
