@@ -7,13 +7,17 @@ reference tells the names of one face, from where each is defined (``mkdocs.yml`
 from __future__ import annotations
 
 import ast
+import json
 import shutil
 import sys
 from pathlib import Path
 
+from nbconvert import MarkdownExporter
+
 ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md")
 PICTURES = ("docs/**/*.png", "docs/**/*.svg")
+NOTEBOOKS = "examples/notebooks/*.ipynb"
 FACES = ("", "search", "keras_models", "data", "plan", "zoo", "task")
 
 
@@ -26,6 +30,33 @@ def names_of(face: Path) -> dict[str, str]:
     return dict(sorted(homes.items()))
 
 
+def cells(notebook: Path) -> list[str]:
+    """Returns the sources of a notebook's cells."""
+    told = json.loads(notebook.read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in told["cells"]]
+
+
+def write_notebook(notebook: Path, folder: Path) -> None:
+    """Writes a notebook as a page, with its pictures and itself beside it.
+
+    With what it puts out, if ``make pages`` has executed it as it is now.
+    """
+    name = str(notebook.relative_to(ROOT)).replace("/", "-")
+    ran = ROOT / "build/pages" / name / notebook.name
+    told = ran if ran.exists() and cells(ran) == cells(notebook) else notebook
+    resources = {"unique_key": notebook.stem, "output_files_dir": f"{notebook.stem}_files"}
+    text, resources = MarkdownExporter().from_filename(str(told), resources)
+    heading, _, rest = text.lstrip().partition("\n")
+    (folder / f"{notebook.stem}_files").mkdir(parents=True, exist_ok=True)
+    (folder / f"{notebook.stem}.md").write_text(
+        f"{heading}\n\n*[A notebook]({notebook.name}), executed by `make pages`.*\n{rest}",
+        encoding="utf-8",
+    )
+    for file, content in resources["outputs"].items():
+        (folder / file).write_bytes(content)
+    shutil.copy(notebook, folder)
+
+
 def main(out: Path) -> None:
     """Writes all pages into a folder, which is emptied first."""
     shutil.rmtree(out, ignore_errors=True)
@@ -33,7 +64,13 @@ def main(out: Path) -> None:
         for page in ROOT.glob(pattern):
             target = out / page.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(page, target)
+            if page.suffix == ".md":  # notebooks are pages of the site
+                text = page.read_text(encoding="utf-8")
+                target.write_text(text.replace(".ipynb)", ".md)"), encoding="utf-8")
+            else:
+                shutil.copy(page, target)
+    for notebook in ROOT.glob(NOTEBOOKS):
+        write_notebook(notebook, out / notebook.parent.relative_to(ROOT))
     for room in FACES:
         package = ".".join(filter(None, ("mcuformer_tflm", room)))
         homes = names_of(ROOT / "mcuformer_tflm" / room / "__init__.py")
