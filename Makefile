@@ -118,7 +118,7 @@ FUZZ := build/cmake-fuzz
 FUZZ_OPTIONS := -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
   $(if $(SEED),-seed=$(SEED))
 FUZZED := options operators planner
-FUZZED_READERS := board checkpoint idx log metadata model npz plan recipe wav
+FUZZED_READERS := board card checkpoint idx log metadata model npz plan recipe run wav
 fuzz: setup
 	@scripts/install_packages.sh clang-14 libclang-rt-14-dev
 	@$(PYTHON) -m pip install --quiet atheris==3.0.0

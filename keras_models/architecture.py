@@ -299,7 +299,7 @@ def checked_factor(field: str, value: Any) -> int | float:
     if field == "rank_ratio":
         return checked_real(field, value, high=1, open_below=True)
     if field == "mlp_ratio":
-        return checked_real(field, value, open_below=True, open_above=True)
+        return checked_real(field, value, high=fully_connected.MAX_WIDTH, open_below=True)
     return checked_whole(field, value, most=MAX_DEPTH if field == "depth" else math.inf)
 
 

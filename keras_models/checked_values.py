@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,14 @@ from mcuformer_tflm.keras_models.exceptions import ConfigError
 # A path as users give it.
 AnyPath = str | os.PathLike[str]
 
+# The greatest whole number of 64 bits: floats, files and messages take what is below.
+_MOST_WHOLE = 2**63 - 1
 _SHOWN = 80
 _Kind = TypeVar("_Kind")
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str, "int": int, "float": (int, float), "tuple": tuple, "Mapping": Mapping,
+    "None": type(None),
+}  # fmt: skip
 
 
 def checked_whole(field: str, value: Any, *, least: int = 1, most: float = math.inf) -> int:
@@ -33,7 +40,7 @@ def checked_whole(field: str, value: Any, *, least: int = 1, most: float = math.
     number = int(value)
     if number < least:
         raise ConfigError(f"{field} is {shown(value)}; it must be at least {least}.")
-    if number > most:
+    if number > (most := min(most, _MOST_WHOLE)):
         raise ConfigError(f"{field} is {shown(value)}; it must be at most {most:,}.")
     return number
 
@@ -117,6 +124,27 @@ def checked_type(field: str, value: Any, kind: type[_Kind]) -> _Kind:
     if not isinstance(value, kind):
         raise ConfigError(f"{field} is {shown(value)}; it must be of the type {kind.__name__}.")
     return value
+
+
+def checked_kinds(record: _Kind) -> _Kind:
+    """Returns a dataclass's instance of whose fields each is of a type that it declares.
+
+    For what comes out of a file; entries of mappings and tuples are not looked at.
+
+    Args:
+        record: Of a module with ``from __future__ import annotations``; its types are those of
+            ``_KINDS``.
+
+    Raises:
+        ConfigError: If a field is of another; no truth value is a number.
+    """
+    assert dataclasses.is_dataclass(record)
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        kinds = [kind.split("[")[0] for kind in str(field.type).split(" | ")]
+        if isinstance(value, bool) or not any(isinstance(value, _KINDS[kind]) for kind in kinds):
+            raise ConfigError(f"{field.name} is {shown(value)}; it must be {field.type}.")
+    return record
 
 
 def checked_function(field: str, value: Any) -> Any:

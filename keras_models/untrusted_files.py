@@ -1,20 +1,25 @@
 """Files that may be anybody's: how large they may be, and how they are opened.
 
-All limits stand here. What no limit is needed for: nesting ends at Python's own limit
-(``RecursionError``), which readers of JSON and TOML turn into an error of theirs.
+All limits stand here. What no limit is needed for: nesting of JSON ends at Python's own limit
+(``RecursionError``), which its readers turn into an error of theirs.
 """
 
 from __future__ import annotations
 
+import datetime
 import errno
 import os
 import stat
+import tomllib
 import zipfile
 import zlib
 from collections.abc import Collection
 from io import BufferedReader
+from typing import Any
 
 import numpy as np
+
+from mcuformer_tflm.keras_models.checked_values import shown
 
 # A .tflite. TFLM counts bytes in 32 bits with a sign, and so does a flatbuffer.
 MOST_MODEL_BYTES = 2**31 - 16
@@ -30,6 +35,10 @@ MOST_TENSORS = 1 << 15
 LONGEST_NAME = 1000
 # TOML, JSON, lists of files and logs.
 MOST_TEXT_BYTES = 1 << 28
+# Of TOML's tables and lists: keys with dots nest them without end.
+MOST_NESTED = 100
+# Of TOML's whole numbers, as its specification says.
+TOML_BITS = 64
 # As it lies on disk; Pillow refuses what has too many pixels.
 MOST_PICTURE_BYTES = 1 << 30
 # Two hours of sound.
@@ -41,6 +50,7 @@ MOST_TENSOR_BYTES = 2**32
 # Arrays may unpack to so much whatever their file's size, and beyond that to so many times as much.
 _FREE_ARRAY_BYTES = 1 << 30
 _MOST_TIMES_PACKED = 16
+_NESTED = "its values are nested too deeply"
 # Until TFLM must have opened and run a model in a process of its own.
 PROBE_SECONDS = 300
 
@@ -74,6 +84,35 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """Returns a file's bytes; as ``open_file``."""
     with open_file(path, most) as file:
         return file.read()
+
+
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Returns a TOML file's table: text, truth values and numbers, in tables and lists.
+
+    Raises:
+        OSError: As ``read_text``.
+        ValueError: If it is no TOML, or holds a date, a number of more than 64 bits, or tables
+            within tables without end.
+    """
+    try:
+        table = tomllib.loads(read_text(path))
+    except RecursionError:
+        raise ValueError(_NESTED) from None
+    left: list[tuple[str, Any, int]] = [("", table, 0)]
+    while left:
+        name, value, depth = left.pop()
+        if isinstance(value, dict | list):
+            if depth == MOST_NESTED:
+                raise ValueError(_NESTED)
+            inner = value.items() if isinstance(value, dict) else [(name, x) for x in value]
+            left += [(key, entry, depth + 1) for key, entry in inner]
+        elif isinstance(value, datetime.date | datetime.time):
+            raise ValueError(f"{shown(name)} is the date or time {value}, which no field takes")
+        elif isinstance(value, int) and not -(1 << TOML_BITS - 1) <= value < 1 << TOML_BITS - 1:
+            raise ValueError(
+                f"{shown(name)} is {shown(value)}; a whole number of TOML has {TOML_BITS} bits"
+            )
+    return table
 
 
 def gunzip(content: bytes, most: int) -> bytes:

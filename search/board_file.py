@@ -18,7 +18,7 @@ from mcuformer_tflm.keras_models.checked_values import (
     shown,
 )
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import read_toml
 
 # The boards that are known by name, a file each.
 BOARD_FOLDER = Path(__file__).parent / "boards"
@@ -105,7 +105,7 @@ def _parse(file: Path) -> dict[str, Any]:
     if file.suffix.lower() != SUFFIX:
         raise ConfigError(f"a board is a name or a file that ends in {SUFFIX}.")
     try:
-        return tomllib.loads(read_text(file))
+        return read_toml(file)
     except FileNotFoundError:
         others = sorted(other.name for other in file.parent.glob(f"*{SUFFIX}"))
         near = [str(file.parent / other) for other in difflib.get_close_matches(file.name, others)]
@@ -119,8 +119,8 @@ def _parse(file: Path) -> dict[str, Any]:
         raise ConfigError(f"it is no text in UTF-8 (byte {error.start}).") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"it is no TOML: {error}.") from None
-    except RecursionError:
-        raise ConfigError("it is no board: its values are nested too deeply.") from None
+    except ValueError as error:
+        raise ConfigError(f"it is no board: {error}.") from None
 
 
 def _fields(top: _Table, folder: Path) -> dict[str, Any]:

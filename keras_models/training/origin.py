@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mcuformer_tflm.keras_models.checked_values import shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.untrusted_files import open_file
 
@@ -132,6 +133,8 @@ def differences(kept: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
 
     Fields of fields are named as ``recipe.learning_rate``.
     """
+    if not isinstance(kept, Mapping):
+        return [f"{shown(kept)} is there, which says nothing"]
     # As they come out of a file: tuples as lists, all keys as text.
     there, here = (json.loads(as_json(origin)) for origin in (kept, given))
     return list(_differences(there, here, ""))

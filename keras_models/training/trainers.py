@@ -214,7 +214,9 @@ class _Trainer:
             raise CheckpointError(f"{path} holds weights, but no state of training.")
         try:
             there, here = json.loads(str(saved["state"])), self._state()
-        except ValueError as error:
+            if not isinstance(there, dict):
+                raise ValueError("its state says nothing")
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{path} is no intact checkpoint ({error}); remove it to start anew."
             ) from error

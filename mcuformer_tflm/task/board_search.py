@@ -12,7 +12,12 @@ from typing import Any
 import tf_keras
 
 from mcuformer_tflm.keras_models.architecture import Architecture
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import (
+    AnyPath,
+    checked_kinds,
+    checked_path,
+    checked_whole,
+)
 from mcuformer_tflm.keras_models.labels import class_names
 from mcuformer_tflm.keras_models.subnet import Subnet, build_subnet
 from mcuformer_tflm.keras_models.training.batches import Batches
@@ -29,7 +34,7 @@ from mcuformer_tflm.search.trained_supernet import TrainedSupernet
 from mcuformer_tflm.search.tuners.fit_arguments import ShortEpochs
 from mcuformer_tflm.search.tuners.project_origin import validation_origin
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings
-from mcuformer_tflm.task.clock import Clock
+from mcuformer_tflm.task.clock import Clock, read_kept
 from mcuformer_tflm.task.data import TaskData, named_task
 from mcuformer_tflm.task.minutes import (
     SearchPlan,
@@ -218,7 +223,7 @@ def _teacher(context: _Context) -> tf_keras.Model | None:
         speed = network_speed(fresh_teacher(data, seed), data.search, TEACHING)
         return plan_teacher(speed, context.minutes, epoch=len(data.search))
 
-    work = _kept(context.project / "teacher.json", planned, lambda fields: Work(**fields))
+    work = _kept(context.project / "teacher.json", planned, _work)
     return train_teacher(
         data, ShortEpochs(data.search, work.batches), work.epochs,
         project=context.project, progress=context.progress, seed=seed,
@@ -297,7 +302,7 @@ def _scores(context: _Context, supernet: TrainedSupernet) -> tuple[int, int]:
         check_specialisation(speed, context.minutes, **context.sizes(context.data.train))
         return plan_scores(speed, context.minutes)
 
-    population, generations = _kept(context.project / "plan.json", planned, tuple)
+    population, generations = _kept(context.project / "plan.json", planned, _whole_numbers)
     tell(
         f"Planned for {context.minutes:g} minutes: {population * (generations + 1)} subnets scored."
     )
@@ -351,7 +356,16 @@ def _kept(path: Path, make: Callable[[], Any], read: Callable[[Any], Any]) -> An
         made = make()
         told = made if isinstance(made, tuple) else dataclasses.asdict(made)
         write_whole(path, json.dumps(told))
-    return read(json.loads(path.read_text(encoding="utf-8")))
+    return read_kept(path, read)
+
+
+def _whole_numbers(told: list[Any]) -> tuple[int, int]:
+    population, generations = (checked_whole("plan", number, least=0) for number in told)
+    return population, generations
+
+
+def _work(fields: dict[str, Any]) -> Work:
+    return checked_kinds(Work(**fields))
 
 
 def _search_plan(fields: dict[str, Any]) -> SearchPlan:
@@ -359,7 +373,7 @@ def _search_plan(fields: dict[str, Any]) -> SearchPlan:
         **{
             **fields,
             "space": SearchSpace.from_dict(fields["space"]),
-            "visit": Work(**fields["visit"]),
+            "visit": _work(fields["visit"]),
             "left_out": tuple(fields["left_out"]),
         }
     )
@@ -367,7 +381,7 @@ def _search_plan(fields: dict[str, Any]) -> SearchPlan:
 
 def _training_plan(fields: dict[str, Any]) -> TrainingPlan:
     return TrainingPlan(
-        Work(**fields["train"]), Work(**fields["quantized"]), tuple(fields["left_out"])
+        _work(fields["train"]), _work(fields["quantized"]), tuple(fields["left_out"])
     )
 
 

@@ -4,12 +4,43 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
+from mcuformer_tflm.keras_models.checked_values import checked_real
+from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.untrusted_files import read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.progress import Report as Progress
 
 _KEPT_EVERY = 5.0
+_Kept = TypeVar("_Kept")
+
+
+def read_kept(path: Path, read: Callable[[Any], _Kept]) -> _Kept:
+    """Returns what an unfinished run keeps in a file of its folder.
+
+    Args:
+        path: The file.
+        read: Makes it of the file's JSON.
+
+    Raises:
+        ConfigError: If the file is damaged.
+    """
+    try:
+        return read(json.loads(read_text(path)))
+    except (
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
+        raise ConfigError(
+            f"{path} is damaged ({error or type(error).__name__}); remove {path.parent} to start "
+            "that run anew."
+        ) from error
+
+
+def _seconds(fields: dict[str, Any]) -> float:
+    return checked_real("seconds", fields["seconds"], open_above=True)
 
 
 class Clock:
@@ -23,9 +54,7 @@ class Clock:
         """Goes on from what is kept."""
         self._path = path
         self._start = time.monotonic()
-        self._before = (
-            json.loads(path.read_text(encoding="utf-8"))["seconds"] if path.exists() else 0.0
-        )
+        self._before = read_kept(path, _seconds) if path.exists() else 0.0
         self._kept = self._start
 
     def seconds(self) -> float:

@@ -7,16 +7,13 @@ import json
 
 from rich.table import Table
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_kinds, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.untrusted_files import read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 
 REPORT_FILE = "report.json"
 MODEL_FILE = "model.tflite"
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "str": str, "int": int, "float": (int, float), "None": type(None),
-}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +83,10 @@ class Report:
         path = checked_path("path", path)
         try:
             fields = json.loads(read_text(path))
-            report = cls(**{**fields, "left_out": tuple(map(str, fields.get("left_out", ())))})
-            report._check()
+            left_out = tuple(map(str, fields.get("left_out", ())))
+            return checked_kinds(cls(**{**fields, "left_out": left_out}))
         except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{path} is no report of a run ({error}).") from error
-        return report
-
-    def _check(self) -> None:
-        for field in dataclasses.fields(self):
-            kinds = str(field.type).split(" | ")
-            value = getattr(self, field.name)
-            if not any(isinstance(value, _KINDS.get(kind, tuple)) for kind in kinds):
-                raise ValueError(f"{field.name} is {value!r}")
 
     def write(self, path: AnyPath) -> None:
         """Writes the report as JSON.

@@ -34,6 +34,7 @@ RUN_FILE = "run.toml"
 UNFINISHED = "unfinished-run"
 _KIB = 1024
 _MINUTES, _MINUTES_WITH_SUPERNET = 30.0, 5.0
+_MOST_MINUTES = 366 * 24 * 60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class SearchRun:
         arena_kib: Limits the arena, in KiB.
         flash_kib: Limits the model file, in KiB.
         ms: Limits an inference, in milliseconds by estimate; needs a board.
-        minutes: How long the whole run may take; by default 30, with a supernet 5.
+        minutes: How long the whole run may take, up to a year; by default 30, with a supernet 5.
         seed: Of all random choices.
         batch_size: Images a step.
         weight_bits: Of the blocks' weights.
@@ -92,7 +93,7 @@ class SearchRun:
         minutes = self.minutes
         if minutes is None:
             minutes = _MINUTES if self.supernet is None else _MINUTES_WITH_SUPERNET
-        minutes = checked_real("minutes", minutes, open_below=True, open_above=True)
+        minutes = checked_real("minutes", minutes, high=_MOST_MINUTES, open_below=True)
         object.__setattr__(self, "minutes", minutes)
         checked_seed(self.seed)
         checked_whole("batch_size", self.batch_size)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import read_toml
 
 Run = TypeVar("Run")
 
@@ -25,8 +24,8 @@ def read_run_file(path: AnyPath) -> dict[str, Any]:
     """
     path = checked_path("path", path)
     try:
-        return tomllib.loads(read_text(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return read_toml(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no run file that can be read: {error}.") from error
 
 

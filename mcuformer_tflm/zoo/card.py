@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_kinds, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.untrusted_files import read_text
@@ -104,10 +104,16 @@ class ModelCard:
                 architecture = json.loads(fields.pop("architecture"))
                 fields["network"] = {"kind": "vision_transformer", **architecture}
                 fields["boards"] = {
-                    board: BoardFigures(**figures) for board, figures in fields["boards"].items()
+                    board: checked_kinds(BoardFigures(**figures))
+                    for board, figures in fields["boards"].items()
                 }
-            return cls(**fields)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            card = checked_kinds(cls(**fields))
+            if card.like is None:
+                card.markdown()  # which needs what a recipe has
+            return card
+        except (
+            OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+        ) as error:  # fmt: skip
             raise ModelError(f"{path} is no model card ({error}).") from error
 
     @property

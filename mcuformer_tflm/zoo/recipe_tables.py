@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mcuformer_tflm.keras_models.checked_values import checked_whole, shown
 from mcuformer_tflm.keras_models.exceptions import ConfigError, DataError
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import read_toml
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,8 +78,8 @@ def read_tables(path: Path) -> dict[str, Any]:
         ConfigError: If the file is missing or no TOML.
     """
     try:
-        return tomllib.loads(read_text(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        return read_toml(path)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is no recipe that can be read: {error}.") from error
 
 

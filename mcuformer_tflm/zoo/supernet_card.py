@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
+from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_kinds, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.foreign_text import allowed
 from mcuformer_tflm.keras_models.untrusted_files import read_text
@@ -64,7 +64,9 @@ class SupernetCard:
             for name in ("arena_bytes", "flash_bytes"):
                 least, largest = fields[name]
                 fields[name] = (least, largest)
-            return cls(**fields)
+            card = checked_kinds(cls(**fields))
+            card.markdown()  # which needs what a recipe has, and pairs of numbers
+            return card
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ModelError(f"{path} is no supernet's card ({error}).") from error
 

@@ -13,7 +13,12 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path, checked_real
-from mcuformer_tflm.keras_models.exceptions import ConfigError, DivergedError, SearchError
+from mcuformer_tflm.keras_models.exceptions import (
+    ConfigError,
+    DivergedError,
+    McuformerError,
+    SearchError,
+)
 from mcuformer_tflm.keras_models.training.origin import differences
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.progress import tell
@@ -196,13 +201,21 @@ class ResumableOracle(keras_tuner.Oracle):
         """Goes on from ``oracle.json``; trials that it does not hold as ended run again.
 
         Raises:
-            ConfigError: If the project is that of another search.
+            ConfigError: If the project is that of another search, or a file of it is damaged.
         """
-        super().reload()
-        self._unsaved = {}
-        self.trials = {name: self.trials[name] for name in self.start_order}
-        for name in set(self.start_order) - set(self.end_order):
-            self._forget_result(name)
+        try:
+            super().reload()
+            self._unsaved = {}
+            self.trials = {name: self.trials[name] for name in self.start_order}
+            for name in set(self.start_order) - set(self.end_order):
+                self._forget_result(name)
+        except McuformerError:
+            raise
+        except Exception as error:  # keras-tuner's, and what its parts say to such values
+            raise ConfigError(
+                f"The project in {self._project_dir} is damaged ({type(error).__name__}: {error}). "
+                + START_ANEW.format(self._project_dir)
+            ) from error
 
     def get_state(self) -> dict[str, Any]:
         """Returns everything that the next answer depends on, ready for JSON."""

@@ -102,8 +102,10 @@ def test_the_short_way_down_gives_the_same_for_every_sum(
 
 @builds
 def test_residuals_of_the_greatest_differences_join_sums_as_in_the_twin(build):
-    residuals = np.repeat(np.array([-(2**15), -1, 0, 2**15 - 1], np.int16), len(edges))
-    sums = np.tile(np.array(edges, np.int32), 4)
+    # Of 8 fractional bits, 128 and 384 are ties.
+    joining = [*edges, 128, -128, 384, -384]
+    residuals = np.repeat(np.array([-(2**15), -1, 0, 2**15 - 1], np.int16), len(joining))
+    sums = np.tile(np.array(joining, np.int32), 4)
     # Up to a shift of 13 a difference of 17 bits stays within 32; from 15 on it does not.
     for shift, multiplier, residual_zero_point in itertools.product(
         (-31, -1, 0, 13, 14, 15, 16, 31), (2**30, 2**31 - 1), (-(2**15), 0, 2**15 - 1)

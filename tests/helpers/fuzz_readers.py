@@ -136,6 +136,35 @@ def read_board(content):
         read_board(_file(content, "board.toml"))
 
 
+def read_run(content):
+    """Files of a search and of one network's training."""
+    from mcuformer_tflm.task.network_run import NetworkRun
+    from mcuformer_tflm.task.run_file import SearchRun
+
+    path = _file(content, "run.toml")
+    with contextlib.suppress(ConfigError):
+        NetworkRun.read(path).to_dict()
+    with contextlib.suppress(ConfigError):
+        run = SearchRun.read(path)
+        run.to_dict()
+        run.quantization  # noqa: B018
+
+
+def read_card(content):
+    """Cards of models, baselines and supernets, and a run's report."""
+    from mcuformer_tflm.task.report import Report
+    from mcuformer_tflm.zoo.card import ModelCard
+    from mcuformer_tflm.zoo.supernet_card import SupernetCard
+
+    path = _file(content, "card.json")
+    with contextlib.suppress(ModelError):
+        ModelCard.read(path).to_dict()
+    with contextlib.suppress(ModelError):
+        SupernetCard.read(path).markdown()
+    with contextlib.suppress(ConfigError):
+        Report.read(path).table()
+
+
 def read_npz(content):
     """A data set of arrays."""
     from mcuformer_tflm.data.image_data import from_npz
@@ -191,6 +220,7 @@ def read_log(content):
 
 READERS = {
     "board": read_board,
+    "card": read_card,
     "checkpoint": read_checkpoint,
     "idx": read_idx,
     "log": read_log,
@@ -199,5 +229,6 @@ READERS = {
     "npz": read_npz,
     "plan": read_plan,
     "recipe": read_recipe,
+    "run": read_run,
     "wav": read_wav,
 }

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcuformer_tflm.keras_models.architecture import Architecture
+from mcuformer_tflm.keras_models.checked_values import checked_kinds
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 ODD = Architecture(8, 1, 3, 4, 0.9, 4, 8, (1, 2), (2.0, 3.5))
@@ -53,6 +54,28 @@ def test_float_of_32_bits_is_the_decimal_that_it_prints():
 def test_what_no_field_can_be_is_refused_by_its_name(field, value):
     with pytest.raises(ConfigError, match=f"{field} (is|has)"):
         dataclasses.replace(ODD, **{field: value})
+
+
+@pytest.mark.parametrize("field", ["image_size", "channels", "patch_size", "head_dim", "embed_dim"])
+@pytest.mark.parametrize("value", [2**63, 10**5000], ids=["of 64 bits", "of 5,001 digits"])
+def test_a_whole_number_beyond_64_bits_is_refused_by_its_field(field, value):
+    with pytest.raises(ConfigError, match=f"{field} is .*; it must be at most 9,223,372"):
+        dataclasses.replace(ODD, **{field: value})
+
+
+@dataclasses.dataclass(frozen=True)
+class Read:
+    name: "str"
+    count: "int | None"
+    share: "float"
+    pair: "tuple[int, int]" = (1, 2)
+
+
+def test_a_field_of_another_type_than_it_declares_is_refused_by_its_name():
+    assert checked_kinds(Read("a", None, 1)) == Read("a", None, 1)
+    for wrong in ({"name": 1}, {"count": 0.5}, {"count": True}, {"share": "1"}, {"pair": [1, 2]}):
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .*; it must be"):
+            checked_kinds(dataclasses.replace(Read("a", 1, 0.5), **wrong))
 
 
 @pytest.mark.parametrize("field", ["embed_dim", "patch_size", "rank_ratio", "image_size"])

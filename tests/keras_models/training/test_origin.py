@@ -209,9 +209,10 @@ def test_origin_that_cannot_be_told_is_refused_before_training(tmp_path):
         train(tmp_path / "state.npz", **options)
 
 
-def test_state_that_is_no_json_is_no_intact_checkpoint(trained, tmp_path):
+@pytest.mark.parametrize("state", ["{", "[]", "[" * 3000], ids=["cut", "list", "nested"])
+def test_state_that_is_no_json_of_fields_is_no_intact_checkpoint(trained, tmp_path, state):
     with np.load(trained) as saved:
-        np.savez(tmp_path / "state.npz", **{**saved, "state": np.asarray("{")})
+        np.savez(tmp_path / "state.npz", **{**saved, "state": np.asarray(state)})
     with pytest.raises(CheckpointError, match="no intact checkpoint"):
         train(tmp_path / "state.npz")
 

@@ -52,7 +52,7 @@ def test_every_recipe_is_read_and_named_after_its_file(path):
     [
         ("seed = 0\n", "", "seed is missing"),
         ("seed = 0\n", 'seed = "zero"\n', "seed is 'zero'; it must be a int"),
-        ("seed = 0\n", f"seed = 0x{'f' * 5000}\n", "seed is a number of 20,000 bits"),
+        ("seed = 0\n", f"seed = 0x{'f' * 5000}\n", "'seed' is a number of 20,000 bits"),
         ("seed = 0\n", "seed = 0\ncolour = 1\n", "colour is no field of a recipe"),
         ("depth = 5", "depth = 100_000_000_000", "depth is 100000000000; it must be at most 1,000"),
         ("patch_size = 4", "patch_size = 40", "patch_size is 40; it must be at most"),

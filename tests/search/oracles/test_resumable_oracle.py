@@ -101,6 +101,18 @@ def test_project_of_another_search_is_refused_by_the_argument_that_differs(tmp_p
         prepare(SpaceEvolution(SearchSpace()), tmp_path).reload()
 
 
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"trial_id": 1}', "[" * 3000, "9" * 5000])
+@pytest.mark.parametrize("name", ["oracle.json", "trial.json"])
+def test_damaged_project_is_refused_by_its_folder_and_the_remedy(tmp_path, name, damage):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=1), tmp_path)
+    run(oracle, lambda _: 0.5)
+    for path in tmp_path.rglob(name):
+        path.write_text(damage)
+    again = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=1), tmp_path)
+    with pytest.raises(ConfigError, match=f"project in {tmp_path}.* is damaged .*Remove"):
+        again.reload()
+
+
 def _two_workers(tmp_path):
     now = [0.0]
     oracle = SpaceEvolution(SearchSpace(), starts=2, steps=2, epochs=1, worker_timeout=60)

@@ -91,6 +91,10 @@ def test_ascend_climbs_where_the_printed_equation_descends():
     assert evolve((4, 4), (-1e-9, 0.0), (0.01, 0.01), limits, update="paper") == (5, 4)
 
 
+def test_a_plane_is_trusted_two_steps_from_where_it_was_fitted():
+    assert evolve((9, 9), (0.9, -0.9), (0.01, 0.01), (20, 20), update="ascend") == (11, 7)
+
+
 def test_each_factor_has_its_own_threshold():
     assert evolve((4, 4), (0.02, 0.02), (0.01, 0.03), (9, 9)) == (6, 4)
 
@@ -129,6 +133,12 @@ def test_further_spaces_are_looked_at_where_no_near_one_is_left():
     # Uphill by the plane: to more of the first factor, and less of the second.
     assert look_around(scores, (5, 5), 3) == (3, 1)
     assert look_around(scores, (5, 5), 3, taken=ring) == (4, 0)
+
+
+def test_of_equally_near_spaces_those_near_the_best_decide():
+    # Around the best one the score falls along the second factor; far away it rises.
+    scores = {(2, 2): 1.0, (2, 3): 0.9, (0, 7): 0.5, (0, 8): 0.95}
+    assert look_around(scores, (5, 9), 2)[1] == 1
 
 
 def test_space_visited_again_asks_for_more_epochs(tmp_path):
