@@ -145,9 +145,12 @@ def test_worker_that_gives_signs_of_life_keeps_its_trial(tmp_path):
     assert oracle.create_trial("two").trial_id != slow.trial_id
 
 
-def test_worker_that_starts_again_gets_its_own_trial(tmp_path):
-    oracle, _, lost, _ = _two_workers(tmp_path)
+@pytest.mark.parametrize("silence", [0, 1000])
+def test_worker_that_starts_again_gets_its_own_trial(tmp_path, capsys, silence):
+    oracle, now, lost, _ = _two_workers(tmp_path)
+    now[0] = silence
     assert oracle.create_trial("one").trial_id == lost.trial_id
+    assert "Worker one" not in capsys.readouterr().err
 
 
 def test_chief_that_starts_again_takes_results_of_trials_handed_out_before(tmp_path):
