@@ -6,9 +6,10 @@ import os
 
 import numpy as np
 import pytest
+from keras_tuner.engine.trial import TrialStatus
 from oracle_runs import finish, prepare, run, step
 
-from mcuformer_tflm.keras_models.exceptions import ConfigError
+from mcuformer_tflm.keras_models.exceptions import ConfigError, SearchError
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.oracles import resumable_oracle
@@ -151,6 +152,17 @@ def test_worker_that_starts_again_gets_its_own_trial(tmp_path, capsys, silence):
     now[0] = silence
     assert oracle.create_trial("one").trial_id == lost.trial_id
     assert "Worker one" not in capsys.readouterr().err
+
+
+def test_a_search_of_failures_alone_is_told_although_an_earlier_one_succeeded(tmp_path):
+    oracle = prepare(SpaceEvolution(FASHION_MNIST_SPACE, starts=1, steps=3), tmp_path)
+    oracle.begin_search()
+    step(oracle, lambda _: 0.5)
+    oracle.require_success()
+    oracle.begin_search()
+    finish(oracle, oracle.create_trial("one"), 0.0, TrialStatus.FAILED)
+    with pytest.raises(SearchError, match="Every trial of this search failed, 1 in all"):
+        oracle.require_success()
 
 
 def test_chief_that_starts_again_takes_results_of_trials_handed_out_before(tmp_path):

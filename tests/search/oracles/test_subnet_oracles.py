@@ -1,6 +1,7 @@
 """The oracles of subnets on made-up scores, without training."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -157,6 +158,25 @@ def test_defaults_are_the_papers():
     oracle = SubnetEvolution(SPACE, ROOMY)
     assert (oracle.population, oracle.generations) == (50, 20)
     assert (oracle.whole_probability, oracle.block_probability) == (0.2, 0.4)
+
+
+def test_a_grid_is_every_subnet_of_equal_blocks_that_fits_with_stems_that_take_its_patches():
+    space = dataclasses.replace(
+        FASHION_MNIST_SPACE, patch_size=(4, 7), rank_ratio=(0.5,), embed_dim=(16, 32),
+        depth=(1, 2), num_heads=(1, 2), mlp_ratio=(2.0,), stem=("patch", "conv"),
+    )  # fmt: skip
+    # Convolutions halve an image: to patches of 4, never to those of 7.
+    pairs = [(4, "patch"), (4, "conv"), (7, "patch")]
+    every = {
+        space.build(patch, 0.5, width, (heads,) * depth, (2.0,) * depth, stem=stem)
+        for (patch, stem), width, depth, heads in itertools.product(pairs, (16, 32), (1, 2), (1, 2))
+    }
+    memory = sorted(map(Fit(ROOMY).memory_bytes, every))
+    budget = Budget(memory[len(memory) // 2], 10**9, "half of them")
+    fitting = {network for network in every if Fit(ROOMY).memory_bytes(network) <= budget.arena}
+    oracle = GridSubnets(space, budget)
+    assert {Architecture.from_json(text) for text in oracle.more()} == fitting
+    assert oracle.total == len(fitting) < len(every)
 
 
 def test_population_is_full_where_hardly_any_subnet_fits():
