@@ -12,7 +12,9 @@ import shutil
 import sys
 from pathlib import Path
 
+import nbformat
 from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("*.md", "docs/**/*.md", "examples/**/*.md")
@@ -44,8 +46,13 @@ def write_notebook(notebook: Path, folder: Path) -> None:
     name = str(notebook.relative_to(ROOT)).replace("/", "-")
     ran = ROOT / "build/pages" / name / notebook.name
     told = ran if ran.exists() and cells(ran) == cells(notebook) else notebook
+    node = nbformat.read(told, as_version=4)
+    for cell in node.cells:
+        if cell.cell_type == "code":  # on standard error, TensorFlow logs what the machine lacks
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     resources = {"unique_key": notebook.stem, "output_files_dir": f"{notebook.stem}_files"}
-    text, resources = MarkdownExporter().from_filename(str(told), resources)
+    exporter = MarkdownExporter(preprocessors=[CoalesceStreamsPreprocessor])
+    text, resources = exporter.from_notebook_node(node, resources)
     heading, _, rest = text.lstrip().partition("\n")
     (folder / f"{notebook.stem}_files").mkdir(parents=True, exist_ok=True)
     (folder / f"{notebook.stem}.md").write_text(
