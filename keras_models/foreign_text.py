@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
-from mcuformer_tflm.keras_models.checked_values import checked_choice
-
 Place = Literal["comment", "identifier", "page", "picture", "terminal"]
 
 _LONGEST = 200
@@ -42,6 +40,9 @@ def allowed(text: str, place: Place) -> str:
     Raises:
         ConfigError: If there is no such place.
     """
+    # Here, since it loads numpy, which nobody who asks for help should wait for.
+    from mcuformer_tflm.keras_models.checked_values import checked_choice
+
     checked_choice("place", place, get_args(Place))
     if place != "terminal":
         text = text[:_LONGEST]

@@ -15,6 +15,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from mcuformer_tflm.keras_models.foreign_text import allowed
 
@@ -36,6 +37,21 @@ class Report(Protocol):
 def tell(text: str) -> None:
     """Prints a line of news beside the bars, on standard error."""
     _console().print(allowed(text, "terminal"), soft_wrap=True)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Tells a terminal, while it lasts, of what takes seconds and has no steps.
+
+    Args:
+        what: Is going on.
+    """
+    console = _console()
+    if console.is_terminal:
+        with console.status(Text(allowed(what, "terminal"))):
+            yield
+    else:
+        yield
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import typer
 from mcuformer_tflm.cli.options import Board, Data, DataFolder, JsonFile, Model
 from mcuformer_tflm.cli.outputs import Figures, check_writable
 from mcuformer_tflm.keras_models.exceptions import EmulatorError
-from mcuformer_tflm.keras_models.whole_file import write_whole
 
 
 def emulate(
@@ -38,14 +37,17 @@ def emulate(
     from mcuformer_tflm.data.load import load
     from mcuformer_tflm.emulator.arm_boards import ARM_BOARDS
     from mcuformer_tflm.firmware.emulation import emulate_firmware
+    from mcuformer_tflm.keras_models.whole_file import write_whole
     from mcuformer_tflm.search.board import get_board
+    from mcuformer_tflm.search.progress import waiting
 
     figures = Figures(json_file)
     target = get_board(board)
     if profile is not None:
         check_writable(profile.parent)
     pictures = quantize_images(load(data, data_folder).test_images[:limit])
-    found = emulate_firmware(model, target, pictures, profile=profile is not None)
+    with waiting(f"Building the firmware of {target.name}, and running it"):
+        found = emulate_firmware(model, target, pictures, profile=profile is not None)
     image, run, total = found.image, found.run, len(found.expected)
     figures.console.print(
         f"{target.name} emulated ({ARM_BOARDS[target.core].name}, {target.core}): {found.equal} of "

@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.task.terminal import results
 
 # In the place of a file's name.
@@ -93,5 +92,7 @@ class Figures:
         if self._to_output:
             print(text, end="")
             return
+        from mcuformer_tflm.keras_models.whole_file import write_whole
+
         write_whole(self._file, text)
         self.console.print(f"Written to {self._file}", soft_wrap=True)

@@ -45,6 +45,7 @@ def profile(
     from mcuformer_tflm.firmware.profile.log import read_profile_log
     from mcuformer_tflm.firmware.profile.picture import draw_profile
     from mcuformer_tflm.firmware.profile.table import profile_table
+    from mcuformer_tflm.search.progress import waiting
 
     check_picture(picture)
     figures = Figures(json_file)
@@ -55,7 +56,8 @@ def profile(
         check_calibration(calibrate, board)
     read = read_profile_log(log)
     shown = None if pictures is None else first_picture(pictures, model)
-    found = compare(read, model, board, shown)
+    with waiting("Building the firmware, and counting its instructions"):
+        found = compare(read, model, board, shown)
     total, core = found.total, found.internal
     console = figures.console
     console.print(profile_table(found))

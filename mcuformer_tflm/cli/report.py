@@ -18,7 +18,11 @@ def report(
 
     Example: `mcuformer report build/demo`
     """
-    import_tensorflow_quietly()
-    from mcuformer_tflm.task.page.page import write_page
+    from mcuformer_tflm.search.progress import waiting
 
-    results().print(f"Written to {write_page(run_folder)}", soft_wrap=True)
+    with waiting("Drawing the page"):
+        import_tensorflow_quietly()
+        from mcuformer_tflm.task.page.page import write_page
+
+        page = write_page(run_folder)
+    results().print(f"Written to {page}", soft_wrap=True)

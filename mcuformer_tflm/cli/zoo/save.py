@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mcuformer_tflm.cli.options import ZooName
-from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.task.terminal import results
 
 
@@ -19,6 +18,7 @@ def zoo_save(
 
     Example: `mcuformer zoo save fashion_mnist_64k build/model.tflite`
     """
+    from mcuformer_tflm.keras_models.whole_file import write_whole
     from mcuformer_tflm.zoo.catalogue import model_card, model_path
 
     model_card(name)  # is the file the one that was measured?

@@ -27,7 +27,7 @@ from mcuformer_tflm.plan.planner import read_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.terminal import buffer_table, plan_map
 from mcuformer_tflm.search.board import Board, SramRegion
-from mcuformer_tflm.search.progress import progress_bars
+from mcuformer_tflm.search.progress import progress_bars, waiting
 from mcuformer_tflm.task.terminal import results
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo.catalogue import BASELINES, model_card, model_cards, model_path
@@ -241,6 +241,32 @@ def test_commands_that_train_nothing_run_without_tensorflow(arguments, tmp_path)
     ]
     status, _, err = _in_a_process(*arguments, program=_WITHOUT_TENSORFLOW)
     assert status == 0, err
+
+
+_HELP_LOADS = """
+import sys
+from mcuformer_tflm.cli import app
+try:
+    app(["--help"])
+except SystemExit:
+    print(*{name.partition(".")[0] for name in sys.modules})
+"""
+
+
+def test_help_loads_nothing_that_takes_its_time():
+    _, out, _ = _in_a_process(program=_HELP_LOADS)
+    loaded = set(out.splitlines()[-1].split())
+    assert {"typer", "mcuformer_tflm"} <= loaded
+    assert not loaded & {"tensorflow", "numpy", "matplotlib", "PIL", "jinja2", "tomlkit"}
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_takes_seconds_without_steps_is_told_to_a_terminal_alone(terminal, monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=terminal)
+    monkeypatch.setattr("mcuformer_tflm.search.progress._console", lambda: console)
+    with waiting("Building [it]"):
+        pass
+    assert ("Building [it]" in console.file.getvalue()) == terminal
 
 
 def test_results_go_to_standard_output_and_progress_to_standard_error(capsys):
