@@ -1,6 +1,7 @@
 """What `pip install mcuformer-tflm` brings works without the packages of its extra `train`."""
 
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -111,3 +112,5 @@ def test_all_files_tell_one_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f'version = "{version}"' in (ROOT / "MODULE.bazel").read_text()
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    headings = re.findall(r"^## (.*)$", (ROOT / "docs/release-notes.md").read_text(), re.MULTILINE)
+    assert headings[0] == version
