@@ -183,7 +183,10 @@ def test_population_is_full_where_hardly_any_subnet_fits():
     # One network in some thousands: drawing alone would find too few.
     space = SearchSpace().at(16, 0.4)
     fit = Fit(ROOMY)
-    budget = Budget(int(fit.memory_bytes(space.smallest()) * 1.01), 10**9, "tight")
+    small = space.smallest()
+    budget = Budget(
+        int(fit.memory_bytes(small) * 1.01), int(fit.flash_bytes(small) * 1.05), "tight"
+    )
     oracle = SubnetEvolution(space, budget, population=10, generations=0, seed=0)
     replay(oracle, lambda _: 0.5)
     assert len(oracle.scores) == 10
