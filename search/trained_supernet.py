@@ -21,6 +21,7 @@ from mcuformer_tflm.keras_models.training.checkpoint import (
     write_arrays,
 )
 from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
+from mcuformer_tflm.search.cost.memory import num_parameters
 from mcuformer_tflm.search.space import SearchSpace
 
 _FORMAT = 1
@@ -133,6 +134,7 @@ class TrainedSupernet:
             if told.keys() != set(_FIELDS) or told["format"] != _FORMAT:
                 raise ValueError(f"its fields are {', '.join(told)}")
             space = SearchSpace.from_dict(told["space"])
+            _check_size(saved, "weight", num_parameters(space.largest()))
             supernet = Supernet(space.largest())
             supernet.set_weights(fitting(path, saved, "weight", supernet.weights))
             return cls(
@@ -155,12 +157,21 @@ class TrainedSupernet:
             ) from error
 
 
+def _check_size(saved: Mapping[str, np.ndarray], kind: str, least: int) -> None:
+    """Raises ValueError where a file says more than it holds, before a network is built of it."""
+    held = sum(array.size for name, array in saved.items() if name.startswith(f"{kind}_"))
+    if held < least:
+        raise ValueError(f"it has {held:,} numbers of kind {kind}, and says {least:,} or more")
+
+
 def _teacher(
     path: Path, saved: Mapping[str, np.ndarray], space: SearchSpace
 ) -> tf_keras.Model | None:
     kernel = saved.get(f"{_TEACHER}_0")
     if kernel is None:
         return None
+    # The kernel of one of its convolutions, from and to four times the width.
+    _check_size(saved, _TEACHER, 3 * 3 * (4 * kernel.shape[-1]) ** 2)
     teacher = convolutional_teacher(
         space.image_size, space.channels, space.num_classes, width=kernel.shape[-1]
     )

@@ -181,7 +181,8 @@ def test_a_file_that_is_not_its_cards_is_refused(made, tmp_path):
     [
         (lambda told: told.pop("labels"), "its fields are"),
         (lambda told: told.update(format=99), "its fields are"),
-        (lambda told: told["space"].update(embed_dim=[8, 12]), "checkpoint of another network"),
+        (lambda told: told["space"].update(embed_dim=[4]), "checkpoint of another network"),
+        (lambda told: told["space"].update(depth=[1000], embed_dim=[1024]), "says 3,.* or more"),
         (lambda told: told["space"].update(patch_size=0), "patch_size is 0"),
         (lambda told: told.update(labels=["one"]), "labels are 1"),
         (lambda told: told.update(held_out="many"), "invalid literal"),
@@ -193,6 +194,14 @@ def test_a_changed_file_is_refused_as_no_trained_supernet(made, tmp_path, change
     change(told)
     write_arrays(tmp_path / "x.npz", {**saved, "trained": np.asarray(json.dumps(told))})
     with pytest.raises(CheckpointError, match=message):
+        TrainedSupernet.read(tmp_path / "x.npz")
+
+
+def test_a_teacher_of_more_channels_than_its_file_has_numbers_is_refused(made, tmp_path):
+    saved = read_arrays(made[0] / "supernet.npz")
+    wide = np.zeros((0, 10**6), np.float16)
+    write_arrays(tmp_path / "x.npz", {**saved, "teacher_0": wide})
+    with pytest.raises(CheckpointError, match=r"kind teacher, and says 144,000,000,000,000 or"):
         TrainedSupernet.read(tmp_path / "x.npz")
 
 
