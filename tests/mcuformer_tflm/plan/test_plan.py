@@ -15,7 +15,7 @@ from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.plan.cortex_m import arena_content, cortex_m_arena_bytes
 from mcuformer_tflm.plan.greedy import greedy_offsets
-from mcuformer_tflm.plan.liveness import find_buffers
+from mcuformer_tflm.plan.liveness import find_buffers, operator_needs
 from mcuformer_tflm.plan.memory_plan import RECORD_NAME
 from mcuformer_tflm.plan.operator_memory import operator_memory
 from mcuformer_tflm.plan.picture import draw_plan
@@ -23,7 +23,12 @@ from mcuformer_tflm.plan.planner import read_plan, write_plan
 from mcuformer_tflm.plan.skeleton import skeleton_graph
 from mcuformer_tflm.plan.verifier import verify_plan
 from mcuformer_tflm.search.board import Board, SramRegion
-from mcuformer_tflm.search.cost.activation_memory import arena_bytes, fits_regions, head_bytes
+from mcuformer_tflm.search.cost.activation_memory import (
+    arena_bytes,
+    fits_regions,
+    head_bytes,
+    live_bytes,
+)
 from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
@@ -58,7 +63,7 @@ def test_arena_of_any_options_is_that_of_the_graph_that_will_be_written(seed, im
     rank_ratio = [None, 0.5][rng.integers(2)]
     architecture = Architecture(
         image_size=tuple(int(size) for size in rng.integers(patch, 4 * patch, 2)),
-        channels=int(rng.integers(1, 5)), num_classes=3, patch_size=patch,
+        channels=int(rng.integers(1, 5)), num_classes=int(rng.choice([3, 99])), patch_size=patch,
         rank_ratio=rank_ratio, low_rank_attention=rank_ratio is not None and bool(rng.integers(2)),
         head_dim=int(rng.integers(1, 9)),
         embed_dim=int(rng.integers(1, 70)), num_heads=(1, 2), mlp_ratio=(2.0, 3.0),
@@ -71,6 +76,8 @@ def test_arena_of_any_options_is_that_of_the_graph_that_will_be_written(seed, im
     assert plan.head_bytes == head_bytes(architecture, image, quantization=config)
     wanted = arena_bytes(architecture, image, quantization=config)
     assert cortex_m_arena_bytes(graph, plan) == wanted
+    needs = [need.total for need in operator_needs(graph, find_buffers(graph))]
+    assert needs == [total for _, total in live_bytes(architecture, image, quantization=config)]
 
 
 def test_papers_network_with_a_convolutional_stem_stays_within_its_board():

@@ -3,12 +3,18 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mcuformer_tflm.custom_ops.reference import fully_connected
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError, ConfigError
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.search.board import Board, SramRegion, get_board, register_board
-from mcuformer_tflm.search.cost.activation_memory import arena_bytes, arena_content, head_bytes
+from mcuformer_tflm.search.cost.activation_memory import (
+    arena_bytes,
+    arena_content,
+    head_bytes,
+    kept_attention_bytes,
+)
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.memory import (
@@ -115,6 +121,16 @@ def test_summary_estimates_instructions_and_time_on_a_board():
     assert sum(told) == pytest.approx(estimate.instructions, rel=0.01), "but for copying the image"
     assert f"on stm32h743 {estimate.instructions:,} instructions" in str(table.caption)
     assert f"{estimate.milliseconds:,.1f} ms (estimates)" in str(table.caption)
+
+
+def test_a_kept_pairs_first_products_lie_beside_stream_and_normalised_tokens():
+    # Four tokens of 64 values, of which U makes one; so little is alive later that U decides.
+    network = Architecture(
+        8, 1, 3, 4, 0.02, 1, 64, (1,), (1.0,), low_rank_attention=True, pooling="mean"
+    )
+    tokens, scratch = 4 * 64, fully_connected.scratch_bytes(64)
+    assert scratch % 16 == 0
+    assert kept_attention_bytes(network, 0) == tokens + tokens + scratch
 
 
 def test_summary_counts_both_factors_of_low_rank_attention():
