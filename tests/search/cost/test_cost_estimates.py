@@ -121,6 +121,11 @@ def test_each_operator_of_kept_tokens_has_room_in_internal_flash(low_rank):
             assert external_flash_reads(network, board, kept=(1,)) == wanted
 
 
+def test_the_calls_of_each_operator_take_room_beside_the_program():
+    none, one, ten = map(code_reserve, (0, 1, 10))
+    assert ten - none == 10 * (one - none) > 0
+
+
 def test_a_pass_over_weights_serves_four_tokens_or_a_block_of_them():
     assert layer_reads(16, 4) == 4
     assert layer_reads(17, 4) == 4 + 1
