@@ -13,16 +13,18 @@ def quieten_tensorflow() -> None:
 
 
 def import_tensorflow_quietly() -> None:
-    """Imports it without its page about CUDA.
+    """Imports it without its page about CUDA, and starts XLA without its own.
 
-    Its C++ side writes that to descriptor 2 before it reads its log level. An import that fails
-    raises and is told as ever.
+    Their C++ side writes that to descriptor 2 whatever the log level. An import that fails raises
+    and is told as ever.
     """
     saved = os.dup(2)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
-            import tensorflow  # noqa: F401
+            import tensorflow as tf
+
+            tf.function(tf.identity, autograph=False, jit_compile=True)(tf.constant(0))
         finally:
             os.dup2(saved, 2)
             os.close(saved)
