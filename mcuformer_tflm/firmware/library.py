@@ -75,6 +75,10 @@ def export_library(model: Model, out: AnyPath, *, form: Form) -> int:
             # The only ending of C++ that its builder knows.
             for path in sources.rglob("*.cc"):
                 path.rename(path.with_suffix(".cpp"))
+            # PlatformIO's builder names an object after its source, without the ending.
+            for path in sources.rglob("*.S"):
+                if path.with_suffix(".cpp").exists():
+                    path.rename(path.with_stem(f"{path.stem}_assembly"))
         macro = definitions(graph)
         fill(library, {
             "ARENA_BYTES": f"{arena:,}",
