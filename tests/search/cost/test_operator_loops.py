@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from mcuformer_tflm.search.cost import instructions
 from mcuformer_tflm.search.cost.operator_loops import (
     AttentionLoops,
     ConvStemLoops,
@@ -32,6 +33,14 @@ def test_a_layer_goes_by_four_tokens_and_pairs_of_units_and_a_last_block_token_b
     loops = FullyConnectedLoops(tokens, 10, units, slow_units=2).loops()
     assert {name: loops.get(f"output {name}", 0) for name in walked} == walked
     assert loops.get("slow unit", 0) == 2 * (tokens // 4), "once a block of four"
+
+
+def test_cycles_are_those_of_each_instruction_and_what_passes_of_loops_take_beside(monkeypatch):
+    layer, known = FullyConnectedLoops(4, 16, 6), instructions.core_costs("cortex-m7")
+    cycles = {"instruction": 2.0, "loops": {"output pair": -3.0}}
+    monkeypatch.setattr(instructions, "core_costs", lambda core: known | {"cycles": cycles})
+    count = instructions.total_instructions([layer], "cortex-m7")
+    assert instructions.total_cycles([layer], "cortex-m7") == 2 * count - 3 * (6 // 2)
 
 
 @pytest.mark.parametrize(("bits", "at_once"), [(8, 8), (4, 16)])
@@ -72,8 +81,8 @@ def test_a_patch_embedding_goes_tile_by_tile_and_fills_rows_of_padding(height):
 @pytest.mark.parametrize("height", range(3, 10))
 def test_a_convolutions_rows_whose_windows_leave_the_image_are_edges(height):
     rows = -(-height // 2)
-    above = max(2 * (rows - 1) + 3 - height, 0) // 2  # TFLite's padding: the smaller half first
-    inside = [2 * row >= above and 2 * row - above + 3 <= height for row in range(rows)]
+    tops = [2 * row - 1 for row in range(rows)]  # of windows of three rows
+    inside = [top >= 0 and top + 3 <= height for top in tops]
     loops = ConvStemLoops(height, 40, 4, (4,), 4).loops()
     blocks = len(range(0, 20, 4)) - 1  # the first of a row is an edge
     assert loops.get("inner block", 0) == sum(inside) * blocks
