@@ -144,6 +144,8 @@ def checked_kinds(record: _Kind) -> _Kind:
         kinds = [kind.split("[")[0] for kind in str(field.type).split(" | ")]
         if isinstance(value, bool) or not any(isinstance(value, _KINDS[kind]) for kind in kinds):
             raise ConfigError(f"{field.name} is {shown(value)}; it must be {field.type}.")
+        if isinstance(value, int) and abs(value) > _MOST_WHOLE:
+            raise ConfigError(f"{field.name} is {shown(value)}; it must have at most 64 bits.")
     return record
 
 

@@ -31,7 +31,8 @@ def read_kept(path: Path, read: Callable[[Any], _Kept]) -> _Kept:
     try:
         return read(json.loads(read_text(path)))
     except (
-        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
+        RecursionError,
     ) as error:  # fmt: skip
         raise ConfigError(
             f"{path} is damaged ({error or type(error).__name__}); remove {path.parent} to start "

@@ -151,7 +151,8 @@ def read_run(content):
 
 
 def read_card(content):
-    """Cards of models, baselines and supernets, and a run's report."""
+    """Cards of models, baselines and supernets, a run's report and what its page is made of."""
+    from mcuformer_tflm.task.page.record import RunRecord
     from mcuformer_tflm.task.report import Report
     from mcuformer_tflm.zoo.card import ModelCard
     from mcuformer_tflm.zoo.supernet_card import SupernetCard
@@ -163,6 +164,8 @@ def read_card(content):
         SupernetCard.read(path).markdown()
     with contextlib.suppress(ConfigError):
         Report.read(path).table()
+    with contextlib.suppress(ConfigError):
+        RunRecord.read(path)
 
 
 def read_npz(content):

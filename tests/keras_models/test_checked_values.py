@@ -73,8 +73,9 @@ class Read:
 
 def test_a_field_of_another_type_than_it_declares_is_refused_by_its_name():
     assert checked_kinds(Read("a", None, 1)) == Read("a", None, 1)
-    for wrong in ({"name": 1}, {"count": 0.5}, {"count": True}, {"share": "1"}, {"pair": [1, 2]}):
-        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .*; it must be"):
+    for wrong in ({"name": 1}, {"count": 0.5}, {"count": True}, {"share": "1"}, {"share": 10**400},
+                  {"pair": [1, 2]}):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .*; it must (be|have)"):
             checked_kinds(dataclasses.replace(Read("a", 1, 0.5), **wrong))
 
 

@@ -199,7 +199,8 @@ class RunRecord:
                 raise ValueError("another version has written it")
             return _record(fields)
         except (
-            OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError,
+            OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
+            RecursionError,
         ) as error:  # fmt: skip
             raise ConfigError(
                 f"{path} is no record of a run ({error or type(error).__name__}); run it again, or "
