@@ -42,7 +42,7 @@ _WRAPPER = """#!{python} -S
 import os, subprocess, sys, tempfile
 compiler, arguments = {compiler!r}, sys.argv[1:]
 sources = [a for a in arguments if a.endswith((".cc", ".S")) and not a.startswith("-")]
-if "-c" in arguments or not sources:
+if "-c" in arguments or "-o" not in arguments or not sources:
     os.execv({ccache!r}, [{ccache!r}, compiler, *arguments])
 others = [a for a in arguments if a not in sources]
 at = others.index("-o")

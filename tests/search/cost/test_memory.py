@@ -26,7 +26,7 @@ from mcuformer_tflm.search.cost.memory import (
 )
 from mcuformer_tflm.search.cost.milliseconds import estimate_cost
 from mcuformer_tflm.search.cost.summary import summary
-from mcuformer_tflm.search.cost.tflm_arena import tflm_arena
+from mcuformer_tflm.search.cost.tflm_arena import ArenaContent, tflm_arena
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 
 
@@ -121,6 +121,14 @@ def test_summary_estimates_instructions_and_time_on_a_board():
     assert sum(told) == pytest.approx(estimate.instructions, rel=0.01), "but for copying the image"
     assert f"on stm32h743 {estimate.instructions:,} instructions" in str(table.caption)
     assert f"{estimate.milliseconds:,.1f} ms (estimates)" in str(table.caption)
+
+
+def test_an_empty_models_arena_on_32_bits_is_the_sum_of_tflms_structures():
+    tail = 36 + 36 + 8 + 8  # allocators, and the list of the subgraph's allocations
+    for _ in ("input", "output"):
+        # A pointer that ends at a multiple of 16; behind it tensor, quantization and zero points.
+        tail = -(-(tail + 4) // 16) * 16 + 40 + 12 + 8
+    assert tflm_arena(ArenaContent(0, 0, (), 0, 0)).tail == tail == 220
 
 
 def test_a_kept_pairs_first_products_lie_beside_stream_and_normalised_tokens():
