@@ -4,6 +4,7 @@
 # With PYTHON another Python installs and uses it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+readme=$PWD/README.md
 out=${1:-dist}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -36,6 +37,8 @@ for name in model_names():
     image = np.zeros((1, *interpreter.architecture.image_shape), np.int8)
     assert interpreter.run(image).shape == (1, 10), name
 END
+sed -n '/^```python/,/^```$/{/^```$/q;/^```/!p}' "$readme" >"$work/snippet.py"  # the first of its blocks
+"$work/empty/bin/python" "$work/snippet.py"
 "$work/empty/bin/mcuformer" zoo list >/dev/null
 "$work/empty/bin/mcuformer" zoo save fashion_mnist_16k model.tflite
 "$work/empty/bin/mcuformer" plan model.tflite --board stm32f427 >/dev/null
