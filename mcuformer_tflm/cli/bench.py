@@ -70,7 +70,7 @@ def bench(
     for path in (picture, None if directory is None else directory / "kept"):
         if path is not None:
             check_writable(path.parent)
-    import_tensorflow_quietly()
+    import_tensorflow_quietly(start=suite != "faults")
     from mcuformer_tflm.bench.rows import row_fields, table
     from mcuformer_tflm.search.progress import progress_bars
 

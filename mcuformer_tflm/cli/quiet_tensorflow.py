@@ -12,11 +12,15 @@ def quieten_tensorflow() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
-def import_tensorflow_quietly() -> None:
+def import_tensorflow_quietly(*, start: bool = True) -> None:
     """Imports it without its page about CUDA, and starts XLA without its own.
 
     Their C++ side writes that to descriptor 2 whatever the log level. An import that fails raises
     and is told as ever.
+
+    Args:
+        start: Whether XLA is started; not where this process forks, since a fork of one that has
+            computed has none of TensorFlow's threads.
     """
     saved = os.dup(2)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
@@ -24,7 +28,8 @@ def import_tensorflow_quietly() -> None:
         try:
             import tensorflow as tf
 
-            tf.function(tf.identity, autograph=False, jit_compile=True)(tf.constant(0))
+            if start:
+                tf.function(tf.identity, autograph=False, jit_compile=True)(tf.constant(0))
         finally:
             os.dup2(saved, 2)
             os.close(saved)

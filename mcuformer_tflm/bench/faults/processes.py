@@ -145,10 +145,17 @@ class _Search:
         self.processes[who] = start(work, self.folder / f"{who}.log")
         return self.processes[who]
 
-    def begun(self) -> None:
-        """Waits until some trial has begun."""
+    def begun(self) -> str | None:
+        """Waits until some trial has begun; returns what was wrong with one that ended before."""
         while not list(self.folder.glob("spaces/trial_*/trial.json")):
+            for who, process in self.processes.items():
+                if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                    problem = self.end(who) or f"{who} ended before any trial began"
+                    for other in list(self.processes):
+                        self.kill(other)
+                    return problem
             time.sleep(0.05)
+        return None
 
     def end(self, who: str) -> str | None:
         """Waits for one's end, and returns what was wrong with it."""
@@ -168,7 +175,8 @@ def _hanging_worker(folder: Path) -> str | None:
     search = _Search(folder)
     search.start("chief")
     hanging = search.start("worker-0")
-    search.begun()
+    if (problem := search.begun()) is not None:
+        return problem
     os.kill(hanging, signal.SIGSTOP)
     search.start("worker-1")
     problem = search.end("worker-1") or search.end("chief")
@@ -181,7 +189,8 @@ def _dying_chief(folder: Path) -> str | None:
     search = _Search(folder)
     search.start("chief")
     search.start("worker-0")
-    search.begun()
+    if (problem := search.begun()) is not None:
+        return problem
     search.kill("chief")
     search.start("chief")
     problem = search.end("worker-0") or search.end("chief")
