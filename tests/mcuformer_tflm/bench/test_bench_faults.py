@@ -16,6 +16,7 @@ from mcuformer_tflm.bench.faults import long_runs
 from mcuformer_tflm.bench.faults.forks import fork
 from mcuformer_tflm.bench.faults.result import CampaignResult, Tally
 from mcuformer_tflm.cli import app
+from mcuformer_tflm.cli import bench as cli_bench
 from mcuformer_tflm.keras_models.exceptions import ConfigError
 
 
@@ -56,6 +57,14 @@ def test_what_was_lost_is_told_and_ends_the_command_with_status_1(tmp_path):
     assert told["loses", "lost"]["value"] == 2
     assert told["loses", "lost"]["note"] == "one fell; another fell"
     assert "RuntimeError: no such luck" in told["stops", "lost"]["note"]
+
+
+@pytest.mark.usefixtures("campaigns")
+def test_campaigns_which_fork_begin_with_a_tensorflow_that_has_not_started(monkeypatch):
+    started = []
+    monkeypatch.setattr(cli_bench, "import_tensorflow_quietly", lambda start: started.append(start))
+    _bench()
+    assert started == [False]
 
 
 @pytest.mark.usefixtures("campaigns")

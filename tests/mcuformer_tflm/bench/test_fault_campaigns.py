@@ -124,6 +124,16 @@ def test_processes_tell_whether_a_second_one_is_refused(jobs, tmp_path):
     assert "both went on" in processes.two_of("unlocked")(tmp_path / "b")
 
 
+@pytest.mark.parametrize("plant", [processes._hanging_worker, processes._dying_chief])
+def test_a_search_whose_workers_end_before_any_trial_is_told(plant, monkeypatch, tmp_path):
+    def fails(folder):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(processes, "prepare", lambda: None)
+    monkeypatch.setattr(processes, "distributed_search", fails)
+    assert "no such luck" in plant(tmp_path)
+
+
 def test_the_same_again_tells_what_differs(monkeypatch):
     monkeypatch.setattr(same_again, "fresh", lambda threads, variables: str(threads))
     found = same_again.run("short", quiet)
