@@ -208,10 +208,13 @@ def _changed(plan, **changes):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        # A context that overwrites the stream, which is read again.
+        # A context that overwrites the stream, which is read again, and whose sum lies elsewhere.
         (lambda at: {"block_0_attention": {
             "offset": at["patch_embed"].offset, "overwrites": at["patch_embed"].tensor,
-            "walk": "ascending"}}, "lets two live buffers share bytes"),
+            "walk": "ascending"},
+            "block_0_projection": {"offset": _FREE, "overwrites": None, "walk": None},
+            "block_0_fc2_v": {"overwrites": None, "walk": None}},
+         "lets two live buffers share bytes"),
         (lambda at: {"block_0_projection": {"walk": None}}, "lets two live buffers share bytes"),
         (lambda at: {"patch_embed": {"offset": _FREE, "overwrites": None, "walk": None},
                      "block_0_projection": {"offset": _FREE + 16}},
@@ -314,12 +317,10 @@ def test_regions_that_start_anywhere_are_used_from_their_first_multiple_of_16_on
         ArenaInterpreter(split, arena, second[:-1])
 
 
-def test_scratch_is_fitted_around_what_lies_in_its_own_region(split, image, wanted):
-    plan = read_plan(read_graph(split))
-    tensors = tuple(b for b in plan.buffers if b.tensor is not None)
-    bare = _with_record(split, dataclasses.replace(plan, buffers=tensors).to_record())
+def _head_with_scratch_fitted(tensors, scratch):
+    """Returns the head where each scratch lies as low as its operator's tensors let it."""
     head = max((b.end for b in tensors if b.region == 0), default=0)
-    for one in plan.buffers[len(tensors) :]:
+    for one in scratch:
         beside = [b for b in tensors if b.region == 0
                   and b.first_operator <= one.first_operator <= b.last_operator]  # fmt: skip
         ends = sorted({0, *(b.end for b in beside)})
@@ -328,9 +329,31 @@ def test_scratch_is_fitted_around_what_lies_in_its_own_region(split, image, want
             if all(b.end <= end or end + one.size <= b.offset for b in beside)
         )  # fmt: skip
         head = max(head, start + one.size)
+    return head
+
+
+def test_scratch_is_fitted_around_what_lies_in_its_own_region(split, image, wanted):
+    plan = read_plan(read_graph(split))
+    tensors = tuple(b for b in plan.buffers if b.tensor is not None)
+    bare = _with_record(split, dataclasses.replace(plan, buffers=tensors).to_record())
     arena, second = allocate(_ARENA, plan.region_bytes(1))
     interpreter = ArenaInterpreter(bare, arena, second)
-    assert interpreter.head == head
+    assert interpreter.head == _head_with_scratch_fitted(tensors, plan.buffers[len(tensors) :])
+    np.testing.assert_array_equal(_answer(interpreter, image), wanted)
+
+
+def test_scratch_is_not_fitted_into_a_gap_that_is_too_small(model, image, wanted):
+    plan = plan_memory(model)
+    # All tensors lie higher by less than any scratch has: the first gap is at the start.
+    tensors = tuple(
+        dataclasses.replace(b, offset=b.offset + 16) for b in plan.buffers if b.tensor is not None
+    )
+    scratch = plan.buffers[len(tensors) :]
+    assert min(b.size for b in scratch) > 16
+    bare = dataclasses.replace(plan, buffers=tensors)
+    edited = _with_record(model, bare.to_record())
+    interpreter = _open(_with_record(edited, bare.to_metadata(), METADATA_NAME))
+    assert interpreter.head == _head_with_scratch_fitted(tensors, scratch)
     np.testing.assert_array_equal(_answer(interpreter, image), wanted)
 
 
