@@ -344,12 +344,12 @@ def test_scratch_is_fitted_around_what_lies_in_its_own_region(split, image, want
 
 def test_scratch_is_not_fitted_into_a_gap_that_is_too_small(model, image, wanted):
     plan = plan_memory(model)
-    # All tensors lie higher by less than any scratch has: the first gap is at the start.
+    # All tensors lie lower, so that the gap below them is too small for the largest scratch.
     tensors = tuple(
-        dataclasses.replace(b, offset=b.offset + 16) for b in plan.buffers if b.tensor is not None
+        dataclasses.replace(b, offset=b.offset - 16) for b in plan.buffers if b.tensor is not None
     )
     scratch = plan.buffers[len(tensors) :]
-    assert min(b.size for b in scratch) > 16
+    assert 0 < min(b.offset for b in tensors) < max(b.size for b in scratch)
     bare = dataclasses.replace(plan, buffers=tensors)
     edited = _with_record(model, bare.to_record())
     interpreter = _open(_with_record(edited, bare.to_metadata(), METADATA_NAME))
