@@ -15,6 +15,7 @@ from mcuformer_tflm import FASHION_MNIST_SPACE, convert
 from mcuformer_tflm import data as datasets
 from mcuformer_tflm.convert.metadata import (
     ARCHITECTURE_NAME,
+    read_architecture,
     read_labels,
     read_output_labels,
     rewrite_metadata,
@@ -26,6 +27,7 @@ from mcuformer_tflm.keras_models.subnet import build_subnet
 from mcuformer_tflm.search.cost.model_file import model_bytes
 from mcuformer_tflm.task.data import TaskData
 from mcuformer_tflm.task.flow import TaskSettings, run_task
+from mcuformer_tflm.tflite.file import add_metadata, pack, read_files, unpack
 from mcuformer_tflm.tflite.model_graph import read_graph
 from mcuformer_tflm.zoo import catalogue as zoo
 from mcuformer_tflm.zoo.card import digest
@@ -152,6 +154,15 @@ def test_labels_of_an_npz_are_names_whatever_their_dtype(tmp_path, labels, read)
     np.savez(path, labels=labels[None], **arrays)
     with pytest.raises(DataError, match=r"labels of .* is \[1, 2\]"):
         datasets.load(str(path))
+
+
+@pytest.mark.parametrize("change", [{"num_classes": 9}, {"channels": 3}])
+def test_an_architecture_of_other_images_or_classes_is_another_models(model, architecture, change):
+    edited = unpack(model)
+    other = dataclasses.replace(architecture, **change).to_json()
+    add_metadata(edited, ARCHITECTURE_NAME, other.encode())
+    with pytest.raises(ModelError, match="is another model's"):
+        read_architecture(read_graph(pack(edited, read_files(model))))
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,17 @@ def test_the_last_stem_overwrites_the_image_where_its_tokens_have_room(bits, las
     assert [MODES[stem.options["mode"]] for stem in stems] == ["whole", last]
 
 
+@pytest.mark.usefixtures("op_by_op")
+def test_a_tile_may_be_as_large_as_the_largest_patch_of_any_stem():
+    image = tf_keras.Input(IMAGE_SHAPE)
+    ends = [LayerNorm(name=f"norm_{patch}")(PatchEmbed(4, patch, name=f"stem_{patch}")(image))
+            for patch in (2, 8)]  # fmt: skip
+    network = quantize(drawn(tf_keras.Model(image, ends)), images(32), epochs=0)
+    assert convert(network, tile=8)
+    with pytest.raises(ConfigError, match="tile is 9; it must be at most 8"):
+        convert(network, tile=9)
+
+
 def test_branches_that_cancel_each_other_out_are_refused_by_their_sums_name():
     image = tf_keras.Input(IMAGE_SHAPE)
     stem = PatchEmbed(4, 8, name="stem")(image)
