@@ -50,6 +50,11 @@ MOST_TENSOR_BYTES = 2**32
 # Arrays may unpack to so much whatever their file's size, and beyond that to so many times as much.
 _FREE_ARRAY_BYTES = 1 << 30
 _MOST_TIMES_PACKED = 16
+# What reading a damaged file's JSON, and making values of it, may end in.
+DAMAGED: tuple[type[Exception], ...] = (
+    OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
+    RecursionError,
+)  # fmt: skip
 _NESTED = "its values are nested too deeply"
 # Until TFLM must have opened and run a model in a process of its own.
 PROBE_SECONDS = 300

@@ -21,6 +21,7 @@ from mcuformer_tflm.keras_models.training.checkpoint import (
     write_arrays,
 )
 from mcuformer_tflm.keras_models.training.teacher import convolutional_teacher
+from mcuformer_tflm.keras_models.untrusted_files import DAMAGED
 from mcuformer_tflm.search.cost.memory import num_parameters
 from mcuformer_tflm.search.space import SearchSpace
 
@@ -142,16 +143,7 @@ class TrainedSupernet:
                 int(told["held_out"]), int(saved["epochs"]), dict(told["recipe"]),
                 teacher=_teacher(path, saved, space),
             )  # fmt: skip
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            IndexError,
-            OverflowError,
-            RecursionError,
-            ConfigError,
-        ) as error:
+        except DAMAGED as error:
             raise CheckpointError(
                 f"{path} is no trained supernet ({error}); `mcuformer zoo supernet` makes one."
             ) from error

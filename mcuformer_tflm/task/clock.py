@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from mcuformer_tflm.keras_models.checked_values import checked_real
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import DAMAGED, read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.progress import Report as Progress
 
@@ -30,10 +30,7 @@ def read_kept(path: Path, read: Callable[[Any], _Kept]) -> _Kept:
     """
     try:
         return read(json.loads(read_text(path)))
-    except (
-        OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
-        RecursionError,
-    ) as error:  # fmt: skip
+    except DAMAGED as error:
         raise ConfigError(
             f"{path} is damaged ({error or type(error).__name__}); remove {path.parent} to start "
             "that run anew."

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_kinds, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import DAMAGED, read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 
 REPORT_FILE = "report.json"
@@ -85,7 +85,7 @@ class Report:
             fields = json.loads(read_text(path))
             left_out = tuple(map(str, fields.get("left_out", ())))
             return checked_kinds(cls(**{**fields, "left_out": left_out}))
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        except DAMAGED as error:
             raise ConfigError(f"{path} is no report of a run ({error}).") from error
 
     def write(self, path: AnyPath) -> None:

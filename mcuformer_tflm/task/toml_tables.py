@@ -16,19 +16,6 @@ Run = TypeVar("Run")
 _NOTHING = "none"  # TOML has no null
 
 
-def read_run_file(path: AnyPath) -> dict[str, Any]:
-    """Returns a run file's fields, tables as dictionaries.
-
-    Raises:
-        ConfigError: If the file is missing or no TOML.
-    """
-    path = checked_path("path", path)
-    try:
-        return read_toml(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is no run file that can be read: {error}.") from error
-
-
 def run_of_file(
     make: Callable[[dict[str, Any]], Run], path: AnyPath, given: Mapping[str, Any]
 ) -> Run:
@@ -43,7 +30,10 @@ def run_of_file(
         ConfigError: If the file is missing or no TOML, or a field is wrong; names the file.
     """
     path = checked_path("path", path)
-    fields = read_run_file(path)
+    try:
+        fields = read_toml(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is no run file that can be read: {error}.") from error
     try:
         return make({**fields, **those_given(given)})
     except ConfigError as error:

@@ -11,7 +11,7 @@ from typing import Any
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_kinds, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.foreign_text import allowed
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import DAMAGED, read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 
 
@@ -111,9 +111,7 @@ class ModelCard:
             if card.like is None:
                 card.markdown()  # which needs what a recipe has
             return card
-        except (
-            OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
-        ) as error:  # fmt: skip
+        except DAMAGED as error:
             raise ModelError(f"{path} is no model card ({error}).") from error
 
     @property

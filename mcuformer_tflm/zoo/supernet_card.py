@@ -10,7 +10,7 @@ from typing import Any
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_kinds, checked_path
 from mcuformer_tflm.keras_models.exceptions import ModelError
 from mcuformer_tflm.keras_models.foreign_text import allowed
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import DAMAGED, read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.zoo.card import field_lines, stretch_lines
 
@@ -67,7 +67,7 @@ class SupernetCard:
             card = checked_kinds(cls(**fields))
             card.markdown()  # which needs what a recipe has, and pairs of numbers
             return card
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except DAMAGED as error:
             raise ModelError(f"{path} is no supernet's card ({error}).") from error
 
     def write(self, folder: AnyPath) -> None:

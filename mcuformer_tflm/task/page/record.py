@@ -16,7 +16,7 @@ import numpy as np
 from mcuformer_tflm.data.image_data import to_floats
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.exceptions import ConfigError
-from mcuformer_tflm.keras_models.untrusted_files import read_text
+from mcuformer_tflm.keras_models.untrusted_files import DAMAGED, read_text
 from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.quantize.report import LayerError
 from mcuformer_tflm.search.oracles.evolution_step import Visit
@@ -198,10 +198,7 @@ class RunRecord:
             if fields.pop("format") != _FORMAT:
                 raise ValueError("another version has written it")
             return _record(fields)
-        except (
-            OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError,
-            RecursionError,
-        ) as error:  # fmt: skip
+        except DAMAGED as error:
             raise ConfigError(
                 f"{path} is no record of a run ({error or type(error).__name__}); run it again, or "
                 "remove the file for a page of the rest."
