@@ -79,6 +79,21 @@ class Subnets(Protocol):
         """Returns the smallest network."""
 
 
+@dataclasses.dataclass(frozen=True)
+class OneNetwork:
+    """One network where a trainer wants to draw one."""
+
+    architecture: Architecture
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Returns it."""
+        return self.architecture
+
+    def smallest(self) -> Architecture:
+        """Returns it."""
+        return self.architecture
+
+
 def make_optimizer(recipe: TrainingRecipe, steps: int) -> tf_keras.optimizers.Optimizer:
     """Returns AdamW with linear warm-up, cosine decay, clipped gradients and moving average."""
     warmup = max(1, round(recipe.warmup_share * steps))

@@ -10,9 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from mcuformer_tflm.bench.rows import Row
-from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.subnet import build_subnet
-from mcuformer_tflm.keras_models.training.trainers import SubnetTrainer, SupernetTrainer
+from mcuformer_tflm.keras_models.training.trainers import OneNetwork, SubnetTrainer, SupernetTrainer
 from mcuformer_tflm.search.build import build_supernet
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE, SearchSpace
 
@@ -35,18 +34,6 @@ class Case:
 
 
 CASES = {"paper": Case(SearchSpace(), 8, 9), "demo": Case(FASHION_MNIST_SPACE, 128, 25)}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Only:
-    # One network where a trainer wants to draw one.
-    architecture: Architecture
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        return self.architecture
-
-    def smallest(self) -> Architecture:
-        return self.architecture
 
 
 def supernet_step_rows(progress: Report) -> Iterator[Row]:
@@ -82,13 +69,13 @@ def measure(name: str, case: Case, progress: Report) -> Iterator[Row]:
     classes = rng.integers(0, largest.num_classes, case.batch_size, dtype=np.int32)
     data = tf.data.Dataset.from_tensors((images, classes))  # an epoch of one step
     steps: dict[str, Callable[[], float]] = {
-        "seconds": lambda: dynamic.train(data, _Only(largest)),
+        "seconds": lambda: dynamic.train(data, OneNetwork(largest)),
         "seconds_static": lambda: static.train(data),
     }
     # The first step of each traces.
     for step in steps.values():
         step()
-    dynamic.train(data, _Only(smallest))
+    dynamic.train(data, OneNetwork(smallest))
     for architecture in (largest, smallest):
         dynamic.accuracy(architecture, images, classes)
     times: dict[str, list[float]] = {metric: [] for metric in steps}

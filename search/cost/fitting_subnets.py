@@ -10,6 +10,7 @@ import numpy as np
 from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.exceptions import BudgetError
 from mcuformer_tflm.search.cost.fit import Fit
+from mcuformer_tflm.search.cost.memory import num_macs
 from mcuformer_tflm.search.space import SearchSpace
 
 _VARIED = ("embed_dim", "depth", "num_heads", "mlp_ratio", "head_dim")
@@ -50,6 +51,14 @@ class FittingSubnets:
     def smallest(self) -> Architecture:
         """Returns the smallest network of the space."""
         return self.space.smallest()
+
+    def largest_drawn(self, rng: np.random.Generator, *, count: int = 20) -> Architecture:
+        """Returns, of so many that are drawn, the one that computes most.
+
+        Multiply-accumulates are a proxy of accuracy that costs no training (Lin et al., MCUNet,
+        2020), among networks of one patch size and stem.
+        """
+        return max((self.sample(rng) for _ in range(count)), key=num_macs)
 
 
 def without_what_never_fits(space: SearchSpace, fit: Fit) -> SearchSpace:

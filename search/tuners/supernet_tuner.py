@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 from keras_tuner.engine.trial import Trial
 
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     checked_choice,
     checked_type,
@@ -31,6 +32,7 @@ from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import Origin, data_origin, weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
 from mcuformer_tflm.keras_models.training.trainers import (
+    OneNetwork,
     Subnets,
     SupernetTrainer,
     check_distillation,
@@ -51,7 +53,7 @@ from mcuformer_tflm.search.tuners.search_tuner import SearchTuner
 __all__ = ["ScoreSettings", "SupernetTuner"]
 
 Start = Literal["random", "structured"]
-TrainedSubnets = Literal["all", "fitting"]
+TrainedSubnets = Literal["all", "fitting", "one"]
 
 
 class SupernetTuner(SearchTuner):
@@ -73,7 +75,10 @@ class SupernetTuner(SearchTuner):
         start: First weights of attention: ``"random"``, as of all other layers, or
             ``"structured"`` (``initialise_attention``), which suits long training and many heads.
         subnets: Which subnets of a pair are drawn to be trained, and for A: ``"all"``, or
-            ``"fitting"``, those that fit the budget; such a supernet serves no larger one.
+            ``"fitting"``, those that fit the budget; such a supernet serves no larger one. Or
+            ``"one"``, of 20 that fit the one that computes most: alone it learns in a few epochs
+            what tells pairs apart. Its accuracy is then the score, since it fits, and
+            ``train_further`` trains all that fit, from its weights.
         teacher: A network, images to logits, whose probabilities all subnets follow besides the
             labels; the recipe's ``distillation_weight`` is its share. It must not have learnt from
             the validation data.
@@ -156,7 +161,8 @@ class SupernetTuner(SearchTuner):
             steps_per_epoch: Batches an epoch, by default all. A dataset need not end then; each
                 epoch takes its next ones.
             callbacks: Callbacks of tf_keras or Keras 3; each trial gets copies. Their ``logs``
-                hold ``loss`` and ``val_accuracy``, that of the largest subnet. Those that would
+                hold ``loss`` and ``val_accuracy``, that of the largest subnet, or of the only one
+                that is trained. Those that would
                 stop training or change the learning rate are refused (``checked_callbacks``).
             verbose: As for ``SearchTuner.run_trials``.
 
@@ -223,20 +229,18 @@ class SupernetTuner(SearchTuner):
             seed = [self.seed, *self.space.place(space), target]
             averaged = self.recipe.ema_decay is not None
             with trainer.averaged_weights() if averaged else contextlib.nullcontext():
+                samples = 1 if self.subnets == "one" else self.settings.accuracy_samples
                 accuracy = mean_accuracy(
-                    trainer,
-                    self._drawn(space),
-                    self.settings.accuracy_samples,
-                    validation_data,
-                    seed,
+                    trainer, self._drawn(space), samples, validation_data, seed
                 )
                 if averaged:
                     save_weights(
                         trainer.supernet, _averaged(self._checkpoint(space)), epochs=target
                     )
             share, margin = fitting_share(space, self.fit, self.settings.fit_samples, seed)
+            eta = 0.0 if self.subnets == "one" else self.settings.eta
             results = {
-                OBJECTIVE: accuracy + self.settings.eta * share,
+                OBJECTIVE: accuracy + eta * share,
                 "accuracy": accuracy,
                 "share_that_fits": share,
                 "median_margin": margin,
@@ -284,6 +288,7 @@ class SupernetTuner(SearchTuner):
             save_weights(supernet, path, epochs=start)
         trainer = self._train(
             space, path, start, start + epochs, train, validation_data, (), report,
+            subnets=self._drawn(space) if self.subnets == "all" else self._fitting(space),
             origin={"train": data_origin(as_batches(train)), "epochs": epochs},
         )  # fmt: skip
         if self.recipe.ema_decay is not None:
@@ -291,6 +296,18 @@ class SupernetTuner(SearchTuner):
                 save_weights(trainer.supernet, _averaged(path), epochs=start + epochs)
             load_weights(trainer.supernet, _averaged(path))
         return trainer.supernet
+
+    def one_network(self, space: SearchSpace) -> Architecture:
+        """Returns the network that ``subnets="one"`` trains of a pair.
+
+        Args:
+            space: Of one supernet.
+
+        Raises:
+            BudgetError: If no subnet of it fits.
+        """
+        rng = np.random.default_rng([self.seed, *self.space.place(space)])
+        return self._fitting(space).largest_drawn(rng)
 
     def step_losses(self, space: SearchSpace) -> list[float]:
         """Returns the loss of each step of a supernet's last visit, and of ``train_further``.
@@ -352,6 +369,7 @@ class SupernetTuner(SearchTuner):
         callbacks: Sequence[Any],
         report: Report,
         *,
+        subnets: Subnets | None = None,
         source: SearchSpace | None = None,
         origin: Origin | None = None,
         trial_id: str = "",
@@ -362,7 +380,8 @@ class SupernetTuner(SearchTuner):
         A supernet that has no checkpoint begins with what ``source``, where there is one, has
         learnt in ``start`` epochs.
         """
-        supernet = self._fresh(space)
+        supernet, subnets = self._fresh(space), subnets or self._drawn(space)
+        shown = subnets.architecture if isinstance(subnets, OneNetwork) else supernet.largest
         trainer = SupernetTrainer(
             supernet, self.recipe, steps=(target - start) * len(as_batches(train)),
             seed=_mixed([self.seed, *self.space.place(space), start]), teacher=self.teacher,
@@ -394,10 +413,9 @@ class SupernetTuner(SearchTuner):
             label = f"train {_told(space)}, epoch {epoch + 1}"
             hooks.call("on_epoch_begin", epoch, {})
             progress = _each_batch(hooks, trainer, report, label, info)
-            loss = trainer.train(train, self._drawn(space), progress=progress)
+            loss = trainer.train(train, subnets, progress=progress)
             trainer.save(path, origin)
-            logs = {"loss": loss, "val_accuracy": trainer.accuracy(
-                supernet.largest, *validation_data)}  # fmt: skip
+            logs = {"loss": loss, "val_accuracy": trainer.accuracy(shown, *validation_data)}
             for name, value in logs.items():
                 tf.summary.scalar(name, value, step=epoch + 1)
             info = f"loss {loss:.3f}, accuracy {logs['val_accuracy']:.3f}"
@@ -407,7 +425,12 @@ class SupernetTuner(SearchTuner):
         return trainer
 
     def _drawn(self, space: SearchSpace) -> Subnets:
-        return FittingSubnets(space, self.fit) if self.subnets == "fitting" else space
+        if self.subnets == "one":
+            return OneNetwork(self.one_network(space))
+        return space if self.subnets == "all" else self._fitting(space)
+
+    def _fitting(self, space: SearchSpace) -> FittingSubnets:
+        return FittingSubnets(space, self.fit)
 
     def _fresh(self, space: SearchSpace) -> Supernet:
         """Returns a supernet's first weights, the same whatever was trained before it."""

@@ -15,24 +15,15 @@ from mcuformer_tflm.keras_models.training.low_rank import (
     low_rank_pair,
 )
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, batches
+from mcuformer_tflm.keras_models.training.trainers import (
+    OneNetwork,
+    SupernetTrainer,
+    batches,
+)
 from mcuformer_tflm.search.cost.memory import num_parameters
 from mcuformer_tflm.search.space import FASHION_MNIST_SPACE
 
 SPACE = dataclasses.replace(FASHION_MNIST_SPACE.at(7, 0.8), depth=(1, 2))
-
-
-class Only:
-    """One network instead of a space."""
-
-    def __init__(self, architecture):
-        self.architecture = architecture
-
-    def sample(self, rng):
-        return self.architecture
-
-    def smallest(self):
-        return self.architecture
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +63,7 @@ def test_blocks_beyond_the_depth_do_not_learn():
     )
     before = [layers["qkv"].kernel.numpy() for layers in supernet.blocks]
     for _ in range(2):
-        trainer.train(data, Only(shallow))
+        trainer.train(data, OneNetwork(shallow))
     moved = [
         np.abs(layers["qkv"].kernel.numpy() - old).max() > 1e-4
         for layers, old in zip(supernet.blocks, before, strict=True)

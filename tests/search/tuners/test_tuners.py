@@ -28,15 +28,17 @@ from mcuformer_tflm.keras_models.training.checkpoint import save_weights
 from mcuformer_tflm.keras_models.training.inheritance import inherit_weights
 from mcuformer_tflm.keras_models.training.origin import weights_origin
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.trainers import predict
+from mcuformer_tflm.keras_models.training.trainers import SupernetTrainer, predict
 from mcuformer_tflm.quantize.quantize import quantize
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.fitting_subnets import FittingSubnets
+from mcuformer_tflm.search.cost.memory import num_macs
 from mcuformer_tflm.search.oracles.hyperparameters import architecture_from_values
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
 from mcuformer_tflm.search.oracles.subnet_baselines import RandomSubnets
+from mcuformer_tflm.search.space import FASHION_MNIST_WIDE_SPACE
 from mcuformer_tflm.search.tuners.scoring import ScoreSettings, fitting_share
 from mcuformer_tflm.search.tuners.subnet_tuner import SubnetTuner
 from mcuformer_tflm.search.tuners.supernet_tuner import SupernetTuner
@@ -479,6 +481,55 @@ def test_halving_trains_subnets_that_fit_alone_each_rung_longer(tmp_path, monkey
     assert len(drawn) == 6 * (3 + 4) + 5
     assert all(map(budget.fits, drawn))
     assert tuner.load_supernet(oracle.best_space())[1] == 3
+
+
+@pytest.mark.usefixtures("op_by_op")
+def test_pairs_that_one_network_stands_for_train_and_score_it_alone(tmp_path, monkeypatch):
+    space = dataclasses.replace(SPACE, rank_ratio=(0.5, 0.75, 1.0))
+    least = max(Fit(BUDGET).flash_bytes(pair.smallest()) for pair in space.pairs())
+    budget = Budget(10**6, least, "tight")
+    trained, scored = [], []
+    train, accuracy = SupernetTrainer.train, SupernetTrainer.accuracy
+    monkeypatch.setattr(
+        SupernetTrainer, "train",
+        lambda self, data, subnets, **options: (
+            trained.append(subnets) or train(self, data, subnets, **options)
+        ),
+    )  # fmt: skip
+    monkeypatch.setattr(
+        SupernetTrainer, "accuracy",
+        lambda self, network, *data: scored.append(network) or accuracy(self, network, *data),
+    )  # fmt: skip
+    oracle = SpaceHalving(space, 3, epochs=1, reduction=3)
+    tuner = SupernetTuner(
+        oracle, budget, subnets="one", settings=ScoreSettings(accuracy_samples=5, fit_samples=5),
+        directory=tmp_path, report=tiny_search.quiet,
+    )  # fmt: skip
+    search_spaces(tuner)
+    pairs = [space.at(4, space.rank_ratio[visit.point[1]]) for visit in oracle.history]
+    networks = [tuner.one_network(pair) for pair in pairs]
+    assert all(map(budget.fits, networks))
+    assert [one.architecture for one in trained] == networks
+    # After its only epoch, and for A.
+    assert scored == [network for network in networks for _ in range(2)]
+    for trial in oracle.trials.values():
+        assert trial.score == trial.metrics.get_best_value("accuracy")
+    trained.clear()
+    images, classes = data()
+    tuner.train_further(
+        oracle.best_space(), batches(images, classes, 16), (images, classes), 1, tiny_search.quiet
+    )
+    assert [type(subnets) for subnets in trained] == [FittingSubnets]
+
+
+def test_the_largest_drawn_fits_and_computes_most_of_as_many():
+    fit = Fit(Budget(16 * 1024, 128_000, "16 KiB"))
+    subnets = FittingSubnets(FASHION_MNIST_WIDE_SPACE.at(8, 0.95, stem="conv"), fit)
+    rng = np.random.default_rng(3)
+    drawn = [subnets.sample(rng) for _ in range(20)]
+    chosen = subnets.largest_drawn(np.random.default_rng(3))
+    assert fit(chosen)
+    assert num_macs(chosen) == max(map(num_macs, drawn)) > min(map(num_macs, drawn))
 
 
 @pytest.mark.parametrize("update", ["ascend", "paper"])
