@@ -17,7 +17,7 @@ from mcuformer_tflm.data.image_data import ImageData, normalise
 from mcuformer_tflm.keras_models.architecture import Architecture, Stem
 from mcuformer_tflm.keras_models.training.batches import Batches, batches
 from mcuformer_tflm.keras_models.training.recipe import TrainingRecipe
-from mcuformer_tflm.keras_models.training.trainers import Subnets
+from mcuformer_tflm.keras_models.training.trainers import OneNetwork, Subnets
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.fitting_subnets import FittingSubnets, without_what_never_fits
@@ -179,12 +179,22 @@ class Study:
             lambda partial: self._trained(training, partial),
         )  # fmt: skip
 
+    def network_score(self, training: Training, network: Architecture) -> float:
+        """Returns the accuracy of a network that was trained alone, on all images held out."""
+
+        def measure() -> float:
+            self._put(training)
+            return self._pairs.accuracy(network, *_part(self._data, -_HELD_OUT, _HELD_OUT))
+
+        key = self._training_key(training)
+        return float(self.kept.value(f"networks/{self._folder}", str(training.pair), key, measure))
+
     def score(self, training: Training) -> float:
         """Returns S of a pair after a training (Eq. 2)."""
 
         def measure() -> list[float]:
             self._put(training)
-            subnets = trained_subnets(self.settings, self.fit, training.pair.within(self.space))
+            subnets = self._subnets(training)
             rng = np.random.default_rng([self.seed, training.behind + training.epochs])
             accuracies = []
             for _ in range(self.settings.accuracy_samples):
@@ -347,7 +357,7 @@ class Study:
 
     def _subnets(self, training: Training) -> Subnets:
         if training.only is not None:
-            return Only(Architecture.from_json(training.only))
+            return OneNetwork(Architecture.from_json(training.only))
         return trained_subnets(self.settings, self.fit, training.pair.within(self.space))
 
     def _epoch(self, epoch: int) -> Batches:
@@ -360,21 +370,6 @@ class Study:
         return batches(
             images, self._data.train_classes[shown], self.settings.batch_size, seed=self.seed
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class Only:
-    """One network where a trainer wants to draw one."""
-
-    architecture: Architecture
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Returns it."""
-        return self.architecture
-
-    def smallest(self) -> Architecture:
-        """Returns it."""
-        return self.architecture
 
 
 def trained_subnets(settings: Settings, fit: Fit, space: SearchSpace) -> Subnets:

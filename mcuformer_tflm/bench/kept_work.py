@@ -9,13 +9,15 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mcuformer_tflm.keras_models.checked_values import AnyPath, checked_path
 from mcuformer_tflm.keras_models.training.checkpoint import read_arrays, write_arrays
 from mcuformer_tflm.keras_models.whole_file import write_whole
+
+Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.5
 
@@ -24,10 +26,15 @@ class OutOfTimeError(Exception):
     """There is no time for more; what is done is kept."""
 
 
+class HeldByOthersError(Exception):
+    """Another process is at a unit of the work."""
+
+
 class KeptWork:
     """A folder of results, each under a key that says all that it follows from.
 
-    A file is whole at any moment. Where another process is at a unit, this one waits for it.
+    A file is whole at any moment. Where another process is at a unit, HeldByOthersError is raised,
+    so that this one turns to other work.
 
     Args:
         directory: The folder.
@@ -90,6 +97,15 @@ class KeptWork:
 
         return self._once(path, write)
 
+    def wait_for(self, work: Callable[[], Result]) -> Result:
+        """Returns what work returns; begins it again as long as others are at a unit of it."""
+        while True:
+            try:
+                return work()
+            except HeldByOthersError:
+                self.check_time()
+                time.sleep(_POLL_SECONDS)
+
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[bool]:
         """Yields whether this process is the only one at something; others are told False."""
@@ -101,9 +117,8 @@ class KeptWork:
             return path
         self.check_time()
         with _lock(self.directory / "locks" / path.name) as file:
-            while not _taken(file):
-                self.check_time()
-                time.sleep(_POLL_SECONDS)
+            if not _taken(file):
+                raise HeldByOthersError
             if not path.exists():
                 write()
         return path

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from mcuformer_tflm.bench.any_pair import AnyPair
 from mcuformer_tflm.bench.confidence import mean_and_interval
 from mcuformer_tflm.bench.equal_steps import Settings, Study, shared_pairs
-from mcuformer_tflm.bench.kept_work import KeptWork, OutOfTimeError
+from mcuformer_tflm.bench.kept_work import HeldByOthersError, KeptWork, OutOfTimeError
 from mcuformer_tflm.bench.recipes import recipe_rows
 from mcuformer_tflm.bench.rows import Row
 from mcuformer_tflm.bench.strategies import CONTENDERS, DEFAULT, STRATEGIES, VARIANTS
@@ -135,6 +135,8 @@ class _Proof:
                         with self.kept.alone(f"{job.name}-seed{job.seed}") as mine:
                             held_by_others |= not mine
                             record = self._search(job) if mine else None
+                    except HeldByOthersError:
+                        held_by_others = True
                     except OutOfTimeError:
                         return done | self._known(todo)
                 if record is not None:
@@ -156,7 +158,9 @@ class _Proof:
 
         def search() -> dict[str, Any]:
             found = {**STRATEGIES, **VARIANTS}[job.strategy](study)
-            architecture = study.find(found.training, found.space, evolve=found.evolve)
+            architecture = found.network or study.find(
+                found.training, found.space, evolve=found.evolve
+            )
             outcome = study.outcome(found.training, architecture)
             return {**outcome, "history": found.history}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,12 +70,13 @@ def recipe_rows(
         for metric, count in {"accuracy": max(1, epochs), "accuracy_equal_steps": _EPOCHS}.items():
             if metric != "accuracy" and count == epochs:
                 continue
+            studies = [
+                Study(recipe, budget, seed, data, kept, pairs, progress) for seed in range(SEEDS)
+            ]
             try:
                 accuracies = [
-                    _accuracy(
-                        Study(recipe, budget, seed, data, kept, pairs, progress), pairs, count
-                    )
-                    for seed in range(SEEDS)
+                    kept.wait_for(functools.partial(_accuracy, study, pairs, count))
+                    for study in studies
                 ]
             except OutOfTimeError:
                 continue

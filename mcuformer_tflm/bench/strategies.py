@@ -10,6 +10,7 @@ import numpy as np
 
 from mcuformer_tflm.bench.equal_steps import Pair, Study, Training
 from mcuformer_tflm.bench.replay import replay
+from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.cost.fitting_subnets import FittingSubnets
 from mcuformer_tflm.search.cost.memory import num_macs
@@ -36,19 +37,26 @@ class Found:
         space: Of the subnets.
         evolve: Whether subnets evolve, or as many are drawn at random.
         history: Visits of pairs.
+        network: The one that was trained, where that was no supernet; then no subnet is searched.
     """
 
     training: Training
     space: SearchSpace
     evolve: bool = True
     history: tuple[Visit, ...] = ()
+    network: Architecture | None = None
 
 
 Strategy = Callable[[Study], Found]
 
 
-def by_oracle(make: Callable[[Study], SpaceOracle]) -> Strategy:
-    """Returns the strategy that asks an oracle, then trains its best pair with what is left."""
+def by_oracle(make: Callable[[Study], SpaceOracle], *, networks: bool = False) -> Strategy:
+    """Returns the strategy that asks an oracle, then trains its best pair with what is left.
+
+    Args:
+        make: Makes the oracle.
+        networks: Whether one network of a pair is trained, alone, in place of the pair's supernet.
+    """
 
     def find(study: Study) -> Found:
         oracle = make(study)
@@ -58,24 +66,29 @@ def by_oracle(make: Callable[[Study], SpaceOracle]) -> Strategy:
         last: dict[Pair, Training] = {}
         spent = 0
 
+        def network(space: SearchSpace) -> Architecture | None:
+            return one_network(study, space) if networks else None
+
         def score(values: dict[str, Any]) -> float:
             nonlocal spent
             pair = Pair.of(space_from_values(values, study.space))
             epochs = oracle.epochs_of(values)
             source = source_from_values(values, study.space)
+            alone = network(space_from_values(values, study.space))
             last[pair] = Training(
                 pair, epochs, values["epochs"] - epochs, before=last.get(pair),
                 source=None if source is None else last[Pair.of(source)],
+                only=None if alone is None else alone.to_json(),
             )  # fmt: skip
             spent += epochs
+            if alone is not None:
+                return study.network_score(last[pair], alone)
             return study.score(last[pair])
 
         replay(oracle, score)
         best = oracle.best_space(lambda space: study.fit(space.smallest()))
-        return Found(
-            _to_the_end(study, Pair.of(best), spent, last[Pair.of(best)]), best,
-            history=tuple(oracle.history),
-        )  # fmt: skip
+        training = _to_the_end(study, Pair.of(best), spent, last[Pair.of(best)])
+        return Found(training, best, history=tuple(oracle.history), network=network(best))
 
     return find
 
@@ -90,10 +103,12 @@ def evolution(**options: Any) -> Strategy:
     )
 
 
-def halving(**options: Any) -> Strategy:
+def halving(*, networks: bool = False, **options: Any) -> Strategy:
     """Returns successive halving; by default 8 pairs of an epoch, 4 of 2 more, 2 of 4 more."""
     options = {"pairs": 8, "epochs": 1, **options}
-    return by_oracle(lambda study: SpaceHalving(study.space, seed=study.seed, **options))
+    return by_oracle(
+        lambda study: SpaceHalving(study.space, seed=study.seed, **options), networks=networks
+    )
 
 
 def gaussian_process(study: Study) -> Found:
@@ -111,6 +126,19 @@ def random_pair(study: Study) -> Found:
 def random_search(study: Study) -> Found:
     """Takes the same pair at random, and subnets at random too."""
     return dataclasses.replace(random_pair(study), evolve=False)
+
+
+def random_network(study: Study) -> Found:
+    """Takes the same pair at random, and one network of it, which is trained alone."""
+    found = random_pair(study)
+    network = one_network(study, found.space)
+    training = dataclasses.replace(found.training, only=network.to_json())
+    return dataclasses.replace(found, training=training, network=network)
+
+
+def one_network(study: Study, pair: SearchSpace) -> Architecture:
+    """Returns the network that stands for a pair: of 20 that fit, the one that computes most."""
+    return FittingSubnets(pair, study.fit).largest_drawn(np.random.default_rng(study.seed))
 
 
 def maximal(study: Study) -> Found:
@@ -158,8 +186,11 @@ def composed(study: Study) -> Found:
 
 # The supernet's steps draw subnets that fit, and all spend the same epochs.
 STRATEGIES: dict[str, Strategy] = {
-    "halving": halving(),
+    "networks": halving(networks=True, pairs=5, epochs=5, reduction=5),
+    "halving_networks": halving(networks=True),
     "random_search": random_search,
+    "random_network": random_network,
+    "halving": halving(),
     "random_pair": random_pair,
     "evolved": evolution(),
     "evolved_inherited": evolution(inherit="nearest"),
@@ -170,10 +201,10 @@ STRATEGIES: dict[str, Strategy] = {
     "composed": composed,
     "maximal": maximal,
 }
-# Of the product: what its search does where nothing else is asked for.
-DEFAULT = "evolved_inherited"
-# Those that may be it once all is measured.
-CONTENDERS = (DEFAULT, "halving", "halving_by_three")
+# Of the product: what `mcuformer search` does where nothing else is asked for.
+DEFAULT = "networks"
+# Of which there are more seeds, the paper's way and chance among them.
+CONTENDERS = (DEFAULT, "evolved_inherited", "random_network")
 # Those of the paper's Table 2 and Figure 5, beside "evolved", which has k = 5 and h = 0.01.
 NEIGHBOURS = (2, 3, 8)
 THRESHOLDS = (0.003, 0.03, 0.1)
@@ -191,7 +222,8 @@ def _given(study: Study, space: SearchSpace) -> Found:
 
 def _to_the_end(study: Study, pair: Pair, spent: int, before: Training | None) -> Training:
     behind = 0 if before is None else before.behind + before.epochs
-    return Training(pair, study.settings.epochs - spent, behind, before=before)
+    only = None if before is None else before.only
+    return Training(pair, study.settings.epochs - spent, behind, before=before, only=only)
 
 
 def _holds_one(fit: Fit, space: SearchSpace) -> bool:

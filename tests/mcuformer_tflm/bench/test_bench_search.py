@@ -11,7 +11,12 @@ from mcuformer_tflm.bench import proof, recipes, search
 from mcuformer_tflm.bench.any_pair import AnyPair
 from mcuformer_tflm.bench.confidence import mean_and_interval
 from mcuformer_tflm.bench.equal_steps import Pair, Settings, Study, Training, shared_pairs
-from mcuformer_tflm.bench.kept_work import KeptWork, OutOfTimeError, read_lists
+from mcuformer_tflm.bench.kept_work import (
+    HeldByOthersError,
+    KeptWork,
+    OutOfTimeError,
+    read_lists,
+)
 from mcuformer_tflm.bench.proof import Job, rows_of
 from mcuformer_tflm.bench.strategies import DEFAULT, STRATEGIES, VARIANTS, by_capacity
 from mcuformer_tflm.keras_models.exceptions import ConfigError
@@ -69,12 +74,18 @@ def test_every_strategy_spends_the_same_number_of_epochs(study, name, monkeypatc
         return 0.01 * training.pair.patch_size + training.pair.rank_ratio / 100
 
     monkeypatch.setattr(study, "score", score)
+    monkeypatch.setattr(study, "network_score", lambda training, network: score(training))
     found = {**STRATEGIES, **VARIANTS}[name](study)
     last = found.training
     while last is not None and last not in trained:
         trained.add(last)
         last = last.before
     assert sum(training.epochs for training in trained) == SETTINGS.epochs
+    if found.network is None:
+        assert found.training.only is None
+    else:
+        assert found.network.to_json() == found.training.only
+        assert study.fit(found.network)
     if found.history:
         assert found.training.pair.patch_size in {Pair.of(s).patch_size for s in SPACE.pairs()}
 
@@ -144,6 +155,31 @@ def test_two_processes_do_not_take_the_same_search(tmp_path):
         assert (mine, theirs) == (True, False)
     with other.alone("job") as mine:
         assert mine
+
+
+def test_what_another_process_is_at_is_left_to_it_and_waited_for_where_asked(tmp_path):
+    one, other = KeptWork(tmp_path, math.inf), KeptWork(tmp_path, math.inf)
+
+    def meanwhile():
+        with pytest.raises(HeldByOthersError):
+            other.value("kind", "name", {}, lambda: "theirs")
+        return "mine"
+
+    assert one.value("kind", "name", {}, meanwhile) == "mine"
+    assert other.value("kind", "name", {}, lambda: "theirs") == "mine"
+    tries = []
+
+    def free_at_last():
+        tries.append(1)
+        if len(tries) < 2:
+            raise HeldByOthersError
+        return len(tries)
+
+    assert other.wait_for(free_at_last) == 2
+    other.deadline = -math.inf
+    tries.clear()
+    with pytest.raises(OutOfTimeError):
+        other.wait_for(free_at_last)
 
 
 def test_means_have_students_interval_and_advantages_are_of_seeds_in_pairs():
