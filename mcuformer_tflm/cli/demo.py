@@ -55,9 +55,10 @@ def demo(
         "residual_bits": residual_bits,
     }  # fmt: skip
     minutes = _FROM_NOTHING if shipped else _FROM_NOTHING + _SPECIALISED
-    nothing = SearchRun.of_fields(
-        {"data": "fashion-mnist", "board": board, "minutes": minutes, **limits}
-    )
+    nothing = SearchRun.of_fields({
+        "data": "fashion-mnist", "board": board, "minutes": minutes, "train_supernet": True,
+        **limits,
+    })  # fmt: skip
     nothing.budget()  # told before any data is read
     check_writable(out)
     figures = Figures(json_file)

@@ -42,6 +42,12 @@ def search(
     flash_kib: Annotated[int | None, typer.Option(help="Limit the .tflite to so many KiB.")] = None,
     milliseconds: Milliseconds = None,
     supernet: Supernet = None,
+    train_supernet: Annotated[
+        bool | None,
+        typer.Option(
+            "--train-supernet", help="Search by a supernet, and leave it: it serves other budgets."
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="Plan the work into so many; by default 30, with a supernet 5."),
@@ -62,7 +68,8 @@ def search(
 
     given = {
         "data": data, "board": board, "arena_kib": arena_kib, "flash_kib": flash_kib,
-        "ms": milliseconds, "supernet": supernet, "minutes": minutes, "seed": seed,
+        "ms": milliseconds, "supernet": supernet, "train_supernet": train_supernet,
+        "minutes": minutes, "seed": seed,
         "batch_size": batch_size, "weight_bits": weight_bits, "residual_bits": residual_bits,
     }  # fmt: skip
     run = SearchRun.of_fields(given) if run_file is None else SearchRun.read(run_file, **given)

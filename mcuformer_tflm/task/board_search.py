@@ -11,7 +11,6 @@ from typing import Any
 
 import tf_keras
 
-from mcuformer_tflm.keras_models.architecture import Architecture
 from mcuformer_tflm.keras_models.checked_values import (
     AnyPath,
     checked_kinds,
@@ -27,6 +26,7 @@ from mcuformer_tflm.keras_models.whole_file import write_whole
 from mcuformer_tflm.search.cost.budget import Budget
 from mcuformer_tflm.search.cost.fit import Fit
 from mcuformer_tflm.search.image_space import fitting_space, image_space
+from mcuformer_tflm.search.oracles.front import Front
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.search.progress import tell
 from mcuformer_tflm.search.space import SearchSpace
@@ -57,6 +57,7 @@ from mcuformer_tflm.task.stages import (
     FinalTraining,
     SpaceSearch,
     choose_subnet,
+    compare_networks,
     evolve_space,
     fresh_teacher,
     measure_model,
@@ -72,6 +73,7 @@ SUPERNET_FILE = "supernet.npz"
 # Of a network that was trained for minutes, and of one that was for hours.
 _QUANTIZED_LEARNING_RATE, _FINE_QUANTIZED_LEARNING_RATE = 3e-4, 1e-4
 # A subnet of a trained supernet is nearly there: a little further, following the largest.
+_SCORE = ScoreSettings(accuracy_samples=4, fit_samples=200)
 _FINE_TUNING = TrainingRecipe(learning_rate=1e-3, **FOLLOWING)
 
 
@@ -122,18 +124,19 @@ def run_search(
 ) -> Report:
     """Searches, trains, quantizes, converts and measures a model within the run's minutes.
 
-    The evolution of the space comes first, or with a supernet is skipped; then subnets are scored
-    with the best supernet's weights, and the best is trained on. How much of each is done follows
-    from the time that a step takes, measured at the start and again for the chosen subnet. Plans
-    and state are kept under ``out``: the same run goes on after an interruption.
+    Networks are compared that are trained alone, one for each patch size and stem, and the best is
+    trained on. With ``train_supernet`` the space evolves instead, and with that supernet or a given
+    one subnets are scored with its weights, of which the best is trained on. How much of each is
+    done follows from the time that a step takes, measured at the start and again for the chosen
+    network. Plans and state are kept under ``out``: the same run goes on after an interruption.
 
     Args:
         run: What is searched.
         data: Of ``search_data``.
         out: Folder of the results: ``model.tflite``, ``report.json``, ``report.html`` and
-            ``record.json``, which that is made of, ``memory_map.png``, ``front.png``,
-            ``sqnr.png``, ``run.toml``, and without a supernet ``supernet.npz``, the best one, which
-            serves other boards.
+            ``record.json``, which that is made of, ``memory_map.png``, ``sqnr.png`` and
+            ``run.toml``; where subnets were scored ``front.png``; and with ``train_supernet``
+            ``supernet.npz``, the best one, which serves other boards.
         progress: Called with (what is being done, done, total).
         supernet: The trained supernet that the run names.
 
@@ -162,30 +165,19 @@ def run_search(
         clock = Clock(project / "clock.json")
         context = _Context(run, data, budget, recipe, project, clock.heard_by(progress), clock)
         tf_keras.utils.set_random_seed(run.seed)
-        left_out: tuple[str, ...] = ()
-        record, teacher = RunRecord(), None
-        if supernet is None:
-            teacher = _teacher(context)
-            found, population, generations, left_out, record = _evolved(context, space, teacher)
-            found.save(out / SUPERNET_FILE)
+        if supernet is None and not run.train_supernet:
+            chosen = _compared(context, space)
         else:
-            found, teacher = supernet, supernet.teacher
-            population, generations = _scores(context, found)
-        subnets = choose_subnet(
-            found.space, found.supernet, data.validation, budget,
-            population=population, generations=generations,
-            project=project, progress=context.progress, seed=run.seed,
-        )  # fmt: skip
-        subnet, quantized, told = _trained(context, found, subnets.best_architecture(), teacher)
+            chosen = _of_supernet(context, space, supernet, out)
+        quantized, told = _trained(context, chosen)
         repeated = shlex.join(["mcuformer", "search", str(out / RUN_FILE), "--out", str(out)])
-        record = dataclasses.replace(
-            record, command=repeated, curves=(*record.curves, *training_curves(project))
-        )
+        curves = (*chosen.record.curves, *training_curves(project))
+        record = dataclasses.replace(chosen.record, command=repeated, curves=curves)
         return measure_model(
-            subnet, quantized, data, labels, budget, out=out, progress=context.progress,
-            front=subnets.front(), record=record, seed=run.seed, seconds=clock.seconds,
-            data=found.data, supernet=run.supernet, minutes=run.minutes,
-            left_out=(*left_out, *told),
+            chosen.network, quantized, data, labels, budget, out=out, progress=context.progress,
+            front=chosen.front, record=record, seed=run.seed, seconds=clock.seconds,
+            data=run.data if supernet is None else supernet.data, supernet=run.supernet,
+            minutes=run.minutes, left_out=(*chosen.left_out, *told),
         )  # fmt: skip
 
 
@@ -211,6 +203,103 @@ class _Context:
     def minutes(self) -> float:
         assert self.run.minutes is not None
         return self.run.minutes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """The network that a search ends with.
+
+    Attributes:
+        network: With the weights that it had there.
+        teacher: What it follows from then on.
+        left_out: What more time would allow, in words.
+        record: Of the page what it shows of the way there.
+        front: Of the subnets that were scored, if any were.
+    """
+
+    network: Subnet
+    teacher: tf_keras.Model | None
+    left_out: tuple[str, ...] = ()
+    record: RunRecord = RunRecord()  # noqa: RUF009 (frozen)
+    front: Front | None = None
+
+
+def _of_supernet(
+    context: _Context, space: SearchSpace, supernet: TrainedSupernet | None, out: Path
+) -> _Chosen:
+    """Returns the best subnet of a supernet: of the one that is given, or of one that evolves."""
+    left_out: tuple[str, ...] = ()
+    record = RunRecord()
+    if supernet is None:
+        teacher = _teacher(context)
+        found, population, generations, left_out, record = _evolved(context, space, teacher)
+        found.save(out / SUPERNET_FILE)
+    else:
+        found, teacher = supernet, supernet.teacher
+        population, generations = _scores(context, found)
+    whole = found.supernet
+    subnets = choose_subnet(
+        found.space, whole, context.data.validation, context.budget,
+        population=population, generations=generations,
+        project=context.project, progress=context.progress, seed=context.run.seed,
+    )  # fmt: skip
+    if context.recipe.distillation_weight and teacher is None:
+        teacher = whole.extract(whole.largest)
+    network = whole.extract(subnets.best_architecture())
+    return _Chosen(network, teacher, left_out, record, subnets.front())
+
+
+def _compared(context: _Context, space: SearchSpace) -> _Chosen:
+    """Returns the best of some networks, each trained alone."""
+    run, data, teacher = context.run, context.data, _teacher(context)
+    recipe = _recipe_with(context.recipe, teacher)
+    plan = _planned(context, space, recipe, teacher, networks=True)
+    tell(
+        f"Planned for {context.minutes:g} minutes: {plan.starts} networks compared, after "
+        f"{plan.visit.epochs} x {plan.visit.batches} batches each."
+    )
+    compared = compare_networks(
+        ShortEpochs(data.search, plan.visit.batches), data.validation, context.budget,
+        SpaceSearch(plan.space, plan.starts, 1, plan.visit.epochs, _SCORE, recipe),
+        project=context.project, progress=context.progress, seed=run.seed, teacher=teacher,
+    )  # fmt: skip
+    curves = (*teacher_curve(context.project), compared.curve)
+    record = RunRecord(path=compared.path, curves=curves)
+    return _Chosen(compared.best, teacher, _left_out(plan, teacher), record)
+
+
+def _recipe_with(recipe: TrainingRecipe, teacher: tf_keras.Model | None) -> TrainingRecipe:
+    """Returns how networks are trained that follow a teacher, or have none."""
+    if teacher is not None:
+        return taught(recipe)
+    return dataclasses.replace(recipe, distillation_weight=0.0)
+
+
+def _left_out(plan: SearchPlan, teacher: tf_keras.Model | None) -> tuple[str, ...]:
+    return plan.left_out if teacher is not None else ("a convolutional teacher", *plan.left_out)
+
+
+def _planned(
+    context: _Context,
+    space: SearchSpace,
+    recipe: TrainingRecipe,
+    teacher: tf_keras.Model | None,
+    *,
+    networks: bool = False,
+) -> SearchPlan:
+    data = context.data
+
+    def planned() -> SearchPlan:
+        fitting = fitting_space(space, Fit(context.budget))
+        speed = supernet_speed(fitting, data.search, data.validation, recipe, teacher)
+        spent = context.clock.seconds()
+        return plan_search(
+            fitting, speed, context.minutes, spent=spent, networks=networks,
+            **context.sizes(data.search),
+        )  # fmt: skip
+
+    plan: SearchPlan = _kept(context.project / "plan.json", planned, _search_plan)
+    return plan
 
 
 def _teacher(context: _Context) -> tf_keras.Model | None:
@@ -243,21 +332,9 @@ def _evolved(
     """
     run, data = context.run, context.data
     recipe = context.recipe
-    if teacher is not None:
-        recipe = taught(recipe)
-    elif recipe.sandwich_random is None:
-        # While the space evolves there is no teacher yet.
-        recipe = dataclasses.replace(recipe, distillation_weight=0.0)
-
-    def planned() -> SearchPlan:
-        fitting = fitting_space(space, Fit(context.budget))
-        speed = supernet_speed(fitting, data.search, data.validation, recipe, teacher)
-        spent = context.clock.seconds()
-        return plan_search(
-            fitting, speed, context.minutes, spent=spent, **context.sizes(data.search)
-        )
-
-    plan = _kept(context.project / "plan.json", planned, _search_plan)
+    if teacher is not None or recipe.sandwich_random is None:
+        recipe = _recipe_with(recipe, teacher)
+    plan = _planned(context, space, recipe, teacher)
     tell(
         f"Planned for {context.minutes:g} minutes: {plan.starts * plan.steps} trainings of "
         f"supernets, {plan.visit.epochs} x {plan.visit.batches} batches each, "
@@ -267,8 +344,7 @@ def _evolved(
     evolved = evolve_space(
         train, data.validation, context.budget,
         SpaceSearch(
-            plan.space, plan.starts, plan.steps, plan.visit.epochs,
-            ScoreSettings(accuracy_samples=4, fit_samples=200), recipe,
+            plan.space, plan.starts, plan.steps, plan.visit.epochs, _SCORE, recipe,
             further_epochs=plan.further,
         ),
         project=context.project, progress=context.progress, seed=run.seed, teacher=teacher,
@@ -285,9 +361,7 @@ def _evolved(
         told,
         teacher=teacher,
     )
-    left_out = plan.left_out
-    if teacher is None:
-        left_out = ("a convolutional teacher", *left_out)
+    left_out = _left_out(plan, teacher)
     record = RunRecord(path=evolved.path, curves=(*teacher_curve(context.project), evolved.curve))
     return found, plan.population, plan.generations, left_out, record
 
@@ -309,21 +383,14 @@ def _scores(context: _Context, supernet: TrainedSupernet) -> tuple[int, int]:
     return population, generations
 
 
-def _trained(
-    context: _Context,
-    supernet: TrainedSupernet,
-    architecture: Architecture,
-    teacher: tf_keras.Model | None,
-) -> tuple[Subnet, Subnet, tuple[str, ...]]:
-    """Returns the chosen subnet, trained in float and quantized, and what was left out."""
-    data, whole = context.data, supernet.supernet
-    recipe = context.recipe if teacher is None else taught(context.recipe)
+def _trained(context: _Context, chosen: _Chosen) -> tuple[Subnet, tuple[str, ...]]:
+    """Trains the chosen network on, in place; returns it quantized, and what was left out."""
+    data, subnet, teacher = context.data, chosen.network, chosen.teacher
+    recipe = _recipe_with(context.recipe, teacher)
     recipe = dataclasses.replace(recipe, precision="float32")  # that of a network of its own
-    if recipe.distillation_weight and teacher is None:
-        teacher = whole.extract(whole.largest)
 
     def planned() -> TrainingPlan:
-        network = build_subnet(architecture)
+        network = build_subnet(subnet.architecture)
         speed = network_speed(network, data.train, recipe, teacher)
         left = 60 * context.minutes - context.clock.seconds()
         # Calibration costs what has been trained for hours nothing in 8 bits.
@@ -336,8 +403,7 @@ def _trained(
         if plan.quantized.epochs
         else "then calibrated"
     )
-    tell(f"The chosen subnet sees {plan.train.epochs} x {plan.train.batches} batches, {rounded}.")
-    subnet = whole.extract(architecture)
+    tell(f"The chosen network sees {plan.train.epochs} x {plan.train.batches} batches, {rounded}.")
     training = FinalTraining(
         ShortEpochs(data.train, plan.train.batches), plan.train.epochs, recipe,
         ShortEpochs(data.quantized, plan.quantized.batches), plan.quantized.epochs,
@@ -347,7 +413,7 @@ def _trained(
         subnet, context.budget, training, project=context.project, progress=context.progress,
         teacher=teacher,
     )  # fmt: skip
-    return subnet, quantized, plan.left_out
+    return quantized, plan.left_out
 
 
 def _kept(path: Path, make: Callable[[], Any], read: Callable[[Any], Any]) -> Any:

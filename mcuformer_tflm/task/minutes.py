@@ -20,6 +20,8 @@ from mcuformer_tflm.search.space import SearchSpace
 _TEACHER, _TEACHER_MINUTES, _MOST_TAUGHT = 0.2, 20, 24
 # Shares of the rest of a search's time; what is left trains the chosen subnet.
 _SPACES, _FURTHER, _SUBNETS = 0.35, 0.15, 0.1
+# The same where networks are compared, each trained alone, and there is no supernet.
+_NETWORKS = 0.5
 # Of a specialisation's.
 _SCORES = 0.2
 # Of the time to train a subnet, with TF-MOT's rounding.
@@ -28,6 +30,7 @@ _QUANTIZED = 0.25
 _EVOLUTIONS = ((5, 6), (4, 5), (3, 4), (3, 3), (3, 2), (2, 2), (2, 1), (1, 1))
 # Rather fewer values in the space than fewer trainings than these, where graphs leave the time.
 _WANTED_EVOLUTIONS = ((2, 2), (2, 1))
+_WANTED_NETWORKS = ((3, 1), (2, 1))
 _SCORED_A_VISIT = 5
 # Fewer batches than these tell nothing, of a supernet and of a chosen subnet; an epoch may be less.
 _FEWEST_SEARCHED, _FEWEST_TRAINED, _FEWEST_QUANTIZED = 100, 50, 30
@@ -73,8 +76,8 @@ class SearchPlan:
 
     Attributes:
         space: What is searched: the space without what would take too long.
-        starts: Walkers of the space's evolution.
-        steps: Steps of each.
+        starts: Walkers of the space's evolution; or networks that are compared.
+        steps: Steps of each; 1 of networks.
         visit: Work of a step.
         further: Epochs of as many batches for the best pair's supernet, afterwards.
         population: Subnets a generation.
@@ -116,11 +119,13 @@ def plan_search(
     batch_size: int,
     tested: int,
     spent: float = 0.0,
+    networks: bool = False,
 ) -> SearchPlan:
     """Returns how much of a space is searched.
 
     As many trainings of supernets as get 100 batches each, or an epoch where that is less, at most
-    the paper's 30. Where the time is not enough for four, the space loses its largest values first.
+    the paper's 30; of networks alone at most one for each patch size and stem. Where the time is
+    not enough for four, or three networks, the space loses its largest values first.
 
     Args:
         space: What would be searched.
@@ -130,12 +135,14 @@ def plan_search(
         batch_size: Images of a batch.
         tested: Test images.
         spent: Seconds of the minutes that are gone.
+        networks: Whether one network stands for a pair, and no supernet is trained.
 
     Raises:
         ConfigError: If the time is not enough for one short epoch of one supernet and of a subnet.
     """
     seconds = 60 * minutes - spent
     fewest = min(epoch, _FEWEST_SEARCHED)
+    share, scored = (_NETWORKS, 1) if networks else (_SPACES, _SCORED_A_VISIT)
 
     def scaled(part: SearchSpace) -> Speed:
         ratio = mean_macs(part) / speed.macs
@@ -143,18 +150,20 @@ def plan_search(
 
     def affordable(part: SearchSpace, starts: int, steps: int) -> int:
         there = scaled(part)
-        each = _SPACES * seconds / (starts * steps) - there.trace - _SCORED_A_VISIT * there.score
+        each = share * seconds / (starts * steps) - there.trace - scored * there.score
         return math.floor(each / there.step)
 
     # Graphs take their time however small the networks are.
-    traced = _SPACES * seconds / max(speed.trace, 1e-9) / 2
-    wanted = next((pair for pair in _WANTED_EVOLUTIONS if math.prod(pair) <= traced), (1, 1))
+    traced = share * seconds / max(speed.trace, 1e-9) / 2
+    some = [pair for pair in _WANTED_NETWORKS if math.prod(pair) <= kinds(space)]
+    some = some if networks else list(_WANTED_EVOLUTIONS)
+    wanted = next((pair for pair in some if math.prod(pair) <= traced), (1, 1))
 
     def needed(part: SearchSpace) -> float:
         there, least = scaled(part), min(epoch, _FEWEST_TRAINED)
-        visit = there.trace + fewest * there.step + _SCORED_A_VISIT * there.score
+        visit = there.trace + fewest * there.step + scored * there.score
         trained = visit + there.trace + least * there.step + _ending(there, batch_size, tested)
-        return max(visit / _SPACES, trained)
+        return max(visit / share, trained)
 
     narrowed = space
     while affordable(narrowed, *wanted) < fewest or needed(narrowed) > seconds:
@@ -163,15 +172,22 @@ def plan_search(
             break
         narrowed = min(smaller, key=mean_macs)
     _require(minutes, spent + needed(narrowed), fewest)
+    evolutions = (
+        [(count, 1) for count in range(kinds(narrowed), 0, -1)] if networks else _EVOLUTIONS
+    )
     starts, steps = next(
-        (pair for pair in _EVOLUTIONS if affordable(narrowed, *pair) >= fewest), (1, 1)
+        (pair for pair in evolutions if affordable(narrowed, *pair) >= fewest), (1, 1)
     )
     there = scaled(narrowed)
     visit = _work(max(fewest, affordable(narrowed, starts, steps)), epoch)
+    told = [*_narrower(space, narrowed)]
+    if networks:
+        if starts < kinds(narrowed):
+            told.append(f"networks: {starts}, for {kinds(narrowed)} patch sizes and stems")
+        return SearchPlan(narrowed, starts, 1, visit, 0, 0, 0, tuple(told))
     further = math.floor(_FURTHER * seconds / (there.step * visit.batches))
     scored = max(8, min(_MOST_SUBNETS, int(_SUBNETS * seconds / max(there.score, 1e-9))))
     population = max(4, min(50, scored // 6))
-    told = [*_narrower(space, narrowed)]
     trainings, pairs = starts * steps, len(narrowed.pairs())
     if trainings < min(30, pairs):
         told.append(f"trainings of supernets: {trainings}, for {pairs} pairs")
@@ -290,6 +306,11 @@ def mean_macs(space: SearchSpace) -> float:
     """Returns the mean multiply-accumulates of a space's networks, of some that are drawn."""
     rng = np.random.default_rng(0)
     return float(np.mean([num_macs(space.sample(rng)) for _ in range(_SAMPLES)]))
+
+
+def kinds(space: SearchSpace) -> int:
+    """Returns how many patch sizes and stems a space has together."""
+    return len({(pair.patch_size, pair.stem) for pair in space.pairs()})
 
 
 def middle_pair(space: SearchSpace) -> SearchSpace:

@@ -53,6 +53,8 @@ class SearchRun:
         weight_bits: Of the blocks' weights.
         residual_bits: Of the residual stream.
         supernet: A trained supernet, by its name in the zoo or its file: its subnets are searched.
+        train_supernet: Whether a supernet is searched by and left, which serves other budgets; else
+            networks are compared that are trained alone, and end better in the same time.
         space: What is searched without one; by default what suits the shape of the images.
         training: How networks are trained; by default as ``TrainingRecipe`` says, and with a
             supernet as that was.
@@ -70,6 +72,7 @@ class SearchRun:
     weight_bits: int = 8
     residual_bits: int = 8
     supernet: str | None = None
+    train_supernet: bool = False
     space: SearchSpace | None = None
     training: TrainingRecipe | None = None
 
@@ -102,6 +105,10 @@ class SearchRun:
         if self.space is not None and self.supernet is not None:
             raise ConfigError(
                 f"space is given, but the supernet {self.supernet} has its own; leave one out."
+            )
+        if checked_type("train_supernet", self.train_supernet, bool) and self.supernet is not None:
+            raise ConfigError(
+                f"train_supernet is true, but there is the supernet {self.supernet}; leave one out."
             )
         self._check_limits()
 

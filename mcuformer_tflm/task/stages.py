@@ -36,6 +36,7 @@ from mcuformer_tflm.search.cost.instructions import is_counted
 from mcuformer_tflm.search.cost.memory import eq5_bytes
 from mcuformer_tflm.search.oracles.front import Front
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
+from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
 from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.search.space import SearchSpace
@@ -76,7 +77,7 @@ class SpaceSearch:
 
     Attributes:
         space: What is searched.
-        starts: Walkers.
+        starts: Walkers; or networks that are compared.
         steps: Their steps.
         epochs: Epochs of a step.
         score: How a space is scored.
@@ -130,6 +131,21 @@ class EvolvedSpace:
     space: SearchSpace
     supernet: Supernet
     epochs: int
+    path: SpacePath
+    curve: Curve
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparedNetworks:
+    """What a comparison of networks ends with, each trained alone.
+
+    Attributes:
+        best: The best one, as far as it was trained.
+        path: The way there.
+        curve: Of its training.
+    """
+
+    best: Subnet
     path: SpacePath
     curve: Curve
 
@@ -196,6 +212,40 @@ def evolve_space(
         supernet = tuner.train_further(best, train, validation, work.further_epochs, progress)
     curve = Curve.of("the chosen supernet", tuner.step_losses(best))
     return EvolvedSpace(best, supernet, epochs + work.further_epochs, SpacePath.of(spaces), curve)
+
+
+def compare_networks(
+    train: Batches,
+    validation: Validation,
+    budget: Budget,
+    work: SpaceSearch,
+    *,
+    project: Path,
+    progress: Progress,
+    seed: int,
+    teacher: tf_keras.Model | None = None,
+) -> ComparedNetworks:
+    """Returns the best of some networks that fit, of pairs far apart, each trained alone.
+
+    Raises:
+        BudgetError: If no subnet fits.
+    """
+    spaces = SpaceHalving(
+        work.space, work.starts, epochs=work.epochs, reduction=max(2, work.starts), seed=seed
+    )
+    tuner = SupernetTuner(
+        spaces, budget, settings=work.score, recipe=work.recipe, start="structured", subnets="one",
+        teacher=teacher if work.recipe.distillation_weight else None,
+        seed=seed, report=progress, directory=project, project_name="spaces",
+    )  # fmt: skip
+    tuner.search(train, validation_data=validation)
+    pair = spaces.best_space()
+    supernet, _ = tuner.load_supernet(pair)
+    return ComparedNetworks(
+        supernet.extract(tuner.one_network(pair)),
+        SpacePath.of(spaces, steps=False),
+        Curve.of("the chosen network among others", tuner.step_losses(pair)),
+    )
 
 
 def choose_subnet(

@@ -28,7 +28,11 @@ def draw_evolution(space: SearchSpace, history: Sequence[Visit], path: AnyPath) 
 
 
 def evolution_figure(
-    space: SearchSpace, history: Sequence[Visit], *, size: tuple[float, float] = (7, 4.5)
+    space: SearchSpace,
+    history: Sequence[Visit],
+    *,
+    size: tuple[float, float] = (7, 4.5),
+    steps: bool = True,
 ) -> Figure:
     """Draws each walker's way over the pairs of patch size and rank ratio.
 
@@ -40,6 +44,8 @@ def evolution_figure(
         space: What was searched.
         history: Of ``SpaceEvolution``.
         size: Width and height, in inches.
+        steps: Whether walkers went from pair to pair; else each was scored for itself, by a network
+            trained alone, and there are no ways to draw.
     """
     from matplotlib.figure import Figure
 
@@ -61,10 +67,10 @@ def evolution_figure(
         s=[120 * count for count in visits.values()],
         c=[best_scores[pair] for pair in visits], cmap="viridis", zorder=2,
     )  # fmt: skip
-    bar = figure.colorbar(discs, label="best score S = A + eta R")
+    bar = figure.colorbar(discs, label="best score S = A + eta R" if steps else "accuracy")
     if bar.solids is not None:
         bar.solids.set_rasterized(False)  # a raster would be an image inside the page
-    walkers = sorted({visit.walker for visit in history})
+    walkers = sorted({visit.walker for visit in history}) if steps else []
     for walker in walkers:
         color = f"C{walker % 10}"
         way = [place(visit) for visit in history if visit.walker == walker]

@@ -3,6 +3,7 @@ known without training. Counted instructions and code are held where they are co
 (test_bench_kernels.py, test_firmware.py)."""
 
 import dataclasses
+import itertools
 import json
 import re
 import statistics
@@ -15,6 +16,7 @@ from mcuformer_tflm.bench.memory import paper_architectures
 from mcuformer_tflm.bench.models import paper_architecture
 from mcuformer_tflm.bench.pretrained import networks, size_rows
 from mcuformer_tflm.bench.quantization import NETWORK, OPTIONS
+from mcuformer_tflm.bench.strategies import DEFAULT
 from mcuformer_tflm.keras_models.quantization.config import QuantizationConfig
 from mcuformer_tflm.search.board import get_board
 from mcuformer_tflm.search.cost.activation_memory import arena_bytes
@@ -104,6 +106,34 @@ def test_search_tells_the_ablations_as_their_file_does():
         ]
         for row, name in ABLATIONS.items()
     }
+
+
+def test_search_tells_the_proof_as_its_file_does():
+    rows = json.loads((documented.ROOT / "docs/search-proof.json").read_text())
+    values = {(row["case"], row["metric"]): row["value"] for row in rows}
+
+    def told_as(case, metric, half):
+        if (case, metric) not in values:
+            return ""
+        share = f" ± {100 * values[case, half]:.1f}" if (case, half) in values else ""
+        return f"{100 * values[case, metric]:.1f}{share}"
+
+    def cells(strategy, kib):
+        case = f"proof/{strategy}/{kib}"
+        yield str(values[case, "seeds"])
+        yield told_as(case, "top1_mean", "top1_ci95")
+        yield told_as(case, "advantage_over_random", "advantage_ci95")
+
+    lines = (documented.ROOT / "docs/search.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("| strategy | 16 KiB: seeds"))
+    for line in itertools.takewhile(lambda line: line.startswith("|"), lines[start + 2 :]):
+        name, *told = (cell.strip() for cell in line.strip("|").split("|"))
+        strategy = name.split(",")[0]
+        assert told == [*cells(strategy, 16), *cells(strategy, 48)], strategy
+        assert ("the default" in name) == (strategy == DEFAULT)
+    done = values["proof", "searches_done"]
+    todo = done + values["proof", "searches_lacking"]
+    assert f"{done} of {todo} searches" in documented.text("docs/search.md")
 
 
 def test_each_arena_and_stack_has_one_name_in_cards_reports_and_documents():

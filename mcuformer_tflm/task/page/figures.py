@@ -15,7 +15,7 @@ from mcuformer_tflm.plan.picture import plan_figure
 from mcuformer_tflm.quantize.report import sqnr_figure
 from mcuformer_tflm.search.oracles.evolution_picture import evolution_figure
 from mcuformer_tflm.search.oracles.front import OBJECTIVE_LABELS, draw_costs
-from mcuformer_tflm.task.page.record import RunRecord
+from mcuformer_tflm.task.page.record import RunRecord, SpacePath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,16 +46,27 @@ class Drawing:
     svg: str
 
 
-def search_drawings(record: RunRecord) -> Iterator[Drawing]:
-    """Yields the way of the evolution, and accuracy against each cost."""
-    if record.path is not None and record.path.visits:
-        figure = evolution_figure(record.path.space, record.path.visits, size=(_WIDTH, 4.0))
-        yield _drawing(
-            figure, "evolution", "Path of the evolution",
-            "Each arrow is a step of a walker, over pairs of patch size and rank ratio (Figure 4 "
-            "of the paper). A disc is a pair that was scored, the larger the more often; a ring, "
-            "one that was trained further; the star, the pair that was chosen.",
+def _way(path: SpacePath) -> Drawing:
+    figure = evolution_figure(path.space, path.visits, size=(_WIDTH, 4.0), steps=path.steps)
+    if not path.steps:
+        return _drawing(
+            figure, "networks", "Networks that were compared",
+            "Each disc is a network that was trained alone for a while, one of its patch size and "
+            "stem, by its rank ratio and its accuracy on validation images; the star, the one that "
+            "was trained on.",
         )  # fmt: skip
+    return _drawing(
+        figure, "evolution", "Path of the evolution",
+        "Each arrow is a step of a walker, over pairs of patch size and rank ratio (Figure 4 "
+        "of the paper). A disc is a pair that was scored, the larger the more often; a ring, "
+        "one that was trained further; the star, the pair that was chosen.",
+    )  # fmt: skip
+
+
+def search_drawings(record: RunRecord) -> Iterator[Drawing]:
+    """Yields the way of the search, and accuracy against each cost."""
+    if record.path is not None and record.path.visits:
+        yield _way(record.path)
     scores = record.scores
     if scores is None:
         return

@@ -61,20 +61,22 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class SpacePath:
-    """The way of an evolution of a space.
+    """The way of a search of a space.
 
     Attributes:
         space: What was searched.
         visits: In the order in which they ended.
+        steps: Whether walkers went from pair to pair; else networks were compared, one of each.
     """
 
     space: SearchSpace
     visits: tuple[Visit, ...]
+    steps: bool = True
 
     @classmethod
-    def of(cls, oracle: SpaceOracle) -> Self:
+    def of(cls, oracle: SpaceOracle, *, steps: bool = True) -> Self:
         """Returns the way of a search that has ended."""
-        return cls(oracle.space, tuple(oracle.history))
+        return cls(oracle.space, tuple(oracle.history), steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +184,7 @@ class RunRecord:
         """
         fields = {"format": _FORMAT, **dataclasses.asdict(self)}
         if self.path is not None:
-            fields["path"] = {"space": self.path.space.to_dict(), "visits": self.path.visits}
+            fields["path"]["space"] = self.path.space.to_dict()
         write_whole(path, json.dumps(_finite(fields)) + "\n")
 
     @classmethod
@@ -290,7 +292,10 @@ def _path(fields: dict[str, Any]) -> SpacePath:
         ):
             raise ValueError(f"{point} is no pair of its space")
         visits.append(Visit(place, int(epochs), float(score), int(walker)))
-    return SpacePath(space, tuple(visits))
+    steps = fields.get("steps", True)  # there were no others before it could be told
+    if not isinstance(steps, bool):
+        raise ValueError("steps is neither true nor false")
+    return SpacePath(space, tuple(visits), steps)
 
 
 def _scores(fields: dict[str, Any]) -> Scores:

@@ -26,6 +26,7 @@ SPACE = SearchSpace(
     image_size=8, channels=1, num_classes=3, patch_size=4, rank_ratio=(0.5, 0.9),
     embed_dim=(8, 12), depth=1, num_heads=(1, 2, 4), mlp_ratio=(1.0, 2.0, 3.0), head_dim=4,
 )  # fmt: skip
+TWO_KINDS = dataclasses.replace(SPACE, patch_size=(2, 4))
 RESULTS = [
     "front.png", "memory_map.png", "model.tflite", "record.json", "report.html", "report.json",
     "run.toml", "sqnr.png",
@@ -67,7 +68,8 @@ def slow_machine():
 def run_of(archive, **fields):
     given = {
         "board": "stm32f427", "minutes": 2, "batch_size": 16, "space": SPACE,
-        "training": TrainingRecipe(distillation_weight=0.5), **fields,
+        "training": TrainingRecipe(distillation_weight=0.5),
+        "train_supernet": "supernet" not in fields, **fields,
     }  # fmt: skip
     return SearchRun(str(archive), **given)
 
@@ -170,6 +172,50 @@ def test_where_minutes_are_many_a_teacher_comes_first_and_supernets_follow_it(
     assert logits.shape == (1, 3)
     assert np.array_equal(logits, again), "trained once, and kept"
     assert recipe.distillation_weight > 0
+
+
+@pytest.fixture(scope="module")
+def compared(archive, tmp_path_factory, slow_machine):
+    out = tmp_path_factory.mktemp("networks")
+    with op_by_op():
+        run = run_of(archive, train_supernet=False, space=TWO_KINDS, minutes=4)
+        report = run_search(run, search_data(run), out, quiet)
+    return out, report
+
+
+def test_search_without_a_supernet_ends_with_the_best_of_networks_trained_alone(compared):
+    out, report = compared
+    assert sorted(path.name for path in out.iterdir()) == [
+        name for name in RESULTS if name not in ("front.png", "supernet.npz")
+    ]
+    record = RunRecord.read(out / "record.json")
+    assert len(record.path.visits) == 2
+    assert len({visit.point[0] for visit in record.path.visits}) == 2, "one of each patch size"
+    best = max(record.path.visits, key=lambda visit: visit.score)
+    chosen = Architecture.from_json(report.architecture)
+    assert chosen.patch_size == TWO_KINDS.patch_size[best.point[0]]
+    assert [curve.name for curve in record.curves][:2] == [
+        "the chosen network among others", "the chosen network in float",
+    ]  # fmt: skip
+    assert record.scores is None
+    assert not record.path.steps
+    assert report.arena_bytes <= report.sram_budget_bytes
+    assert report.int8_top1 > 0.5
+    assert report.left_out[0] == "a convolutional teacher"
+
+
+def test_comparison_of_networks_goes_on_where_it_was_interrupted(compared, archive, tmp_path):
+    def interrupt(label, done, total, info=""):
+        if label == "train the chosen subnet":
+            raise KeyboardInterrupt
+
+    run = run_of(archive, train_supernet=False, space=TWO_KINDS, minutes=4)
+    data = search_data(run)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(run, data, tmp_path, interrupt)
+    report = run_search(run, data, tmp_path, quiet)
+    assert (tmp_path / "model.tflite").read_bytes() == (compared[0] / "model.tflite").read_bytes()
+    assert report == compared[1]
 
 
 def test_its_supernet_serves_another_budget_without_another_search(finished, archive, tmp_path):

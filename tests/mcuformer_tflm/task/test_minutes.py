@@ -9,6 +9,7 @@ from mcuformer_tflm.search.space import FASHION_MNIST_WIDE_SPACE
 from mcuformer_tflm.task.minutes import (
     Speed,
     check_specialisation,
+    kinds,
     mean_macs,
     middle_pair,
     plan_scores,
@@ -64,6 +65,17 @@ def test_graphs_that_take_long_cost_trainings_and_not_the_space():
     plan = searched(6, dataclasses.replace(SPEED, trace=60.0, step=0.05))
     assert plan.starts * plan.steps == 1
     assert plan.space.embed_dim == SPACE.embed_dim
+
+
+@pytest.mark.parametrize("minutes", [6, 10, 60, 600])
+def test_comparing_networks_takes_about_half_of_the_time_for_one_of_each_kind(minutes):
+    plan = searched(minutes, networks=True)
+    spent = seconds_of(plan, SPEED) / (60 * minutes)
+    assert 0.3 < spent <= 0.5
+    assert (plan.steps, plan.further) == (1, 0)
+    assert 3 <= plan.starts <= kinds(plan.space) <= kinds(SPACE) == 5
+    told = f"networks: {plan.starts}, for {kinds(plan.space)} patch sizes and stems"
+    assert (told in plan.left_out) == (plan.starts < kinds(plan.space))
 
 
 def test_an_epoch_of_few_batches_is_repeated():

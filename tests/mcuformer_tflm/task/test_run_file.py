@@ -19,6 +19,7 @@ from mcuformer_tflm.task.run_file import SearchRun
             minutes=0.5, space=FASHION_MNIST_WIDE_SPACE, weight_bits=4, residual_bits=16,
             training=TrainingRecipe(clip_norm=None, ema_decay=0.99, flip_probability=0.5),
         ),
+        SearchRun("d", "stm32f427", train_supernet=True),
         SearchRun(board="mine.toml", supernet="fashion_mnist", ms=80, arena_kib=32),
     ],
 )  # fmt: skip
@@ -68,6 +69,8 @@ def test_budget_is_the_boards_within_the_limits_or_the_limits_alone():
             "supernet = 's'\nboard = 'b'\n[space]\nimage_size = 64",
             "space is given, but the supernet",
         ),
+        ("data = 'd'\nboard = 'b'\ntrain_supernet = 1", "train_supernet is 1"),
+        ("supernet = 's'\nboard = 'b'\ntrain_supernet = true", "train_supernet is true, but there"),
         ("data = ", "is no run file that can be read"),
     ],
 )

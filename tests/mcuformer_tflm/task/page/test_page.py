@@ -93,6 +93,26 @@ def test_what_a_run_has_not_is_left_out_of_its_page(tmp_path):
     assert shown == ["curve-0", "confusion"]
 
 
+def test_networks_that_were_compared_are_told_as_such_and_not_as_an_evolution(tmp_path):
+    record = full_record()
+    compared = dataclasses.replace(record, path=dataclasses.replace(record.path, steps=False))
+    compared.write(tmp_path / "record.json")
+    read = RunRecord.read(tmp_path / "record.json")
+    assert read.path == compared.path
+    shown = Read(page(REPORT, read))
+    assert "networks" in shown.values("id")
+    assert "evolution" not in shown.values("id")
+    assert "Networks that were compared" in shown.texts
+    told = json.loads((tmp_path / "record.json").read_text())
+    del told["path"]["steps"]
+    (tmp_path / "record.json").write_text(json.dumps(told))
+    assert RunRecord.read(tmp_path / "record.json") == record, "as it was written before"
+    told["path"]["steps"] = 3
+    (tmp_path / "record.json").write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="steps is neither true nor false"):
+        RunRecord.read(tmp_path / "record.json")
+
+
 def test_names_of_others_are_shown_and_command_nothing(folder, whole):
     plan = read_plan(read_graph(folder / "model.tflite"))
     record = full_record(HOSTILE, command=HOSTILE[1] + "\u202e")
