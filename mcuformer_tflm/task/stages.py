@@ -37,6 +37,7 @@ from mcuformer_tflm.search.cost.memory import eq5_bytes
 from mcuformer_tflm.search.oracles.front import Front
 from mcuformer_tflm.search.oracles.space_evolution import SpaceEvolution
 from mcuformer_tflm.search.oracles.space_halving import SpaceHalving
+from mcuformer_tflm.search.oracles.space_oracle import SpaceOracle
 from mcuformer_tflm.search.oracles.subnet_evolution import SubnetEvolution
 from mcuformer_tflm.search.progress import Report as Progress
 from mcuformer_tflm.search.space import SearchSpace
@@ -200,12 +201,10 @@ def evolve_space(
     spaces = SpaceEvolution(
         work.space, work.starts, steps=work.steps, epochs=work.epochs, seed=seed
     )
-    tuner = SupernetTuner(
-        spaces, budget, settings=work.score, recipe=work.recipe,
-        teacher=teacher if work.recipe.distillation_weight else None,
-        seed=seed, report=progress, directory=project, project_name="spaces",
+    tuner = _search_spaces(
+        spaces, train, validation, budget, work, project=project, progress=progress, seed=seed,
+        teacher=teacher,
     )  # fmt: skip
-    tuner.search(train, validation_data=validation)
     best = spaces.best_space(lambda space: budget.fits(space.smallest()))
     supernet, epochs = tuner.load_supernet(best)
     if work.further_epochs:
@@ -233,12 +232,10 @@ def compare_networks(
     spaces = SpaceHalving(
         work.space, work.starts, epochs=work.epochs, reduction=max(2, work.starts), seed=seed
     )
-    tuner = SupernetTuner(
-        spaces, budget, settings=work.score, recipe=work.recipe, start="structured", subnets="one",
-        teacher=teacher if work.recipe.distillation_weight else None,
-        seed=seed, report=progress, directory=project, project_name="spaces",
+    tuner = _search_spaces(
+        spaces, train, validation, budget, work, project=project, progress=progress, seed=seed,
+        teacher=teacher, start="structured", subnets="one",
     )  # fmt: skip
-    tuner.search(train, validation_data=validation)
     pair = spaces.best_space()
     supernet, _ = tuner.load_supernet(pair)
     return ComparedNetworks(
@@ -246,6 +243,27 @@ def compare_networks(
         SpacePath.of(spaces, steps=False),
         Curve.of("the chosen network among others", tuner.step_losses(pair)),
     )
+
+
+def _search_spaces(
+    spaces: SpaceOracle,
+    train: Batches,
+    validation: Validation,
+    budget: Budget,
+    work: SpaceSearch,
+    *,
+    project: Path,
+    progress: Progress,
+    teacher: tf_keras.Model | None,
+    **options: Any,
+) -> SupernetTuner:
+    tuner = SupernetTuner(
+        spaces, budget, settings=work.score, recipe=work.recipe,
+        teacher=teacher if work.recipe.distillation_weight else None,
+        report=progress, directory=project, project_name="spaces", **options,
+    )  # fmt: skip
+    tuner.search(train, validation_data=validation)
+    return tuner
 
 
 def choose_subnet(

@@ -162,8 +162,8 @@ class SupernetTuner(SearchTuner):
                 epoch takes its next ones.
             callbacks: Callbacks of tf_keras or Keras 3; each trial gets copies. Their ``logs``
                 hold ``loss`` and ``val_accuracy``, that of the largest subnet, or of the only one
-                that is trained. Those that would
-                stop training or change the learning rate are refused (``checked_callbacks``).
+                that is trained. Those that would stop training or change the learning rate are
+                refused (``checked_callbacks``).
             verbose: As for ``SearchTuner.run_trials``.
 
         Raises:
