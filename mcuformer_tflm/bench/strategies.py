@@ -37,14 +37,18 @@ class Found:
         space: Of the subnets.
         evolve: Whether subnets evolve, or as many are drawn at random.
         history: Visits of pairs.
-        network: The one that was trained, where that was no supernet; then no subnet is searched.
     """
 
     training: Training
     space: SearchSpace
     evolve: bool = True
     history: tuple[Visit, ...] = ()
-    network: Architecture | None = None
+
+    @property
+    def network(self) -> Architecture | None:
+        """The one that was trained, where that was no supernet; then no subnet is searched."""
+        only = self.training.only
+        return None if only is None else Architecture.from_json(only)
 
 
 Strategy = Callable[[Study], Found]
@@ -88,7 +92,7 @@ def by_oracle(make: Callable[[Study], SpaceOracle], *, networks: bool = False) -
         replay(oracle, score)
         best = oracle.best_space(lambda space: study.fit(space.smallest()))
         training = _to_the_end(study, Pair.of(best), spent, last[Pair.of(best)])
-        return Found(training, best, history=tuple(oracle.history), network=network(best))
+        return Found(training, best, history=tuple(oracle.history))
 
     return find
 
@@ -133,7 +137,7 @@ def random_network(study: Study) -> Found:
     found = random_pair(study)
     network = one_network(study, found.space)
     training = dataclasses.replace(found.training, only=network.to_json())
-    return dataclasses.replace(found, training=training, network=network)
+    return dataclasses.replace(found, training=training)
 
 
 def one_network(study: Study, pair: SearchSpace) -> Architecture:
